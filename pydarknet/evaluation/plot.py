@@ -40,12 +40,12 @@ def steps(curve: Curve) -> tuple[np.ndarray, np.ndarray]:
 
 
 def legible(text: str) -> str:
-    """Text for a legend: matplotlib omits labels that begin with `_` and parses formulas between dollar signs."""
+    """For a legend: matplotlib omits labels that begin with `_` and parses formulas between dollar signs."""
     return text.encode("utf-8", "replace").decode().replace("$", r"\$").replace("_", " ", text.startswith("_"))
 
 
 def chart(draw: Callable[..., None], *data: Any) -> str:
-    """A chart of a report as SVG in the page's font. draw: one of the functions below, which gets axes and the data."""
+    """A chart as SVG in the page's font. draw: one of the functions below, which gets axes and the data."""
     figure = new_figure()
     figure.set_size_inches(WIDTH, HEIGHT)
     axes = figure.subplots()
@@ -58,7 +58,7 @@ def chart(draw: Callable[..., None], *data: Any) -> str:
 
 
 def _present(report: Report, most: int = NAMED) -> list[tuple[ClassResult, bool]]:
-    """The classes that have objects, and whether each is one of those with most of them."""
+    """The classes that have objects, and whether each is one of those with most."""
     present = [result for result in report.classes if result.truths]
     named = sorted(present, key=lambda result: -result.truths)[:most]
     return [(result, result in named) for result in present]
@@ -68,8 +68,7 @@ def precision_recall(
     axes: Any, report: Report, curves: Sequence[Curve], names: Sequence[str], most: int = NAMED,
     label: str = "{} {:.1%}", widths: tuple[float, float] = (1.8, 0.6),
 ) -> None:  # fmt: skip
-    """Precision over recall of every class that has objects. label: of the `most` classes with most objects, whose
-    lines are wider."""
+    """Of every class that has objects. label: of the `most` classes with most of them, whose lines are wider."""
     for result, is_named in _present(report, most):
         text = label.format(legible(names[result.number]), result.ap) if is_named else None
         style = {"linewidth": widths[not is_named], "alpha": 1 if is_named else 0.5}
@@ -78,7 +77,7 @@ def precision_recall(
 
 
 def f1_over_threshold(axes: Any, report: Report, f1: F1Curves, names: Sequence[str]) -> None:
-    """F1 over the confidence threshold: of each class, and their mean with the recommended threshold."""
+    """Of each class, and their mean with the recommended threshold."""
     for result, is_named in _present(report):
         label = legible(names[result.number]) if is_named else None
         axes.plot(GRID, f1.by_class[result.number], label=label, linewidth=1.2, alpha=0.8 if is_named else 0.4)
@@ -102,7 +101,7 @@ def objects_by_class(axes: Any, report: Report, names: Sequence[str]) -> None:
 
 
 def sizes_and_anchors(axes: Any, sizes: Array, anchors: Array, width: int, height: int) -> None:
-    """Objects (n, 2) as points (width, height) and anchors (k, 2) as crosses, on logarithmic axes, in input pixels."""
+    """Objects (n, 2) as points, anchors (k, 2) as crosses, on logarithmic axes, in pixels of the input."""
     if len(sizes) > DRAWN:
         sizes = sizes[np.random.default_rng(0).choice(len(sizes), DRAWN, replace=False)]
     axes.scatter(
@@ -116,7 +115,7 @@ def sizes_and_anchors(axes: Any, sizes: Array, anchors: Array, width: int, heigh
 
 
 def side_histogram(axes: Any, sizes: Array, anchors: Array) -> None:
-    """A histogram of the objects' sides (the square roots of their areas), with lines at the anchors."""
+    """Of the square roots of the objects' areas, with lines at the anchors."""
     sides = np.sqrt(sizes.prod(axis=1)) if len(sizes) else np.ones(1)
     edges = np.geomspace(max(1.0, float(sides.min())), max(2.0, float(sides.max()) * 1.001), 33)
     axes.hist(sides, edges, color="tab:blue", label="objects")

@@ -51,7 +51,8 @@ class ReportCollector:
     """Collects the data of a report: pass `add` to `evaluate` as `each`.
 
     confusion: (classes + 1, classes + 1) int64. Rows are true classes, columns detected ones; the last row counts
-    detections without an object, the last column missed objects. random: (missed objects, result) of random pictures.
+    detections without an object, the last column missed objects. random: (missed objects, result).
+
     """
 
     network: Network
@@ -71,7 +72,7 @@ class ReportCollector:
         self._wanted = set(np.random.default_rng(self.seed).choice(len(self.truth), count, replace=False).tolist())
 
     def add(self, result: ImageResult, missed: int) -> None:
-        """Count one picture. missed: the number of its objects without a detection above the threshold."""
+        """missed: the number of objects without a detection above the threshold."""
         rows = self.truth.boxes[result.index]
         known = rows[(rows[:, 0] >= 0) & (rows[:, 0] < self.classes)]
         count_confusions(self.confusion, result.candidates, known, self.thresh, self.iou_thresh)
@@ -91,7 +92,7 @@ class ReportCollector:
 
     @property
     def anchors(self) -> Array:
-        """(k, 2) float32: the anchors that the heads use, in pixels of the network's input; k may be 0."""
+        """(k, 2) float32: the anchors that the heads use, in pixels of the input; k may be 0."""
         _, height, width = self.network.input_shape
         used: dict[tuple[float, float], None] = {}
         for head in heads_of(self.network):
@@ -108,7 +109,7 @@ class ReportCollector:
 def count_confusions(
     confusion: NDArray[np.int64], candidates: Candidates, truth: Array, thresh: float, iou_thresh: float
 ) -> None:
-    """Add one picture to the confusion matrix, see `ReportCollector`."""
+    """Add one picture to the matrix of `ReportCollector`."""
     boxes, classes, _ = found_above(candidates, thresh)
     nothing = len(confusion) - 1
     taken, rows = np.full(len(truth), nothing), np.full(len(boxes), nothing)
@@ -126,10 +127,11 @@ def write_report(
     title: str,
     metrics: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write report.html and report.json into a folder. Returns the page's path.
+    """Write report.html and report.json into a folder, and return the page's path.
 
-    collector: collected by `result`'s evaluation. title: names the network. metrics: of the evaluation, for the JSON.
-    Raises OptionError without matplotlib, OutputError.
+    title: names the network. metrics: of the evaluation, for the JSON. Raises OptionError without matplotlib,
+    OutputError.
+
     """
     target = Path(folder)
     with inline_style("check"):
@@ -147,7 +149,7 @@ def write_report(
 
 
 def _metrics(collector: ReportCollector, result: Evaluation, f1: F1Curves) -> dict[str, Any]:
-    """The data of the page that the metrics of `evaluate` lack."""
+    """What the metrics of `evaluate` lack."""
     curves = result.records.curves()
     _, height, width = collector.network.input_shape
     return {
@@ -168,7 +170,7 @@ def _metrics(collector: ReportCollector, result: Evaluation, f1: F1Curves) -> di
 
 
 def _thinned(precision: Any, recall: Any, probabilities: Any, most: int = 500) -> dict[str, list[float]]:
-    """A curve with at most `most` points, evenly spaced by rank."""
+    """At most `most` points, evenly spaced by rank."""
     step = max(1, math.ceil(len(recall) / most))
     names = {"precision": precision, "recall": recall, "threshold": probabilities}
     return {name: [round(float(v), 6) for v in values[::step]] for name, values in names.items()}
@@ -243,7 +245,6 @@ def _table(result: Evaluation, names: Sequence[str]) -> Iterator[str]:
 
 
 def _html_table(heads: Iterable[str], rows: Iterable[str], kind: str = "") -> str:
-    """A table of rows in HTML."""
     cells = "".join(f'<th scope="col">{_text(head)}</th>' for head in heads)
     start = f'<div class="scroll"><table class="{kind}"><thead><tr>{cells}</tr></thead>\n<tbody>'
     return "\n".join([start, *rows, "</tbody></table></div>"])
@@ -276,7 +277,6 @@ def _confusions(collector: ReportCollector, names: Sequence[str]) -> Iterator[st
 
 
 def _most_confused(collector: ReportCollector, names: Sequence[str]) -> Iterator[str]:
-    """The most frequent confusions of two classes."""
     counts = collector.confusion[:-1, :-1].copy()
     counts[range(len(counts)), range(len(counts))] = 0
     order = counts.argsort(axis=None)[::-1][:CONFUSIONS]
@@ -324,7 +324,6 @@ def _charts(collector: ReportCollector, result: Evaluation, f1: F1Curves, names:
 
 
 def _pictures(collector: ReportCollector, results: Sequence[ImageResult], title: str) -> Iterator[str]:
-    """Pairs of pictures: with the objects, and with what was found."""
     drawn = [(each.path.name, _pair(collector, each)) for each in results if each.is_readable]
     if not any(pair for _, pair in drawn):
         return
@@ -343,8 +342,7 @@ def _pictures(collector: ReportCollector, results: Sequence[ImageResult], title:
 
 
 def _pair(collector: ReportCollector, result: ImageResult) -> list[tuple[str, str]]:
-    """The `data:` URLs of a picture with its objects and of one with the detections, and a text about each; none if it
-    cannot be read."""
+    """(`data:` URL, text) of a picture with its objects and of one with the detections; none if it cannot be read."""
     try:
         image = shrink(load_image(result.path), LONGEST)
     except ImageError:

@@ -1,4 +1,4 @@
-"""The files of `detector valid`, for the evaluation tools of other projects. Written completely or not at all."""
+"""The files of `detector valid`, for other projects' evaluation tools. Written whole or not at all."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ Record = tuple[int, float, float, float, float, float]
 
 
 class Format(NamedTuple):
-    """A kind of result files. base: the start of their names. suffix: of the one file; "" if there are several.
-    classes: how many it can hold. is_json: an array, which holds no NaN."""
+    """base: the start of files' names. suffix: of the one file; "" if there are several. classes: how many it can hold.
+    is_json: an array, which holds no NaN."""
 
     base: str
     suffix: str = ""
@@ -52,7 +52,7 @@ FORMATS = {
 
 
 def corners(result: ImageResult, offset: float) -> NDArray[np.float32]:
-    """(k, 4) float32 left, top, right, bottom in pixels plus `offset`, clipped to offset and the picture's size."""
+    """(k, 4) float32 left, top, right, bottom in pixels plus `offset`, clipped to offset and the size."""
     centres, sizes = result.candidates.boxes[:, :2], result.candidates.boxes[:, 2:]
     # The C computes in double and stores in float.
     half = sizes.astype(np.float64) / 2
@@ -62,7 +62,7 @@ def corners(result: ImageResult, offset: float) -> NDArray[np.float32]:
 
 
 def records(result: ImageResult, offset: float) -> Iterator[Record]:
-    """The records of a picture in darknet's order: box by box, class by class."""
+    """In darknet's order: box by box, class by class."""
     box, classes = records_of(result.candidates)
     probabilities = result.candidates.probabilities[box, classes]
     for number, p, edges in zip(
@@ -80,8 +80,8 @@ def coco_id(path: Path, after_underscore: bool) -> int:
     """COCO's number of a picture, from its file name; 0 if that has none.
 
     With `after_underscore` the number after the last `_`, or at the beginning of a name without one; else always the
-    number at the beginning. (pjreddie's darknet finds a `_` in folder names too, so that all pictures of such a folder
-    get one number.)
+    latter. (pjreddie's darknet finds a `_` in folder names too, so that all pictures of such a folder get one number.)
+
     """
     name = image_id(path)
     found = re.match(r"\s*[+-]?\d+", name.rpartition("_")[2] if after_underscore else name)
@@ -90,10 +90,10 @@ def coco_id(path: Path, after_underscore: bool) -> int:
 
 @dataclass
 class ResultFiles:
-    """Result files of one `kind` in `folder`, with names that begin with `base`. A context manager: call `take` for
-    each picture, with boxes in pixels.
+    """A context manager: call `take` for each picture, with boxes in pixels. base: begins the files' names.
 
     after_underscore: see `coco_id`. Raises OptionError and OutputError.
+
     """
 
     kind: str
@@ -181,7 +181,6 @@ class ResultFiles:
                 )
 
     def _element(self, text: str) -> None:
-        """Write one more element of a JSON array."""
         self._streams[0].write(_bytes(f",\n{text}" if self._begun else text))
         self._begun = True
 

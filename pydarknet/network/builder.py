@@ -1,4 +1,4 @@
-"""Layers are built from the sections of a .cfg file, one after another; the size of their input."""
+"""Layers are built from the sections of a .cfg file; the size of their input."""
 
 import contextlib
 import logging
@@ -49,14 +49,14 @@ def network_input(config: Config, width: int | None = None, height: int | None =
 
 
 def checked_side(name: str, value: int) -> int:
-    """A width or height in pixels that a network can have. Raises OptionError for others."""
+    """A width or height in pixels. Raises OptionError for one that no network can have."""
     if not isinstance(value, (int, np.integer)) or not 1 <= value <= LARGEST_SIDE:
         raise OptionError(f"{name} {value}: expected a number of pixels from 1 to {LARGEST_SIDE}")
     return value
 
 
 def checked_batch(batch: int) -> int:
-    """A batch size that a network can have. Raises OptionError for others."""
+    """Raises OptionError for a batch size that no network can have."""
     if not 1 <= batch <= LARGEST_BATCH:
         raise OptionError(f"batch {batch}: expected a number from 1 to {LARGEST_BATCH}")
     return batch
@@ -93,8 +93,8 @@ def build_layers(config: Config, dialect: Dialect, input_: Shape, batch: int, ch
 
 
 def _check_input(section: Section, context: BuildContext) -> None:
-    """Raise ShapeError if a layer for images follows a [route] of sources of different sizes. The usual cause is an
-    input size that is not a multiple of the network's stride."""
+    """Raise ShapeError if a layer for images follows a [route] of different sizes. The usual cause is an input size
+    that is not a multiple of the network's stride."""
     if context.index == 0 or section.kind not in FOR_IMAGES:
         return
     route = context.layers[-1]
@@ -111,7 +111,7 @@ def _check_input(section: Section, context: BuildContext) -> None:
 
 
 def input_size_hint(width: int, height: int) -> str:
-    """A hint for an error about sizes, if the input's are unusual."""
+    """For an error about sizes, if the input's are unusual."""
     if width % USUAL_STRIDE == height % USUAL_STRIDE == 0:
         return ""
     return f"; the input has {width} x {height} pixels; most networks need multiples of {USUAL_STRIDE}"

@@ -20,13 +20,10 @@ from .memory_plan import Graph, allocate, find_steps, plan_tensors
 class ExecutionPlan:
     """The memory and the calls of passes at one input size and batch.
 
-    Layers are bound to the tensors of one plan at a time: that of the last `make`. A plan is for one pass at a time, so
-    `run` and `read` belong under the network's lock.
-
-    shape: the input of one picture. keeps_all: whether every layer's output can be read after a pass. input: where
-    `run` puts its argument. tensors: of each layer's output, None where fusion or NCHW layers leave it out. steps: the
-    layers that compute, in order; aliases and fused ones do not. calls: what the steps do, those of kernels joined into
-    programs. stateful: the steps that keep a state from pass to pass.
+    Layers are bound to the tensors of one plan: that of the last `make`. `run` and `read` belong under the network's
+    lock. keeps_all: whether every layer's output can be read. tensors: of each layer's output, None where fusion or
+    NCHW layers leave it out. steps: the layers that compute, in order. calls: what they do, those of kernels joined
+    into programs. stateful: the steps that keep a state from pass to pass.
     """
 
     graph: Graph
@@ -43,9 +40,10 @@ class ExecutionPlan:
     def make(
         cls, layers: Sequence[Layer], shape: Shape, batch: int, output: int, precision: str, keep_all: bool
     ) -> ExecutionPlan:
-        """Lay out memory, and set the layers up for it. output: the layer that gives the network's output.
+        """Lay out memory, and set the layers up for it. output: the layer that gives the network's.
 
         Raises ShapeError where the machine has too little memory.
+
         """
         for layer in layers:
             layer.training = False  # dropout passes on what it reads
@@ -72,7 +70,7 @@ class ExecutionPlan:
         return replace(self, calls=_calls_of(self.steps))
 
     def run(self, x: Array) -> None:
-        """One pass for contiguous x, float32 of as many numbers as `input` has."""
+        """One pass for contiguous x, float32."""
         with self._pass(x):
             for call in self.calls:
                 call()
@@ -89,7 +87,7 @@ class ExecutionPlan:
 
     @contextlib.contextmanager
     def _pass(self, x: Array) -> Iterator[None]:
-        """If the pass is interrupted, as by Ctrl-C, the layers keep the state from before it."""
+        """If it is interrupted, as by Ctrl-C, the layers keep the state from before it."""
         with pass_under_way():
             states = [{name: array.copy() for name, array in layer.state_dict().items()} for layer in self.stateful]
             try:

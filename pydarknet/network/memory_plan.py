@@ -45,11 +45,10 @@ MOST_FUSED = 3  # layers that any layer computes besides its own work
 
 
 class Graph:
-    """Layers, the shape of the network's input, and who reads whose tensor.
+    """Layers and who reads whose tensor.
 
-    An alias is a layer that passes on what it reads (dropout at inference, a route of one source): it owns no tensor.
-    output: the layer whose output is the network's. owners: for each layer the one that owns the tensor of its output,
-    or INPUT. readers: for each owner the layers that read its tensor, once for each time that they name it.
+    An alias passes on what it reads (dropout at inference, a route of one source): it owns no tensor. owners: of the
+    tensor of each layer's output. readers: the layers that read an owner's tensor, as often as they name it.
     """
 
     def __init__(self, layers: Sequence[Layer], input_: Shape, output: int) -> None:
@@ -62,11 +61,11 @@ class Graph:
                 self.readers.setdefault(self.owner(source), []).append(index)
 
     def owner(self, index: int) -> int:
-        """The owner of the tensor that layer `index`, or INPUT, gives."""
+        """Of the tensor that layer `index`, or INPUT, gives."""
         return INPUT if index == INPUT else self.owners[index]
 
     def sources(self, index: int) -> list[int]:
-        """The owners of the tensors that layer `index` reads, in the order in which it names them."""
+        """The owners of what layer `index` reads, in its order."""
         return [self.owner(source) for source in self.layers[index].sources]
 
     def read_by(self, owner: int) -> list[int]:
@@ -74,12 +73,12 @@ class Graph:
         return self.readers.get(owner, [])
 
     def shape(self, index: int) -> Shape:
-        """What layer `index`, or the input, gives for one picture."""
+        """Of one picture."""
         return self.input if index == INPUT else self.layers[index].shape
 
     @property
     def output_owner(self) -> int:
-        """The owner of the tensor that is the network's output."""
+        """Of the network's output."""
         return self.owner(self.output)
 
 
@@ -88,8 +87,7 @@ class TensorPlan:
     """The plan of one tensor, filled in by the passes.
 
     owner: the layer that writes it, or INPUT. first, last: the steps between which it must exist, both included.
-    part_of: the tensor that contains this one, from channel `channel` on. offset: floats from the start of the
-    network's block of memory.
+    part_of: the tensor that contains this one, from channel `channel` on. offset: floats in the network's memory.
     """
 
     owner: int
@@ -116,10 +114,9 @@ class TensorPlan:
 def plan_tensors(
     graph: Graph, batch: int, steps: Sequence[Step], keep_all: bool, four_lanes: bool = True
 ) -> list[TensorPlan]:
-    """Plan all tensors: every pass but fusion, whose result is `steps`, and allocation.
+    """All passes between fusion, whose result is `steps`, and allocation.
 
-    keep_all: all outputs are needed after the forward pass, so that no tensors share memory; then no step
-    may have several layers.
+    keep_all: all outputs are needed after a pass, so that no tensors share memory; then each step is one layer.
     four_lanes: the input may be packed in four lanes, or be the caller's NCHW array.
     """
     tensors = needed_tensors(graph, batch, steps)
@@ -131,40 +128,33 @@ def plan_tensors(
 
 
 def needed_tensors(graph: Graph, batch: int, steps: Sequence[Step]) -> list[TensorPlan]:
-    """A plan for the input and for each layer whose output is a tensor, in order.
-
-    Without one: aliases, layers inside a step, and layers that keep their output as NCHW if no layer reads it.
-    """
+    """A plan for the input and each layer whose output is a tensor: all but aliases, layers inside a step, and those
+    that keep their output as NCHW if no layer reads it."""
     outputs = [step.output for step in steps]
     owners = [i for i in outputs if graph.read_by(i) or not graph.layers[i].keeps_nchw_output]
     return [TensorPlan(index, batch, graph.shape(index)) for index in (INPUT, *owners)]
 
 
-# --- fusion -----------------------------------------------------------------------------------------------------------
+# --- fusion ---
 
 
 class Step(NamedTuple):
-    """Layers that are computed as one.
-
-    layers: the first one, and those fused into it, the last of which gives the output. sources: the owners of the
-    tensors that they read, in the order in which the layers name them.
-    """
+    """Layers that are computed as one: the first, and those fused into it. sources: the owners of what they read."""
 
     layers: tuple[int, ...]
     sources: tuple[int, ...]
 
     @property
     def output(self) -> int:
-        """The owner of the tensor that they write."""
+        """The owner of what they write."""
         return self.layers[-1]
 
 
 def find_steps(graph: Graph, fuse: bool = True) -> list[Step]:
-    """The fusion pass: the steps of a pass, in order, which are all layers but aliases and those fused into others.
+    """The fusion pass: the steps in order, which are all layers but aliases and those fused into others.
 
-    A convolution, for example, adds a residual connection or pools 2 x 2 pixels while it stores its output; the sums
-    that lie between never reach memory. A layer can be fused into an earlier one only where it is the only reader of
-    the tensor between them, since nobody else then misses that tensor.
+    A convolution, for example, adds a residual connection or pools 2 x 2 pixels while it stores its output. A layer can
+    be fused into an earlier one only where nobody else reads the tensor between them, which never reaches memory.
     """
     steps: list[Step] = []
     taken: set[int] = set()
@@ -180,8 +170,8 @@ def find_steps(graph: Graph, fuse: bool = True) -> list[Step]:
 
 
 def _followers(graph: Graph, index: int) -> list[int]:
-    """Layers after `index` of which each is the only reader of its predecessor, as its first source, with nothing but
-    aliases between them; at most MOST_FUSED, and none after the network's output."""
+    """Up to MOST_FUSED layers after `index`, of which each alone reads its predecessor, as its first source, with
+    nothing but aliases between them."""
     followers: list[int] = []
     while index != graph.output_owner and len(graph.read_by(index)) == 1 and len(followers) < MOST_FUSED:
         (reader,) = graph.read_by(index)
@@ -192,7 +182,7 @@ def _followers(graph: Graph, index: int) -> list[int]:
     return followers
 
 
-# --- layout -----------------------------------------------------------------------------------------------------------
+# --- layout ---
 
 
 def set_layouts(
@@ -210,7 +200,6 @@ def set_layouts(
 
 
 def _input_fits_four_lanes(graph: Graph) -> bool:
-    """Whether the input has few channels and all its readers accept four lanes, none of them an alias."""
     direct = [layer for layer in graph.layers if INPUT in layer.sources]
     return graph.input.channels <= FOUR_LANES and all(layer.reads_four_lanes and not layer.is_alias for layer in direct)
 
@@ -218,10 +207,9 @@ def _input_fits_four_lanes(graph: Graph) -> bool:
 def propagate_nchw(graph: Graph, steps: Sequence[Step]) -> set[int]:
     """The owners of tensors that are kept as NCHW, which saves work for tensors with few channels.
 
-    Layout propagation: first every tensor with few channels is assumed to be NCHW. A step supports that if all its
-    sources are NCHW and it can write the layout of its output. A tensor loses the layout when its writer or one of its
-    readers does not support it, which may make other steps unable. Each step and each tensor changes at most once,
-    so the time is linear.
+    First every tensor with few channels is assumed to be NCHW. A step supports that if all its sources are NCHW and it
+    can write the layout of its output. A tensor loses the layout when its writer or a reader does not support it, which
+    may make other steps unable. Each changes at most once, so the time is linear.
     """
     users: dict[int, list[Step]] = {}
     able: dict[Step, Sequence[int]] = {}  # steps that can read NCHW, and the lanes in which they can write then
@@ -251,13 +239,12 @@ def propagate_nchw(graph: Graph, steps: Sequence[Step]) -> set[int]:
     return kept
 
 
-# --- aliasing ---------------------------------------------------------------------------------------------------------
+# --- aliasing ---
 
 
 def find_parts(graph: Graph, tensors: Sequence[TensorPlan]) -> None:
     """The aliasing pass: sources of a concatenation become parts of it if they begin and end with whole channel blocks;
-    splits of whole blocks become parts of their source. Only for a batch of one, since the parts of several samples are
-    not contiguous."""
+    splits of whole blocks become parts of their source. Only for a batch of one, whose parts are contiguous."""
     by_owner = {tensor.owner: tensor for tensor in tensors}
     for tensor in tensors[1:]:
         layer, sources = graph.layers[tensor.owner], graph.sources(tensor.owner)
@@ -278,7 +265,7 @@ def find_parts(graph: Graph, tensors: Sequence[TensorPlan]) -> None:
 
 
 def _whole(part: TensorPlan) -> TensorPlan:
-    """The outermost tensor that contains a part. Afterwards it is `part_of` of the part and of all tensors between."""
+    """The outermost tensor that contains a part; afterwards `part_of` of the part and of all tensors between."""
     path, whole = list[TensorPlan](), part
     while whole.part_of is not None:
         path.append(whole)
@@ -290,12 +277,12 @@ def _whole(part: TensorPlan) -> TensorPlan:
     return whole
 
 
-# --- liveness ---------------------------------------------------------------------------------------------------------
+# --- liveness ---
 
 
 def set_lifetimes(graph: Graph, tensors: Sequence[TensorPlan], steps: Sequence[Step], keep_all: bool) -> None:
-    """The liveness pass: a tensor lives from the step that writes it to its last reader; the network's output, and with
-    `keep_all` every tensor, to the end; a tensor with parts as long as any of them."""
+    """The liveness pass: from the step that writes a tensor to its last reader, or of the network's output, and of all
+    with `keep_all`, to the end; a tensor with parts lives as long as any of them."""
     begins = {step.output: step.layers[0] for step in steps}
     end = len(graph.layers)
     for tensor in tensors:
@@ -308,14 +295,12 @@ def set_lifetimes(graph: Graph, tensors: Sequence[TensorPlan], steps: Sequence[S
             part.part_of.last = max(part.part_of.last, part.last)
 
 
-# --- allocation -------------------------------------------------------------------------------------------------------
+# --- allocation ---
 
 
 def allocate(tensors: Sequence[TensorPlan]) -> dict[int, Tensor]:
     """The allocation pass: the tensors by owner, in one block of memory. An NCHW input borrows the caller's array.
-
-    Raises ShapeError if the machine does not have enough memory.
-    """
+    Raises ShapeError if the machine does not have enough memory."""
     borrowed = [tensor for tensor in tensors if tensor.owner == INPUT and tensor.layout.is_plain]
     wholes = [tensor for tensor in tensors if tensor.part_of is None and tensor not in borrowed]
     total = assign_offsets(wholes)
@@ -334,7 +319,7 @@ def allocate(tensors: Sequence[TensorPlan]) -> dict[int, Tensor]:
 
 
 def part_tensor(part: TensorPlan, whole: Tensor) -> Tensor:
-    """The tensor of a part, in the memory of the tensor that contains it."""
+    """In the memory of the tensor that contains it."""
     start = part.channel // LANES * part.layout.block
     return Tensor(part.layout, whole.data[start : start + part.layout.size])
 
@@ -342,8 +327,7 @@ def part_tensor(part: TensorPlan, whole: Tensor) -> Tensor:
 def assign_offsets(tensors: Sequence[TensorPlan]) -> int:
     """Give every tensor an offset such that tensors alive at the same time do not overlap. Returns the floats needed.
 
-    Greedy by size: the largest tensor first, each in the lowest gap that is large enough. The time is quadratic in the
-    number of tensors, but computed by NumPy: 20,000 tensors take about two seconds.
+    The largest tensor first, each in the lowest gap that is large enough. 20,000 tensors take about two seconds.
     """
     count = len(tensors)
     first, last, start, end = np.zeros((4, count), np.int64)  # of the tensors placed so far, sorted by offset

@@ -35,7 +35,7 @@ class Network:
     Threads: any number of them may use one network at the same time. Passes wait for each other; each call returns
     copies of what its own pass gave. `resize`, `precision`, `load_weights` and other changes take effect between two
     passes. What surrounds a pass (decoding, fitting and drawing pictures, suppression) runs in parallel. Parameters,
-    memory, and the state of recurrent layers are those of the network, not of a thread. Who reads `layers`, writes to
+    memory, and the state of recurrent layers are the network's, not a thread's. Who reads `layers`, writes to
     parameters, or makes several calls that belong together while other threads use the network holds `lock`.
 
     Several networks, copies of one among them, run at the same time. One pass can use all processors; as many passes
@@ -44,13 +44,14 @@ class Network:
     Processes: a child made by fork has a network of its own. `pickle` and `copy.deepcopy` copy parameters and states.
 
     Ctrl-C during a pass ends that pass alone: the next one is right, also of recurrent layers.
+
     """
 
     def __init__(
         self, config: Config, dialect: Dialect, *, width: int | None = None, height: int | None = None,
         batch: int = 1, seed: int | None = 0,
     ) -> None:  # fmt: skip
-        """Build the layers. Raises ConfigError and ShapeError, naming file, line and layer."""
+        """Raises ConfigError and ShapeError, naming file, line and layer."""
         self.config, self.dialect, self.path, self.seed = config, dialect, config.path, seed
         self.header = Header(*dialect.version, 0)
         self.input = network_input(config, width, height)
@@ -81,11 +82,11 @@ class Network:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Hold the lock; calls of kernels that this thread makes meanwhile use this network's scratch memory."""
+        """Hold the lock; kernels that this thread calls use this network's scratch memory."""
         with self.lock, using(self._workspace):
             yield
 
-    # --- shapes and memory -------------------------------------------------------------------------------------------
+    # --- shapes and memory ---
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -102,7 +103,7 @@ class Network:
         return True
 
     def shapes_at(self, input_: Shape) -> list[Shape]:
-        """The shape that each layer would give for an input of this shape. Raises ShapeError where one cannot."""
+        """What each layer would give for an input of this shape. Raises ShapeError where one cannot."""
         shapes: list[Shape] = []
         for layer in self.layers:
             inputs = [input_ if source == INPUT else shapes[source] for source in layer.sources]
@@ -116,7 +117,7 @@ class Network:
         return input_.width, input_.height
 
     def resize(self, width: int, height: int, batch: int | None = None) -> None:
-        """Set the network up for another input size or batch; parameters stay. Raises ShapeError where it cannot."""
+        """Set the network up for another input size or batch. Raises ShapeError where it cannot."""
         input_ = Shape(self.input.channels, checked_side("height", height), checked_side("width", width))
         with self.lock:
             batch = self.batch if batch is None else checked_batch(batch)
@@ -124,20 +125,19 @@ class Network:
             self.input, self.batch = input_, batch
 
     def rewire(self) -> None:
-        """Give all layers the shapes of the set-up again, after some have changed their part."""
+        """Give all layers the shapes for `input` again, after some have changed their part."""
         with self.lock:
             self._reshape(self.input, self.batch)
 
     def invalidate(self) -> int:
-        """Forget the plan, before somebody else gives the layers shapes and tensors. At the network's next pass,
-        `setups` is no longer the number that this gives."""
+        """Forget the plan, before somebody else sets the layers up. At the network's next pass, `setups` is no longer
+        the number that this gives."""
         with self.lock:
             self.plan = self._reshaped = None
             self.setups += 1
             return self.setups
 
     def _run_at(self, input_: Shape, batch: int) -> None:
-        """Give all layers the shapes for this input and batch, or leave those that they have."""
         if (input_, batch) == self._reshaped:
             return
         before = self._reshaped or (self.input, self.batch)
@@ -155,8 +155,8 @@ class Network:
 
     @property
     def precision(self) -> str:
-        """What convolutions multiply at inference: "float32", "bf16" on a processor with AVX-512 BF16, or "int8" on one
-        with AVX-512 VNNI and after `quantize`. Setting it raises OptionError where that cannot be."""
+        """What convolutions multiply at inference: "float32", "bf16" (AVX-512 BF16), or "int8" (AVX-512 VNNI, after
+        `quantize`). Setting it raises OptionError where that cannot be."""
         return self._precision
 
     @precision.setter
@@ -168,15 +168,15 @@ class Network:
             self.plan = None
 
     def quantize(self, quantization: Quantization) -> None:
-        """Use these ranges where the precision is "int8". Raises WeightsError where they are of other weights."""
+        """Use these ranges for "int8". Raises WeightsError where they are of other weights."""
         with self.lock:
             quantization.apply(self.layers)
             self.quantization, self.plan = quantization, None
 
-    # --- parameters --------------------------------------------------------------------------------------------------
+    # --- parameters ---
 
     def initialise(self, first: int = 0) -> None:
-        """Give the layers from `first` on darknet's initial values, from the seed."""
+        """darknet's initial values, from the seed, for the layers from `first` on."""
         with self.lock:
             self._initialise(self.layers[first:])
             self.parameters_changed()
@@ -191,8 +191,7 @@ class Network:
                 raise layer.section.shape_error(f"has {count} parameters, too many for this machine's memory") from None
 
     def load_weights(self, source: str | os.PathLike[str] | bytes, allow_partial: bool = False) -> Loaded:
-        """Read a .weights file, or the content of one; layers that a partial one does not reach are initialised.
-        Raises WeightsError."""
+        """See `weights.load_weights`; layers that a partial file does not reach are initialised."""
         with self.lock:
             # Layers of whose record the file is said to lack something start from their initial values.
             self._initialise([layer for layer in self.layers if not layer.record_options.is_whole])
@@ -206,14 +205,14 @@ class Network:
         return loaded
 
     def save_weights(self, path: str | os.PathLike[str], cutoff: int | None = None) -> None:
-        """Write all parameters, or those of the first `cutoff` layers. Raises OutputError, OptionError."""
+        """All parameters, or those of the first `cutoff` layers. Raises OutputError, OptionError."""
         if cutoff is not None and not 0 <= cutoff <= len(self.layers):
             raise OptionError(f"cutoff {cutoff}: expected a number from 0 to {len(self.layers)}, the number of layers")
         with self.lock:
             save_weights(path, self.layers[:cutoff], self.header)
 
     def parameters_changed(self) -> None:
-        """Pack filters anew before the next pass; to be called after writing to a layer's parameters."""
+        """To be called after writing to a layer's parameters: filters are packed anew."""
         with self.lock:
             self.plan = None
             for layer in self.layers:
@@ -230,10 +229,9 @@ class Network:
         """Numbers in a full .weights file."""
         return sum(parameter.array.size for layer in self.layers for parameter in layer.named_parameters())
 
-    # --- copies ------------------------------------------------------------------------------------------------------
+    # --- copies ---
 
     def __getstate__(self) -> dict[str, Any]:
-        """No memory of passes and no machine code, but parameters and states."""
         with self.lock:
             kept = {name: value for name, value in vars(self).items() if name not in OWN}
             arrays = [[parameter.array.copy() for parameter in layer.named_parameters()] for layer in self.layers]
@@ -256,7 +254,7 @@ class Network:
         if self.quantization:
             self.quantization.give_ranges(self.layers)
 
-    # --- running -----------------------------------------------------------------------------------------------------
+    # --- running ---
 
     @property
     def heads(self) -> list[int]:
@@ -265,7 +263,7 @@ class Network:
 
     @property
     def output_index(self) -> int:
-        """The layer that gives the network's output: the last one that is not a cost."""
+        """The last layer that is not a cost."""
         return next((i for i in reversed(range(len(self.layers))) if self.layers[i].gives_output), len(self.layers) - 1)
 
     def forward(self, x: Array) -> list[Array]:
@@ -279,7 +277,7 @@ class Network:
             return [plan.read(index) for index in self.heads or [self.output_index]]
 
     def layer_outputs(self, x: Array) -> list[Array | None]:
-        """The output of every layer, as `forward` gives the last; None where a layer has none."""
+        """Of every layer, as `forward` gives the last; None where a layer has none."""
         with self._planned(x, keep_all=True) as (plan, array):
             plan.run(array)
             return [plan.read(index) if layer.gives_output else None for index, layer in enumerate(self.layers)]
@@ -298,7 +296,6 @@ class Network:
                 self._make_plan(keep_all=False)
 
     def _checked(self, shape: tuple[int, ...]) -> tuple[Shape, int]:
-        """The input and batch that an array of this shape has. Raises OptionError."""
         expected = self.input
         if len(shape) == 4 and shape[1] == expected.channels:
             input_ = Shape(shape[1], checked_side("height", shape[2]), checked_side("width", shape[3]))
@@ -313,7 +310,6 @@ class Network:
 
     @contextlib.contextmanager
     def _planned(self, x: Array, keep_all: bool) -> Iterator[tuple[ExecutionPlan, Array]]:
-        """Under the lock, a plan for x, and x as the plan takes it."""
         array = np.asarray(x)
         if array.dtype != np.float32:
             raise OptionError(f"the input is {array.dtype}; expected float32 (values from 0 to 1)")
@@ -344,10 +340,9 @@ class Network:
 
     @property
     def ops(self) -> int:
-        """Floating-point operations of one picture, as darknet counts them."""
+        """Floating-point operations of one picture, in darknet's count."""
         return sum(layer.operations(self.dialect) for layer in self.layers)
 
 
 def _states(layer: Layer) -> dict[str, Array]:
-    """What a recurrent layer keeps from pass to pass at inference."""
     return getattr(layer, "states", {})

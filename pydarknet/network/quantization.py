@@ -35,13 +35,13 @@ class Quantization:
     path: str = ""
 
     def write(self, path: str | os.PathLike[str]) -> None:
-        """Write the file, a JSON text. Raises OutputError."""
+        """Raises OutputError."""
         ranges = {str(index): list(span) for index, span in self.ranges.items()}
         write_file(path, f"{to_json({'format': FORMAT, 'weights': self.digest, 'ranges': ranges})}\n".encode())
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Quantization:
-        """What `write` wrote. Raises WeightsError with the path for a file that is damaged or of another kind."""
+        """Raises WeightsError with the path for a file that is damaged or of another kind."""
         if not os.path.lexists(path):
             raise WeightsError(f"{path}: not found; `pydarknet quantize CFG WEIGHTS PICTURES` writes it")
         text = read_text(path, WeightsError)
@@ -61,7 +61,7 @@ class Quantization:
 
     @classmethod
     def unmeasured(cls, layers: Sequence[Layer]) -> Quantization:
-        """Some ranges, for random parameters, whose outputs mean nothing: to time and to compile."""
+        """Some ranges, for random parameters: to time and to compile."""
         return cls(dict.fromkeys(quantizable(layers), (-1.0, 1.0)), digest_of(layers))
 
     def apply(self, layers: Sequence[Layer]) -> None:
@@ -73,7 +73,7 @@ class Quantization:
         self.give_ranges(layers)
 
     def give_ranges(self, layers: Sequence[Layer]) -> None:
-        """Give the layers their ranges, unchecked. Those whose range is another one pack their filters anew."""
+        """Unchecked. Layers whose range is another one pack their filters anew."""
         for index, layer in quantizable(layers).items():
             if layer.input_range != self.ranges.get(index):
                 layer.input_range = self.ranges.get(index)
@@ -81,12 +81,12 @@ class Quantization:
 
 
 def file_beside(weights: str | os.PathLike[str]) -> Path:
-    """Where the ranges of a weights file are looked for: in a file of the same name that ends in SUFFIX."""
+    """Where the ranges of a weights file are: beside it, with SUFFIX."""
     return Path(path_of(weights)).with_suffix(SUFFIX)
 
 
 def digest_of(layers: Sequence[Layer]) -> str:
-    """SHA-256 of the first SAMPLED numbers of each parameter, in hexadecimal."""
+    """SHA-256 of the first SAMPLED numbers of each parameter."""
     digest = hashlib.sha256()
     for layer in layers:
         for parameter in layer.named_parameters():

@@ -28,7 +28,7 @@ LARGEST_VERSION = 10_000  # beyond, the bytes are not a version; old "transposed
 
 @dataclass(frozen=True)
 class Header:
-    """Version triple and the number of training images consumed."""
+    """Version, and the number of training images seen."""
 
     major: int
     minor: int
@@ -46,7 +46,7 @@ class Header:
         return self.major > 1000 or self.minor > 1000
 
     def pack(self) -> bytes:
-        """The bytes of the header: 20, or 16 where `seen` takes 32 bits."""
+        """20 bytes, or 16 where `seen` takes 32 bits."""
         return struct.pack("<iiiQ" if self.wide else "<iiiI", self.major, self.minor, self.revision, self.seen)
 
     @classmethod
@@ -83,7 +83,7 @@ class Loaded:
 
 
 def _stored(layer: Layer) -> Iterator[tuple[Parameter, NDArray[np.float32]]]:
-    """The parameters that the file holds, each with the part in it: all, or with `numload` its first filters."""
+    """What a file holds: parameters, each with the part of it, all, or with `numload` its first filters."""
     options = layer.record_options
     for parameter in layer.named_parameters():
         if options.load and (options.scales or parameter.name.rpartition(".")[2] not in _SCALES):
@@ -91,7 +91,7 @@ def _stored(layer: Layer) -> Iterator[tuple[Parameter, NDArray[np.float32]]]:
 
 
 def stored_numbers(layer: Layer) -> int:
-    """How many a file holds for this layer."""
+    """How many numbers a file holds for this layer."""
     return sum(part.size for _, part in _stored(layer))
 
 
@@ -104,7 +104,8 @@ def file_lengths(layers: Sequence[Layer]) -> tuple[int, int]:
 def check_file_length(path: Path, layers: Sequence[Layer], name: str = "") -> None:
     """Raise WeightsError unless header and length are those of a file of exactly these layers.
 
-    Reads the header alone. name: how errors call the file, by default its path.
+    name: how errors call the file, by default its path.
+
     """
     name = name or str(path)
     try:
@@ -130,11 +131,11 @@ def path_of(weights: str | os.PathLike[str]) -> str | os.PathLike[str]:
 def load_weights(
     source: str | os.PathLike[str] | bytes, layers: Sequence[Layer], allow_partial: bool = False
 ) -> Loaded:
-    """Read a file, or the content of one as bytes, into the layers' parameters.
+    """Read a file, or the content of one as bytes, into the layers' parameters. Raises WeightsError.
 
-    With `allow_partial`, whole layers are filled as far as the numbers last, and numbers may be left over. Layers
-    that got nothing keep what they had. `source` may be the bare name of a bundled or downloaded file. Raises
-    WeightsError.
+    allow_partial: whole layers are filled as far as the numbers last, and numbers may be left over. Layers that got
+    nothing keep what they had. source: may be the bare name of a bundled or downloaded file.
+
     """
     if isinstance(source, bytes):
         name, content = IN_MEMORY, source
@@ -234,7 +235,7 @@ def _warn_of_broken_numbers(name: str, layers: Sequence[Layer]) -> None:
 
 
 def save_weights(path: str | os.PathLike[str], layers: Sequence[Layer], header: Header) -> None:
-    """Write a file, whole or not at all. What was loaded and not touched comes out byte for byte."""
+    """Whole or not at all. What was loaded and not touched comes out byte for byte."""
     with atomic_write(path) as stream:
         stream.write(header.pack())
         for layer in layers:

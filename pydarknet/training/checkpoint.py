@@ -1,11 +1,9 @@
-"""Checkpoints: weights written during training, each with a state file beside it from which a run resumes.
+"""Checkpoints: NAME, an ordinary .weights file, and NAME.state.npz with all else from which a run resumes.
 
-A checkpoint is a pair: NAME, an ordinary .weights file, and NAME.state.npz with everything else that training needs
-(accumulated updates with momentum, counters, the average loss, the loader's position, random states, states of hooks).
-The state holds the hash of its weights, so files that do not belong together are never taken for a pair.
+The state holds the hash of its weights, so files that do not belong together are never taken for a pair. Both are
+written under temporary names; then the weights are renamed, then the state. A kill between the two leaves
+NAME.state.npz.new, whose hash fits the new weights: a complete pair exists at every moment.
 
-Both files are written under temporary names; then the weights are renamed, then the state. A kill between the two
-leaves NAME.state.npz.new, whose hash fits the new weights: a complete pair exists at every moment.
 """
 
 from __future__ import annotations
@@ -48,7 +46,7 @@ _PROGRESS = {
 
 
 def base_name(cfg: str | os.PathLike[str], backslashes: bool = False) -> str:
-    """The name of a cfg file up to its first dot; AlexeyAB's darknet takes backslashes for separators as well."""
+    """A cfg's name up to its first dot; AlexeyAB's darknet takes backslashes for separators as well."""
     name = os.fspath(cfg).rpartition("/")[2]
     return (name.rpartition("\\")[2] if backslashes else name).partition(".")[0]
 
@@ -75,7 +73,7 @@ class Checkpoint:
 
     @classmethod
     def read(cls, state: Path) -> Checkpoint:
-        """The pair of a state file, whose JSON object is of this version. Raises WeightsError."""
+        """Raises WeightsError for the state file of another version."""
         arrays = _read(state, lambda name: name == _CONTENT)
         wrong = f"{state} is not the state of a training run"
         if _CONTENT not in arrays:
@@ -128,7 +126,7 @@ def naming(what: str, *errors: type[Exception]) -> Iterator[None]:
 
 
 def _is_in_file(network: Network) -> bool:
-    """Whether a .weights file holds all parameters of the network, so that it restores them."""
+    """Whether a .weights file restores all parameters."""
     return all(layer.record_options.is_whole and layer.record_options.save for layer in network.layers)
 
 
@@ -160,7 +158,8 @@ def save(folder: Path, name: str, learner: Learner, progress: Progress) -> Path:
 def writing_pair(network: Network, target: Path, beside: Path) -> Iterator[tuple[str, Path]]:
     """Write weights and, in the block, a file that belongs to them, so that a complete pair exists at every moment.
 
-    Yields the hash of the weights, which the file must hold, and its temporary path. Raises OutputError.
+    Yields the hash of the weights, for that file, and its temporary path. Raises OutputError.
+
     """
     weights, new = target.with_name(f".{target.name}{NEW}"), beside.with_name(beside.name + NEW)
     try:
@@ -176,7 +175,6 @@ def writing_pair(network: Network, target: Path, beside: Path) -> Iterator[tuple
 
 
 def _parameters(network: Network) -> dict[str, Array]:
-    """All parameters by their names in a state file: layer, number and name of the array in a .weights file's order."""
     return {
         f"parameter.layer.{index}.{number}.{record.name}": record.array
         for index, layer in enumerate(network.layers)
@@ -185,9 +183,10 @@ def _parameters(network: Network) -> dict[str, Array]:
 
 
 def newest(folder: Path, base: str) -> Checkpoint | None:
-    """The pair with the highest iteration of the network `base`; None if the folder has no pair.
+    """The pair of the network `base` with the highest iteration; None if the folder has none.
 
     Files that do not belong together are skipped with a warning. Raises WeightsError if no pair is complete.
+
     """
     found: list[Checkpoint] = []
     wrong = []
@@ -211,7 +210,6 @@ def newest(folder: Path, base: str) -> Checkpoint | None:
 
 
 def _files(folder: Path, base: str, hidden: str = "") -> list[Path]:
-    """Files of the network `base` in a folder; `hidden`: that many dots before the name."""
     try:
         return sorted(p for p in folder.iterdir() if p.name.startswith((f"{hidden}{base}.", f"{hidden}{base}_")))
     except FileNotFoundError:
@@ -221,8 +219,7 @@ def _files(folder: Path, base: str, hidden: str = "") -> list[Path]:
 
 
 def _read(path: Path, is_wanted: Callable[[str], bool]) -> dict[str, Array]:
-    """The wanted arrays of a state file by name. Takes at most as much memory as the file's size. Raises
-    WeightsError."""
+    """The wanted arrays by name, in no more memory than the file's size. Raises WeightsError."""
     found: dict[str, Array] = {}
     # zipfile and numpy raise many types of errors for damaged files
     with naming(f"{path} is not the state of a training run", Exception), zipfile.ZipFile(path) as archive:
@@ -241,7 +238,7 @@ def _read(path: Path, is_wanted: Callable[[str], bool]) -> dict[str, Array]:
 
 
 def _array(data: bytes) -> Array:
-    """The array of an .npy file as numpy.savez writes it, without pickled objects. Raises ValueError and others."""
+    """What numpy.savez wrote, without pickled objects. Raises ValueError and others."""
     stream = io.BytesIO(data)
     if (version := np.lib.format.read_magic(stream)) != (1, 0):
         raise ValueError(f"it has an array of version {version}")
@@ -253,7 +250,7 @@ def _array(data: bytes) -> Array:
 
 
 def check_fits(checkpoint: Checkpoint, network: Network, subdivisions: int) -> None:
-    """Raise WeightsError if the checkpoint is of a run with another dialect or mini-batch, which cannot be resumed."""
+    """Raise WeightsError for a run with another dialect or mini-batch, which cannot be resumed."""
     content, name = checkpoint.content, network.path
     for key, has in (("dialect", network.dialect.name), ("batch", network.batch), ("subdivisions", subdivisions)):
         if content[key] != has:
@@ -284,7 +281,7 @@ def load_parameters(checkpoint: Checkpoint, network: Network) -> None:
 
 
 def restore(checkpoint: Checkpoint, learner: Learner) -> None:
-    """Load the rest of the checkpoint into a learner of the right input size. Raises WeightsError before any change."""
+    """Load all but parameters into a learner of the right input size. Raises WeightsError before any change."""
     network = learner.network
     parameters = {} if _is_in_file(network) else _parameters(network)
     state = _read(checkpoint.state, lambda name: name != _CONTENT and name not in parameters)
@@ -293,8 +290,8 @@ def restore(checkpoint: Checkpoint, learner: Learner) -> None:
 
 
 def clean(folder: Path, base: str) -> None:
-    """Clean up after runs of this network that were killed while they wrote: delete temporary files, and rename a state
-    whose weights were renamed already. Raises OutputError."""
+    """After runs that were killed while they wrote: delete temporary files, and rename a state whose weights were
+    renamed already. Raises OutputError."""
     hidden = [*_files(folder, base, "."), *_files(folder, base, "..")]
     temporary = [path for path in hidden if path.name.endswith((".part", NEW))]
     states = [path for path in _files(folder, base) if path.name.endswith(STATE + NEW)]

@@ -1,6 +1,7 @@
-"""When and under which names a training run writes weights: checkpoints on darknet's schedules, and the best weights.
+"""When and under which names a run writes weights: checkpoints on darknet's schedules, and the best weights.
 
 NAME_best.json belongs to NAME_best.weights and holds its hash and its measurement.
+
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ log = logging.getLogger("pydarknet")
 class CheckpointSchedule:
     """The checkpoints that are due after an iteration, by dialect and kind of run.
 
-    kind: detector, classifier or text. batch: pictures of an iteration. pictures: those of the training list.
-    weights_interval, last_interval: iterations between numbered and between rolling checkpoints, unless the kind of run
-    has others. every: between further rolling ones. saved: for AlexeyAB's dialect, when each kind was last saved.
+    kind: detector, classifier or text. batch: pictures of an iteration. pictures: in the training list. intervals: in
+    iterations, unless the kind of run has others. saved: when AlexeyAB's checkpoints of each kind were last saved.
+
     """
 
     base: str
@@ -47,7 +48,7 @@ class CheckpointSchedule:
 
     @classmethod
     def of(cls, setup: TrainingSetup, pictures: int) -> CheckpointSchedule:
-        """The schedule of a run with a training set of `pictures` pictures."""
+        """pictures: in the training list."""
         data, is_text = setup.data, setup.kind == "text"
         intervals = 10000 if setup.max_batches >= 10000 else 1000, 100
         weights, last = setup.model.dialect.rnn_saves if is_text else intervals
@@ -58,16 +59,16 @@ class CheckpointSchedule:
 
     @property
     def rolling(self) -> str:
-        """The name of the checkpoint that each save overwrites."""
+        """The checkpoint that each save overwrites."""
         return f"{self.base}_last.weights" if self.alexeyab and self.kind != "text" else f"{self.base}.backup"
 
     @property
     def final(self) -> str:
-        """The name of the final weights."""
+        """The weights at a run's end."""
         return f"{self.base}_final.weights" if self.alexeyab or self.kind != "classifier" else f"{self.base}.weights"
 
     def due(self, iteration: int, seen: int) -> list[str]:
-        """The file names of the checkpoints that are due now, the rolling one last."""
+        """The file names that are due now, the rolling one last."""
         number = iteration
         if self.kind == "text":
             numbered, rolls = iteration % self.weights_interval == 0, iteration % self.last_interval == 0
@@ -97,7 +98,7 @@ class CheckpointSchedule:
 
 
 class Checkpointer(Hook):
-    """Writes checkpoints on a schedule, and the final weights. last_saved: the newest; None before the first."""
+    """Writes checkpoints, and the final weights. last_saved: the newest; None before the first."""
 
     name = "checkpoints"
 
@@ -119,13 +120,13 @@ class Checkpointer(Hook):
             record.saved += (path,)
 
     def after_run(self, run: Run) -> None:
-        """Write the rolling checkpoint, or the final weights, unless the run has resumed from that very file."""
+        """Nothing is written if the run has resumed from that very file."""
         name = self.schedule.rolling if run.interrupted else self.schedule.final
         if (self.last_saved, self._saved_at) != (self.folder / name, run.iteration):
             self.save(run, name)
 
     def save(self, run: Run, name: str) -> Path:
-        """Write a checkpoint and return its path. Raises DivergedError and OutputError."""
+        """Raises DivergedError and OutputError."""
         check_parameters(run)
         path = checkpoint.save(self.folder, name, run.learner, run.progress())
         self.last_saved, self._saved_at = path, run.iteration
@@ -146,7 +147,7 @@ class Checkpointer(Hook):
 
 
 class BestWeights(Hook):
-    """NAME_best.weights in a folder, the weights of the best measurement of all runs, and its sidecar."""
+    """NAME_best.weights in a folder, of the best measurement of all runs, and its sidecar."""
 
     def __init__(self, folder: Path, base: str) -> None:
         self.path = folder / f"{base}_best.weights"
@@ -165,7 +166,7 @@ class BestWeights(Hook):
         record.saved += (path,) if path else ()
 
     def record(self) -> dict[str, Any] | None:
-        """The sidecar's content; None if there are no weights, or no sidecar that belongs to them."""
+        """The sidecar's content; None if there is none that belongs to the weights."""
         if not self.path.is_file():
             return None
         for candidate in (self.sidecar, self.sidecar.with_name(self.sidecar.name + NEW)):
@@ -180,8 +181,9 @@ class BestWeights(Hook):
     def save_if_best(self, network: Network, value: float, about: dict[str, Any]) -> Path | None:
         """Write the network's parameters, and return their path, unless the weights in the folder are better.
 
-        value: the measurement. about: further content of the sidecar. Weights without a sidecar, such as darknet's own,
-        are renamed to NAME_best.old.weights. Raises OutputError.
+        about: further content of the sidecar. Weights without one, such as darknet's own, are renamed to
+        NAME_best.old.weights. Raises OutputError.
+
         """
         known = self.record()
         if known is not None and known["value"] > value:
@@ -199,7 +201,7 @@ class BestWeights(Hook):
 
 
 def check_parameters(run: Run) -> None:
-    """Raise DivergedError if a parameter is not finite, so that such weights are never written."""
+    """Raise DivergedError for one that is not finite, so that such weights are never written."""
     for index, layer in enumerate(run.model.layers):
         if not all(np.isfinite(record.array).all() for record in layer.named_parameters()):
             raise run.diverged(run.iteration, f"layer {index} [{layer.kind}] has parameters that are not finite")

@@ -1,9 +1,9 @@
-"""Hooks of a training run: its tasks besides learning, called before and after the run and each iteration; and the
-record of an iteration, which they get.
+"""Hooks of a training run, its tasks besides learning; and the record of an iteration, which they get.
 
-The order of calls is fixed: earlier results are moved aside; validation, the user's hooks, train.jsonl, the best
-weights, checkpoints, chart.png. A user's hook therefore sees the iteration's measurement, can add numbers to its line
-in train.jsonl, and has its state in the iteration's checkpoint.
+The order is fixed: earlier results are moved aside; validation, the user's hooks, train.jsonl, the best weights,
+checkpoints, chart.png. A user's hook therefore sees the iteration's measurement, can add numbers to its line in
+train.jsonl, and has its state in the iteration's checkpoint.
+
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Measurement:
 
 @dataclass
 class IterationRecord:
-    """One iteration. Hooks fill in `measurement` and `saved`, and a user's hook may add to `metrics`."""
+    """Hooks fill in `measurement` and `saved`; a user's hook may add to `metrics`."""
 
     iteration: int  # counted from 1
     loss: float  # mean over the pictures
@@ -96,16 +96,16 @@ class Run(Protocol):
 
     @property
     def validator(self) -> Hook | None:
-        """The hook that measures; None if the run does not."""
+        """The hook that measures, if there is one."""
 
     def stop(self) -> None:
-        """End after the iteration in progress, with a checkpoint from which `resume` continues."""
+        """End after this iteration, with a checkpoint from which `resume` continues."""
 
     def finish(self, reason: str) -> None:
-        """End after the iteration in progress, with the final weights, as if it were the last one."""
+        """End after this iteration, with the final weights, as if it were the last one."""
 
     def progress(self) -> Progress:
-        """The state of the run, for a checkpoint."""
+        """For a checkpoint."""
 
     def diverged(self, iteration: int, what: str) -> DivergedError:
         """The error for a loss or parameters that are not finite."""
@@ -114,15 +114,16 @@ class Run(Protocol):
 class Hook:
     """One task of a training run. Every method does nothing unless a subclass overrides it.
 
-    name: its key in checkpoints; by default the name of the class. state: the attributes that are in checkpoints, and
-    what each must be there; a hook may write `state_dict` and `load_state_dict` itself instead.
+    name: its key in checkpoints, by default that of the class. state: the attributes in checkpoints, and what each
+    must be there; a hook may write `state_dict` and `load_state_dict` itself instead.
+
     """
 
     name = ""
     state: ClassVar[Mapping[str, Kind]] = {}
 
     def before_run(self, run: Run) -> None:
-        """Called once, before the first iteration; not for a Trainer whose `run` is never iterated."""
+        """Called once, before the first iteration."""
 
     def before_step(self, run: Run) -> None:
         """Called before each iteration."""
@@ -131,14 +132,14 @@ class Hook:
         """Called after each iteration with its record, which the hook may change."""
 
     def after_run(self, run: Run) -> None:
-        """Called once, after the last iteration or after `stop`; not when an error ends the run."""
+        """Called once, after the last iteration or `stop`; not when an error ends the run."""
 
     def state_dict(self) -> dict[str, Any]:
-        """The state that the hook needs after `resume`, as values for JSON; empty by default."""
+        """What the hook needs after `resume`, as values for JSON."""
         return {name: getattr(self, name) for name in self.state}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore a state of `state_dict`. Raises WeightsError for any other content."""
+        """Raises WeightsError for what is no result of `state_dict`."""
         if self.state:
             check_values(state, self.state, self.key)
         for name in self.state:
@@ -146,17 +147,17 @@ class Hook:
 
     @property
     def key(self) -> str:
-        """The hook's key in checkpoints."""
+        """In checkpoints."""
         return self.name or type(self).__name__
 
     @property
     def has_state(self) -> bool:
-        """Whether there can be a state of the hook in checkpoints."""
+        """Whether there can be a state in checkpoints."""
         return bool(self.state) or type(self).state_dict is not Hook.state_dict
 
 
 class EarlyStopping(Hook):
-    """Ends the run after `patience` consecutive validations without an improvement on the best one."""
+    """Ends the run after `patience` consecutive validations without an improvement."""
 
     state: ClassVar[Mapping[str, Kind]] = {"best": FINITE, "best_iteration": COUNT, "waited": COUNT}
 

@@ -1,4 +1,4 @@
-"""Training step by step: forward pass, loss and backward pass of each mini-batch; an update after `subdivisions`."""
+"""Training step by step: forward pass, loss and backward pass of mini-batches; an update after `subdivisions`."""
 
 import contextlib
 import logging
@@ -40,17 +40,18 @@ HALF_DONE = (
 
 
 class Learner:
-    """A network set up for training: deltas beside its activations, the optimizer, the number of images seen.
+    """A network set up for training.
 
-    seen: counts each mini-batch as one of the cfg's size, whatever its real size. parameters: the trainable ones, each
-    with its layer, by their names in checkpoints, such as layer.3.weights. ema: their moving average, if the cfg has
-    `ema_alpha`.
+    seen: images; each mini-batch counts as one of the cfg's size. parameters: the trainable ones, each with its layer,
+    by their names in checkpoints, such as layer.3.weights. ema: their moving average, if the cfg has `ema_alpha`.
+
     """
 
     def __init__(self, network: Network) -> None:
         """Allocate memory for mini-batches of the cfg's size, and log unsupported options.
 
-        Raises ConfigError and ShapeError, and OptionError for a network of another precision than float32.
+        Raises ConfigError, ShapeError, and OptionError for another precision than float32.
+
         """
         if network.precision != FLOAT32:
             raise OptionError(f"precision {network.precision}: training is always in {FLOAT32}")
@@ -115,10 +116,7 @@ class Learner:
             self.parameters[name] = layer, trainable
 
     def resize(self, width: int, height: int, batch: int | None = None) -> None:
-        """Change the input size, in pixels, and the pictures of a mini-batch (default: the cfg's).
-
-        Accumulated updates are kept. Raises ShapeError for a size that the network cannot have.
-        """
+        """Change the input size in pixels, and the pictures of a mini-batch (default: the cfg's). Raises ShapeError."""
         batch = self.mini_batch if batch is None else batch
         if (width, height, batch) == (self.network.input.width, self.network.input.height, self.network.batch):
             return
@@ -128,7 +126,7 @@ class Learner:
                 self._prepare_again()
 
     def _prepare_again(self) -> None:
-        """After the network was used for inference or resized. Accumulated updates are kept."""
+        """After inference or `resize`. Accumulated updates are kept."""
         before = {name: trainable.update for name, (_, trainable) in self.parameters.items()}
         carried = self._carried()
         self._prepare()
@@ -139,13 +137,13 @@ class Learner:
                 array[:] = carried[name]
 
     def state_dict(self) -> dict[str, Array]:
-        """The arrays that a resumed run needs besides the network's parameters, not copied, by the names in checkpoints
-        (docs/training.md): accumulated updates, Adam's moments, the moving average, what layers carry on."""
+        """The arrays that a resumed run needs besides parameters, not copied: accumulated updates, Adam's moments, the
+        moving average, what layers carry on. Their names are in docs/training.md."""
         averages = self.ema.state_dict() if self.ema else {}
         return self._own_state() | {f"average.{name}": array for name, array in averages.items()}
 
     def _own_state(self) -> dict[str, Array]:
-        """`state_dict` without the moving average, which has no arrays before it begins."""
+        """Without the moving average, which has no arrays before it begins."""
         updates = {f"update.{name}": trainable.update for name, (_, trainable) in self.parameters.items()}
         kept = self.optimizer.state_dict(self.parameters)
         return updates | {f"optimizer.{name}": array for name, array in kept.items()} | self._layer_states()
@@ -163,7 +161,8 @@ class Learner:
     def load_state_dict(self, state: Mapping[str, Array], counters: Mapping[str, Any]) -> None:
         """Restore the results of `state_dict` and `counters`, at the same input size and batch.
 
-        Raises WeightsError, before any change, if a name, shape, dtype or value is not the expected one.
+        Raises WeightsError, before any change, for any other name, shape, dtype or value.
+
         """
         self._check_counters(counters)
         own, averages = self._own_state(), {}
@@ -178,7 +177,7 @@ class Learner:
         self._half_done = False
 
     def counters(self) -> dict[str, Any]:
-        """The numbers that belong to `state_dict`, as values for JSON: counts, and the states of random generators."""
+        """What belongs to `state_dict`, for JSON: counts, and the states of random generators."""
         return {
             "seen": self.seen,
             "steps": self._mini_batches,
@@ -207,20 +206,21 @@ class Learner:
         return {"training": self._rng} | self._of_layers(lambda layer: layer.generators())
 
     def forget(self, sequence: int) -> None:
-        """Set the state that recurrent layers carry for a sequence of the mini-batch to 0."""
+        """Set what recurrent layers carry for a sequence of the mini-batch to 0."""
         for array in self._carried().values():
             array[sequence] = 0
 
     @property
     def update_count(self) -> int:
-        """The number of updates, from the number of images seen."""
+        """The number of updates, from the images seen."""
         return self.seen // (self.mini_batch * self.subdivisions)
 
     def step(self, images: Array, truth: Sequence[Array]) -> float:
-        """Train on one mini-batch; parameters are updated after every `subdivisions` mini-batches.
+        """Train on one mini-batch; parameters are updated after every `subdivisions` of them.
 
-        images: (n, c, h, w) or (n, inputs) float32. truth: n arrays, one for each picture. Returns the mean of the
-        losses of all layers that have one, each summed over the mini-batch. Raises OptionError for other sizes.
+        images: (n, c, h, w) or (n, inputs) float32. truth: an array for each picture. Returns the mean of the losses of
+        all layers that have one, each summed over the mini-batch. Raises OptionError for other sizes.
+
         """
         network = self.network
         array, numbers = np.asarray(images), network.batch * network.input.outputs
@@ -257,7 +257,6 @@ class Learner:
         return loss
 
     def _changed_by_forward(self) -> dict[str, Array]:
-        """Besides tensors and counters: the state of each layer, and running statistics of batch normalisation."""
         return self._layer_states() | self._of_layers(_running)
 
     def _undo_forward(self, before: Mapping[str, Array], counters: Mapping[str, Any]) -> None:
@@ -269,7 +268,7 @@ class Learner:
     @contextlib.contextmanager
     def _uninterrupted(self) -> Iterator[None]:
         """Let Ctrl-C wait for the end of the block, whose changes cannot be undone. After anything that ends it
-        earlier, such as a second Ctrl-C, the learner cannot be used any more."""
+        earlier, the learner cannot be used any more."""
         with interrupts_held(lambda: log.warning("%s", WAITING)):
             half_done, self._half_done = self._half_done, True
             yield
@@ -314,8 +313,7 @@ def _running(layer: Layer) -> dict[str, Array]:
 
 
 def _first_delta_writers(graph: Graph) -> dict[int, int]:
-    """Layers whose delta need not be cleared before the backward pass, mapped to the layer that writes it first, which
-    is their last reader."""
+    """Layers whose delta need not be cleared before the backward pass, and their last readers, which write it first."""
     found = {}
     for owner, readers in graph.readers.items():
         last = graph.layers[readers[-1]]
@@ -325,6 +323,6 @@ def _first_delta_writers(graph: Graph) -> dict[int, int]:
 
 
 def mini_batch(net: Section) -> int:
-    """The pictures of one forward pass by `[net]`: batch / subdivisions, times the length of a sequence."""
+    """The pictures of one pass by `[net]`: batch / subdivisions, times the length of a sequence."""
     batch, subdivisions = net.positive("batch", 1), net.positive("subdivisions", 1)
     return max(1, batch // subdivisions) * net.positive("time_steps", 1)

@@ -3,6 +3,7 @@
 state.json   name, iteration, max_batches, whether the run has ended, the pictures below
 batch.jpg    the last mini-batch after augmentation, with its ground truth
 worst_1.jpg  and so on: the pictures of the last validation with most missed objects
+
 """
 
 import logging
@@ -36,7 +37,7 @@ log = logging.getLogger("pydarknet")
 
 
 class LiveHook(Hook):
-    """Updates the folder `live` of a run. If it cannot be written, there is one warning, and the run continues."""
+    """Updates the folder. If it cannot be written, there is one warning, and the run continues."""
 
     def __init__(self) -> None:
         self.folder = Path(FOLDER)  # in the run's folder, once the run has started
@@ -113,9 +114,10 @@ class ChartStream(Hook):
 
 
 def draw_batch(images: Array, truth: Sequence[Array], names: Sequence[str]) -> Picture | None:
-    """A grid of the first PICTURES of a mini-batch, (n, c, h, w) float32, with their objects; None for other inputs.
+    """A grid of the first pictures of a mini-batch, (n, c, h, w) float32, with their objects; None for other inputs.
 
     truth: as for `Model.train_step`; of a class vector, the largest entry is named.
+
     """
     if images.ndim != 4 or images.shape[1] not in (1, 3):
         return None
@@ -143,7 +145,7 @@ def _draw_truth(picture: Picture, truth: Array, names: Sequence[str]) -> Picture
 
 
 def _step(height: int, tallest: int) -> int:
-    """Draw every nth pixel of a picture, so that it is at most `tallest` pixels high: n, a power of two."""
+    """n, a power of two: every nth pixel of a picture is drawn, so that it is at most `tallest` high."""
     return 1 << max(0, math.ceil(math.log2(height / tallest)))
 
 

@@ -13,7 +13,7 @@ from ..config.sections import Section, integer, natural, read_options, real
 
 @dataclass(frozen=True)
 class LearningRateSchedule:
-    """The options of `[net]` that determine the learning rate. A policy may read all of them."""
+    """The options of `[net]` that determine the learning rate."""
 
     learning_rate: float = real(0.001)
     policy: str = "constant"
@@ -31,7 +31,7 @@ class LearningRateSchedule:
 
     @classmethod
     def from_section(cls, net: Section) -> LearningRateSchedule:
-        """Read `[net]`. An unknown policy counts as constant, with a warning; raises ConfigError for missing lists."""
+        """An unknown policy counts as constant, with a warning. Raises ConfigError for missing lists."""
         policy = net.text("policy", "constant") or "constant"
         if policy not in POLICIES:
             net.warn(f"Couldn't find policy {policy}, going with constant")
@@ -54,7 +54,7 @@ class LearningRateSchedule:
         )
 
     def at(self, update: int) -> float:
-        """The learning rate of update number `update`, counted from 1; infinite or NaN if the formula overflows."""
+        """The rate of an update, counted from 1; infinite or NaN if the formula overflows."""
         with np.errstate(all="ignore"):
             if update < self.burn_in:
                 return self.learning_rate * float(np.power(update / self.burn_in, self.power))

@@ -21,7 +21,7 @@ _SIZES = 0x517E  # part of the seed, so that sizes do not repeat the random numb
 @dataclass(frozen=True)
 class MultiScaleSchedule:
     """The input size of each iteration: every `period` iterations another one is drawn, from the seed alone, so that a
-    resumed run has the sizes of the interrupted one."""
+    resumed run has the same sizes."""
 
     width: int
     height: int
@@ -37,9 +37,10 @@ class MultiScaleSchedule:
 
     @classmethod
     def of(cls, model: Model, seed: int, max_batches: int, smallest: int | None = None) -> MultiScaleSchedule:
-        """Read `random` of the last head, or of [net] for pjreddie's classifiers.
+        """Read `random` of the last head, or of [net] for pjreddie's classifiers. smallest: instead of 320 pixels.
 
-        smallest: the smallest side in pixels, instead of 320. Raises OptionError for networks without that rule.
+        Raises OptionError for networks without that rule.
+
         """
         net, alexeyab = model.config.net, model.dialect.name == "alexeyab"
         sizes = cls(model.input.width, model.input.height, seed=seed, max_batches=max_batches, mini_batch=model.batch)
@@ -82,7 +83,7 @@ class MultiScaleSchedule:
         return (side, side) if side else (self.width, self.height)
 
     def at(self, done: int, start: int) -> tuple[int, int]:
-        """(width, height) in pixels of the iteration after `done` iterations, in a run that started after `start`."""
+        """(width, height) of the iteration after `done` iterations, in a run that started after `start`."""
         if not self.vary:
             return self.width, self.height
         done = start + (done - start) // self.period * self.period
@@ -104,8 +105,8 @@ class MultiScaleSchedule:
         return width, height
 
     def batch_at(self, width: int, height: int) -> int:
-        """The pictures of a mini-batch. With AlexeyAB's `dynamic_minibatch`: about 0.8 times the number that takes as
-        much memory as a mini-batch at the largest size."""
+        """The pictures of a mini-batch. With `dynamic_minibatch`: about 0.8 times the number that takes as much memory
+        as a mini-batch at the largest size."""
         if not self.grows_batch:
             return self.mini_batch
         fits = self.mini_batch * math.prod(self._scaled(self.coefficient)) // (width * height)
@@ -118,11 +119,9 @@ class MultiScaleSchedule:
 
 
 def training_bytes(model: Model, width: int, height: int, validates: bool = False) -> int:
-    """An estimate of the memory for training at this size, in bytes: each layer's output, its delta and the arrays kept
-    for its backward pass; parameters as stored, their updates, packed for both passes, Adam's moments and averages.
-
-    validates: whether there is a second network for validation.
-    """
+    """An estimate of the memory for training: each layer's output, its delta and arrays kept for its backward pass;
+    parameters as stored, their updates, packed for both passes, Adam's moments and averages. validates: with a second
+    network."""
     given = Shape(model.input.channels, height, width)
     total = 4 * Layout(1, given, halo=1).size
     for layer, shape in zip(model.layers, model.shapes_at(given), strict=True):

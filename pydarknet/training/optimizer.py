@@ -1,7 +1,7 @@
-"""What changes parameters after the mini-batches of an iteration: update rules, their moving average, similar filters.
+"""What changes parameters after an iteration: update rules, their moving average, similar filters.
 
-The update rules are SGD with momentum and Adam, as in darknet's GPU builds. An update is minus the sum of the gradients
-over all pictures of an iteration, which backward passes accumulate.
+An update is minus the sum of the gradients over all pictures of an iteration, which backward passes accumulate.
+
 """
 
 import logging
@@ -32,6 +32,7 @@ class SGD:
     """update -= decay * weights; weights += lr / pictures * update; update *= momentum.
 
     Biases and scales do not decay.
+
     """
 
     momentum: float
@@ -39,24 +40,24 @@ class SGD:
     def step(
         self, name: str, parameter: Trainable, lr: float, decay: float, pictures: int, count: int
     ) -> None:  # fmt: skip
-        """Update one parameter.
+        """Update one parameter, named as in checkpoints.
 
-        name: in checkpoints. lr: the learning rate times the layer's own factor. decay: the weight decay of all
-        pictures. pictures: whose gradients were summed. count: of updates, by which Adam corrects its bias.
+        lr: with the layer's own factor. decay: of all pictures, whose gradients were summed. count: of updates, by
+        which Adam corrects its bias.
+
         """
         weights, update = parameter.array.reshape(-1), parameter.update.reshape(-1)
         decay = decay if parameter.decays else 0.0
         sgd_step(weights, update, np.float32(lr / pictures), np.float32(decay), np.float32(self.momentum))
 
     def state_of(self, name: str, parameter: Trainable) -> dict[str, Array]:
-        """The arrays of its shape that the rule keeps for a parameter, not copied. None here: the momentum is part of
-        the accumulated update."""
+        """What the rule keeps for a parameter, not copied. None here: the momentum is part of the update."""
         return {}
 
 
 @dataclass
 class Adam:
-    """Adam (Kingma and Ba, 2015) as in darknet: the sum of the pictures counts, and biases and scales decay as well."""
+    """Kingma and Ba, 2015, as in darknet: the sum of the gradients counts, and biases and scales decay as well."""
 
     beta1: float = 0.9
     beta2: float = 0.999
@@ -78,7 +79,7 @@ class Adam:
         )
 
     def state_of(self, name: str, parameter: Trainable) -> dict[str, Array]:
-        """The running means of a parameter's updates and of their squares, zeros before its first update."""
+        """The running means of a parameter's updates and of their squares."""
         if name not in self._moments:
             shape = parameter.array.shape
             self._moments[name] = {kind: np.zeros(shape, np.float32) for kind in ("mean", "square")}
@@ -89,7 +90,7 @@ class Optimizer:
     """Applies the update rule to every parameter that is not frozen."""
 
     def __init__(self, layers: Sequence[Layer], net: Section, dialect: Dialect) -> None:
-        """Read the options of `[net]` for updates."""
+        """Read the options of `[net]`."""
         self.momentum, self.decay = net.real("momentum", 0.9), net.real("decay", 0.0001)
         self.rule: SGD | Adam = SGD(self.momentum)
         if net.flag("adam"):
@@ -102,7 +103,7 @@ class Optimizer:
         self._norm_only = {id(layer) for layer in layers[: last + 1]}
 
     def step(self, parameters: Parameters, iteration: int, lr: float, pictures: int) -> None:
-        """Update the parameters after an iteration, counted from 1, with the gradients of `pictures` pictures."""
+        """iteration: counted from 1. pictures: whose gradients were summed."""
         self.updates += 1
         count = iteration if self._by_iteration else self.updates
         for name, (layer, parameter) in parameters.items():
@@ -116,7 +117,7 @@ class Optimizer:
                 np.clip(parameter.array, -limit, limit, out=parameter.array)
 
     def state_dict(self, parameters: Parameters) -> dict[str, Array]:
-        """The arrays that the next update needs, besides parameters and accumulated updates; not copied."""
+        """What the next update needs, besides parameters and accumulated updates; not copied."""
         return {
             f"{name}.{kind}": array
             for name, (_, parameter) in parameters.items()
@@ -142,7 +143,7 @@ class MovingAverage:
     of a run's second half. Near its end it replaces the parameters."""
 
     def __init__(self, network: Network, alpha: float, max_batches: int) -> None:
-        """max_batches: the number of updates of the whole run."""
+        """max_batches: updates of the whole run."""
         self.network, self.alpha = network, alpha
         self.first, self.last = max_batches // 2, max_batches - UPDATES_AFTER
         self._averages: dict[str, Array] = {}
@@ -157,7 +158,7 @@ class MovingAverage:
         return bool(self._averages)
 
     def update(self, number: int) -> bool:
-        """Include the parameters after update `number`. Returns whether the averages have replaced them."""
+        """Include the parameters after an update. Returns whether the averages have replaced them."""
         if number < self.first:
             return False
         current = self.parameters()
@@ -174,7 +175,7 @@ class MovingAverage:
         return False
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a .weights file with the averages in place of the parameters. Raises OutputError."""
+        """Write the averages as weights. Raises OutputError."""
         current = self.parameters()
         before = {name: array.copy() for name, array in current.items()}
         self._write(current, self._averages)
@@ -184,15 +185,15 @@ class MovingAverage:
             self._write(current, before)
 
     def state_dict(self) -> dict[str, Array]:
-        """The averages, not copied; empty before the first one."""
+        """The averages, not copied."""
         return dict(self._averages)
 
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
-        """Restore the averages: nothing, or an array for each of `parameters`. The caller has checked the shapes."""
+        """Restore nothing, or an array for each of `parameters`, of checked shapes."""
         self._averages = {name: state[name].copy() for name in self.parameters() if state}
 
     def parameters(self) -> dict[str, Array]:
-        """Biases, scales and weights of every convolution with parameters of its own, by their names in checkpoints."""
+        """Those of every convolution with parameters of its own, by their names in checkpoints."""
         found: dict[str, Array] = {}
         for index, layer in enumerate(self.network.layers):
             trained = layer.trainables() if layer.has_filters else []
@@ -206,10 +207,11 @@ class MovingAverage:
 
 
 def reject_similar(layers: Sequence[Layer], rng: np.random.Generator) -> list[int]:
-    """AlexeyAB's `weights_reject_freq`: initialise the first filter of each convolution's most similar pair again, if
-    their cosine is above SIMILARITY.
+    """AlexeyAB's `weights_reject_freq`: of two filters of a convolution whose cosine is above SIMILARITY, the most
+    similar ones, initialise the first again.
 
-    The first layer, linear convolutions and those near a head are not changed. Returns the indices of changed layers.
+    Not in the first layer, linear convolutions and those near a head. Returns the indices of changed layers.
+
     """
     changed = []
     for index, layer in enumerate(layers):
@@ -235,7 +237,6 @@ def reject_similar(layers: Sequence[Layer], rng: np.random.Generator) -> list[in
 
 
 def _most_similar(filters: np.ndarray) -> tuple[tuple[int, int], float]:
-    """The first pair of rows with the largest cosine, and that cosine."""
     lengths = np.linalg.norm(filters, axis=1)
     unit = filters / np.where(lengths > 0, lengths, 1)[:, None]
     cosines = unit @ unit.T

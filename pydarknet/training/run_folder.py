@@ -2,6 +2,7 @@
 
 A run overwrites files with darknet's names, and `resume` takes the checkpoint of the highest iteration. Results of an
 earlier run are therefore moved to a folder NAME.old1, NAME.old2, ... inside.
+
 """
 
 import csv
@@ -31,7 +32,7 @@ MEASURES = {"map": "mAP", "accuracy": "accuracy"}  # keys of train.jsonl, and th
 
 
 class EarlierResults(Hook):
-    """Moves results of an earlier run of the network to another folder, unless the run is resumed."""
+    """Moves results of an earlier run to another folder, unless the run is resumed."""
 
     def __init__(self, final: str) -> None:
         """final: the name of the weights at a run's end."""
@@ -45,11 +46,12 @@ class EarlierResults(Hook):
 
 
 def set_aside(folder: Path, base: str, final: str, begins_with: Path | None, seen: int) -> Path | None:
-    """Move results of earlier runs of the network `base` to a new folder inside. Returns it, or None if there are none.
+    """Move results of earlier runs of the network `base` to a new folder inside, and return it if there are any.
 
     begins_with: the initial weights of the new run, which have seen `seen` images; they stay. If they are in this
-    folder, the run continues from them: weights that have not seen more images stay too. So do best weights, whose
-    sidecar records their measurement. final: the name of a run's final weights. Raises OutputError.
+    folder, the run continues from them: weights that have not seen more stay too. So do best weights, whose sidecar
+    records their measurement. final: see EarlierResults. Raises OutputError.
+
     """
     aside = next(path for n in range(1, 1 << 30) if not (path := folder / f"{base}.old{n}").exists())
     try:
@@ -83,7 +85,6 @@ def _is_in(folder: Path, path: Path | None) -> bool:
 
 
 def _weights(folder: Path, base: str, final: str) -> list[Path]:
-    """The weights that runs of the network have written as checkpoints or averages."""
     name = re.escape(base)
     pattern = rf"{re.escape(final)}|{name}(\.backup|_final\.weights|_last\.weights|_ema\.weights|_\d+\.weights)"
     return sorted(path for path in folder.iterdir() if re.fullmatch(pattern, path.name) and path.is_file())
@@ -117,8 +118,8 @@ class MetricsLog(Hook):
         self.append(record.entry())
 
     def start(self, iteration: int, keep: bool) -> None:
-        """Truncate the file after `iteration`, if it belongs to this run (`keep`); otherwise rename it to
-        train.old.jsonl. Raises OutputError."""
+        """Truncate the file after `iteration`, if it belongs to this run (`keep`); else rename it to train.old.jsonl.
+        Raises OutputError."""
         if not self.path.exists():
             return
         if not keep:
@@ -146,7 +147,7 @@ def _is_up_to(line: bytes, iteration: int) -> bool:
 
 
 def read_entries(log_path: Path) -> list[dict[str, Any]]:
-    """The lines of `train.jsonl`, with NaN where it has null. Raises OutputError if it cannot be read."""
+    """The lines of `train.jsonl`, with NaN where it has null. Raises OutputError."""
     try:
         lines = read_text(log_path, OutputError).splitlines()
         entries = [json.loads(line) for line in lines]
@@ -156,8 +157,7 @@ def read_entries(log_path: Path) -> list[dict[str, Any]]:
 
 
 def write_csv(entries: Sequence[Mapping[str, Any]], path: str | Path) -> None:
-    """Write a CSV table with a line for each iteration and a column for each name in the entries. Raises
-    OutputError."""
+    """A line for each iteration and a column for each name in the entries. Raises OutputError."""
     columns = list(dict.fromkeys(name for entry in entries for name in entry))
     text = io.StringIO()
     table = csv.DictWriter(text, columns, lineterminator="\n")
@@ -167,10 +167,7 @@ def write_csv(entries: Sequence[Mapping[str, Any]], path: str | Path) -> None:
 
 
 def write_tensorboard(entries: Sequence[Mapping[str, Any]], folder: str | Path) -> None:
-    """Write a file of TensorBoard events into a folder, with a scalar for each number of an entry.
-
-    Raises OptionError without the package tensorboardX, OutputError.
-    """
+    """A scalar for each number of an entry. Raises OptionError without the package tensorboardX, OutputError."""
     try:
         from tensorboardX import SummaryWriter
     except ImportError:
@@ -185,8 +182,8 @@ class Chart(Hook):
     """Draws chart.png whenever weights are written, and at the end.
 
     It is made from train.jsonl each time, so that the curve of a resumed run has no gap. top: the end of the loss axis;
-    None: by the average loss. Without matplotlib, or if the file cannot be written, there is one warning and no chart;
-    the run continues.
+    None: by the average loss. If it cannot be drawn, there is one warning, and the run continues.
+
     """
 
     def __init__(self, path: Path, log_path: Path, title: str, max_batches: int, top: float | None = None) -> None:

@@ -27,7 +27,7 @@ File = str | os.PathLike[str]
 
 @dataclass(frozen=True)
 class MeasuringOptions:
-    """Options of `detector train -map`: those of `detector map`, and the epochs between validations."""
+    """Options of `detector train -map`. epochs: between validations."""
 
     thresh: float = 0.25
     iou_thresh: float = 0.5
@@ -42,14 +42,14 @@ class MeasuringOptions:
 class TrainOptions:
     """Options of a training run.
 
-    seed: that of all random numbers. threads: those that compute, and those that load pictures. max_batches:
-    iterations, instead of the cfg's. clear: count iterations from 0, not from the weights' images seen. dialect: auto,
-    pjreddie or alexeyab. backup: the folder for weights, instead of the .data file's. resume: continue from the newest
-    checkpoint in that folder, if it has one. checks: check all labels before the run. save_every: the interval, in
-    iterations, of further checkpoints. allow_partial: accept weights with more numbers than the network has. measure:
-    measure mAP (classifiers: accuracy) on the list `valid` during the run, and keep the best weights. measuring:
-    options of that. min_size: the smallest side, in pixels, of multi-scale training with pjreddie's dialect, instead of
-    320. chart: draw chart.png.
+    seed: of all random numbers. threads: that compute, and that load pictures. max_batches: instead of the cfg's.
+    clear: count iterations from 0, not from the weights' images seen. dialect: auto, pjreddie or alexeyab. backup: the
+    folder for weights, instead of the .data file's. resume: continue from the newest checkpoint there, if it has one.
+    checks: of all labels, before the run. save_every: iterations between further checkpoints. allow_partial: accept
+    weights with more numbers than the network has. measure: mAP (classifiers: accuracy) on the list `valid`, and keep
+    the best weights. min_size: the smallest side of pjreddie's multi-scale training, instead of 320 pixels.
+    chart: draw chart.png.
+
     """
 
     seed: int | None = None
@@ -77,8 +77,8 @@ class TrainOptions:
 class TrainingSetup:
     """The network of a run with its parameters, before a learner is created.
 
-    kind: detector, classifier, or text. imgs: pictures of an iteration. resumed: the checkpoint that the run resumes
-    from. start: the iteration after which it began.
+    kind: detector, classifier, or text. imgs: pictures of an iteration. start: the iteration after which the run began.
+
     """
 
     def __init__(
@@ -154,8 +154,7 @@ class TrainingSetup:
 
 
 def open_pictures(data: Section, model: Model) -> DetectionDataset | ClassificationDataset:
-    """The training set of a .data file: with boxes for a network with heads, else with classes. Raises DataError,
-    ConfigError."""
+    """The training set: with boxes for a network with heads, else with classes. Raises DataError, ConfigError."""
     net = model.config.net
     heads = [layer for layer in model.layers if isinstance(layer, Head)]
     if heads:
@@ -165,7 +164,7 @@ def open_pictures(data: Section, model: Model) -> DetectionDataset | Classificat
 
 
 def detection_set(data: Section, net: Section, head: Head, dialect: Dialect) -> DetectionDataset:
-    """The detection training set of a .data file, with the options of a head. Raises DataError, ConfigError."""
+    """The detection training set, with the options of a head. Raises DataError, ConfigError."""
     wanted = head.pictures
     return DetectionDataset.from_config(
         data, net, dialect, classes=head.classes, jitter=wanted.jitter, resize=wanted.resize,

@@ -1,7 +1,4 @@
-"""Checks of a restored state: names, shapes, dtypes and values.
-
-The whole state is checked before any of it is copied to the network.
-"""
+"""Checks of a restored state: names, shapes, dtypes and values, before any of it is copied to the network."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -45,10 +42,7 @@ def or_none(kind: Kind) -> Kind:
 
 
 def check_values(found: Any, expected: Mapping[str, Kind], what: str) -> None:
-    """Compare the names of a JSON object and the kind of each value. `what`: its name, "" for the outermost.
-
-    Raises WeightsError.
-    """
+    """Compare the names and kinds of a JSON object, called `what` ("": the outermost). Raises WeightsError."""
     if not isinstance(found, dict):
         raise WeightsError(f"{what or 'content'} is {_short(found)}; expected an object")
     prefix = f"{what}." if what else ""
@@ -59,10 +53,7 @@ def check_values(found: Any, expected: Mapping[str, Kind], what: str) -> None:
 
 
 def check_arrays(found: Mapping[str, Array], expected: Mapping[str, Array]) -> None:
-    """Compare the names, shapes and dtypes of arrays with those of the arrays they will be copied to.
-
-    Raises WeightsError.
-    """
+    """Compare names, shapes and dtypes of arrays with those they will be copied to. Raises WeightsError."""
     _check_names(found, expected, "array ")
     for name, array in expected.items():
         it = found[name]
@@ -73,7 +64,7 @@ def check_arrays(found: Mapping[str, Array], expected: Mapping[str, Array]) -> N
 
 
 def check_generator(found: Any, rng: np.random.Generator, what: str) -> None:
-    """Check the state of a random generator by loading it into another generator. Raises WeightsError."""
+    """Load the state of a random generator into another one. Raises WeightsError if it does not fit."""
     trial = type(rng.bit_generator)()
     try:
         trial.state = found
@@ -92,7 +83,6 @@ def _check_names(found: Mapping[str, Any], expected: Mapping[str, Any], prefix: 
 
 
 def _short(value: Any) -> str:
-    """A value in one line of bounded length."""
     try:
         text = repr(value)
     except (ValueError, RecursionError):  # an integer of thousands of digits

@@ -29,11 +29,12 @@ from .validation import make_validator
 class Trainer:
     """A training run, as hooks know it (hooks.Run). Create it, then iterate over `run()` once.
 
-    hooks: the user's own. options: the fields of TrainOptions. The constructor checks all that can be checked before
-    the first iteration: sizes, memory, labels, write access to the folder. Raises DarknetError.
+    options: the fields of TrainOptions. The constructor checks all that can be checked before the first iteration:
+    sizes, memory, labels, write access to the folder. Raises DarknetError.
 
-    seconds: of all iterations, including waiting for pictures, without compilation. finished, interrupted: how the run
-    ended; both are False before the end and after an error. finish_reason: why a hook ended the run, else "".
+    seconds: of all iterations, with waiting for pictures, without compilation. finished, interrupted: how the run
+    ended; both are False after an error. finish_reason: why a hook ended it, else "".
+
     """
 
     is_text = False
@@ -81,7 +82,7 @@ class Trainer:
         return DataLoader(pictures, self.model.batch, setup.seed, threads=threads, position=position)
 
     def _all_hooks(self, hooks: Sequence[Hook]) -> list[Hook]:
-        """The user's hooks and the run's own, in the order that `hooks.py` describes."""
+        """In the order that `hooks.py` describes."""
         setup, log = self.setup, MetricsLog(self.setup.folder / METRICS_LOG)
         found: list[Hook] = [EarlierResults(self.checkpointer.schedule.final)]
         found += [*([self.validator] if self.validator else []), *hooks, log, self.best, self.checkpointer]
@@ -103,7 +104,7 @@ class Trainer:
 
     @property
     def waited(self) -> float:
-        """The seconds that training has waited for pictures."""
+        """Seconds, for pictures."""
         return self.source.waited
 
     def stop(self) -> None:
@@ -115,7 +116,7 @@ class Trainer:
         self.finish_reason = reason
 
     def run(self) -> Iterator[IterationRecord]:
-        """Train, and yield a record after each iteration and its checkpoints. Raises DarknetError."""
+        """Yield a record after each iteration and its checkpoints. Raises DarknetError."""
         try:
             self._call("before_run")
             while self._has_more() and not self._stop:
@@ -143,7 +144,7 @@ class Trainer:
             raise OutputError(f"{error}; {self.checkpointer.last_good()}") from error
 
     def _has_more(self) -> bool:
-        """Whether iterations are left. A classifier without max_batches trains until it is stopped, as in darknet."""
+        """A classifier without max_batches trains until it is stopped, as in darknet."""
         most = self.setup.max_batches
         return not self.finish_reason and (self.iteration < most or (not most and not self.model.heads))
 
@@ -202,9 +203,10 @@ class Trainer:
 def train(
     data: File, cfg: File, weights: File | None = None, *, hooks: Sequence[Hook] = (), **options: Any
 ) -> Iterator[IterationRecord]:
-    """Train the network of a .cfg file on the pictures of a .data file and yield a record after each iteration.
+    """Train the network of a .cfg file on the pictures of a .data file, and yield a record after each iteration.
 
-    weights: initial weights; a file may hold only the first layers. hooks: see hooks.Hook. options: the fields of
+    weights: initial ones; a file may hold only the first layers. hooks: see hooks.Hook. options: the fields of
     TrainOptions. Raises DarknetError.
+
     """
     return Trainer(data, cfg, weights, hooks=hooks, **options).run()

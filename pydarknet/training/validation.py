@@ -2,6 +2,7 @@
 
 A second network of the same cfg, at the cfg's size, gets a copy of the parameters and uses the running statistics of
 batch normalisation, so that validation does not change the run.
+
 """
 
 import copy
@@ -29,8 +30,8 @@ WORST = 8  # pictures with most missed objects that a validation keeps
 class ValidationMetric:
     """A metric and its schedule.
 
-    epochs: of training between two validations. least_interval: iterations between them, at least. earliest: the
-    iteration before which there is none.
+    epochs, least_interval (in iterations): between two validations. earliest: the first iteration that may have one.
+
     """
 
     kind = ""
@@ -38,11 +39,11 @@ class ValidationMetric:
     least_interval, earliest = 0, 0
 
     def interval(self, pictures: int, batch: int) -> int:
-        """Iterations between two validations. pictures: in the training list. batch: per iteration."""
+        """In iterations. pictures: in the training list. batch: per iteration."""
         return max(self.least_interval, self.epochs * pictures // batch)
 
     def next(self, last: int, interval: int, burn_in: int) -> int:
-        """The iteration of the next validation, after one at iteration `last`."""
+        """The next iteration with a validation, after one at iteration `last`."""
         return max(last + interval, burn_in, self.earliest)
 
     def run(self, network: Network) -> Measurement:
@@ -56,7 +57,7 @@ class AveragePrecision(ValidationMetric):
     kind = "map"
 
     def __init__(self, model: Model, data: Section, options: MeasuringOptions, threads: int) -> None:
-        """Read the list `valid`, or `train` if there is none. Raises DataError."""
+        """Read the list `valid`, or else `train`. Raises DataError."""
         self.options, self.threads = options, threads
         self.epochs, self.least_interval = options.epochs, LEAST_INTERVAL
         self.worst = Worst(WORST)  # of the last measurement
@@ -74,12 +75,12 @@ class AveragePrecision(ValidationMetric):
 
 
 class Accuracy(ValidationMetric):
-    """Top-k accuracy of a classifier, as with AlexeyAB's `-topk`: the result of `classifier valid`."""
+    """Top-k accuracy of a classifier, as with AlexeyAB's `-topk`."""
 
     kind, epochs = "accuracy", ACCURACY_EPOCHS
 
     def __init__(self, data: Section, labels: Sequence[str], threads: int) -> None:
-        """Read the list `valid`, or `train` if there is none. Raises DataError and ConfigError."""
+        """Read the list `valid`, or else `train`. Raises DataError and ConfigError."""
         self.top, self.labels, self.threads = data.positive("top", 5), labels, threads
         self.earliest = LEAST_INTERVAL
         path = data.file("valid", "train")
@@ -95,13 +96,13 @@ class Accuracy(ValidationMetric):
 
 
 class Validator(Hook):
-    """The validations of a run: the iteration of the last one, its value and the best one."""
+    """The validations of a run. last, value: of the last one. best: the best value."""
 
     name = "validation"
     state: ClassVar[Mapping[str, Kind]] = {"last": COUNT, "value": FINITE, "best": FINITE}
 
     def __init__(self, model: Model, metric: ValidationMetric, interval: int, start: int) -> None:
-        """model: the network to be trained, before a learner is made for it."""
+        """model: before a learner is made for it."""
         self.metric, self.interval = metric, interval
         self.model, self._copy = model, copy.deepcopy(model)
         self._burn_in = model.config.net.natural("burn_in", 0, 1 << 40)
@@ -109,7 +110,7 @@ class Validator(Hook):
 
     @property
     def next(self) -> int:
-        """The iteration after which the next validation is due. The last iteration of a run always has one."""
+        """The iteration after which the next validation is due; the last of a run always has one."""
         return self.metric.next(self.last, self.interval, self._burn_in)
 
     def after_step(self, run: Run, record: IterationRecord) -> None:
@@ -117,7 +118,7 @@ class Validator(Hook):
             record.measurement = self.measure(record.iteration)
 
     def measure(self, iteration: int) -> Measurement:
-        """Copy the parameters to the second network and validate it."""
+        """Validate a copy of the parameters."""
         began = clock()
         for mine, its in zip(self._copy.layers, self.model.layers, strict=True):
             for record, other in zip(mine.named_parameters(), its.named_parameters(), strict=True):
@@ -132,6 +133,7 @@ def make_validator(setup: TrainingSetup, pictures: int, labels: Sequence[str]) -
     """Of mAP for a network with heads, else of accuracy. pictures: in the training list. labels: of a classifier.
 
     Raises DataError and ConfigError before anything is computed.
+
     """
     model, data, options, threads = setup.model, setup.data, setup.options.measuring, setup.options.threads or 2
     metric: ValidationMetric

@@ -95,6 +95,9 @@ def test_a_layer_without_a_range_stays_float32(deep):
     deep.precision = "int8"
     deep.forward(values(1, 16, 24, 24))
     assert [layer.precision for layer in deep.layers] == ["float32", "int8", "float32"]
+    deep.quantize(ranges_of(deep))
+    deep.forward(values(1, 16, 24, 24))
+    assert [layer.precision for layer in deep.layers] == ["int8"] * 3
 
 
 def test_the_file_is_beside_the_weights(tmp_path):
