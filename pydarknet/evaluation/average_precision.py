@@ -2,7 +2,6 @@
 
 A *record* is one box with one class. The records of a picture are in darknet's order after suppression: box by box,
 class by class. Where two records match one object, the first is the true positive.
-
 """
 
 from collections.abc import Sequence
@@ -134,7 +133,6 @@ def match(
     box, classes: (k,), of each record. boxes: (n, 4). truth: (t, 5) rows of class, x, y, w, h. A record matches the
     truth of its class with the largest IoU, if that is above `iou_thresh` (in float32); of equal ones the first.
     Without a match the index is -1 and the IoU 0. The memory is bounded by `LARGEST_TABLE`.
-
     """
     found, overlaps = np.full(len(box), -1, np.int64), np.zeros(len(box), np.float32)
     for number in np.intersect1d(classes, truth[:, 0]):
@@ -156,7 +154,6 @@ class MeanAveragePrecision:
 
     thresh: only records above it count as tp or fp. points: 0 for the area under the curve, else the number of recall
     levels at which precision is sampled (11 in PASCAL VOC 2007, 101 in COCO).
-
     """
 
     classes: int
@@ -184,25 +181,20 @@ class MeanAveragePrecision:
         box, classes = records_of(candidates)
         probabilities = candidates.probabilities[box, classes]
         found, overlaps = match(candidates.boxes, box, classes, truth, self.iou_thresh)
-        hits = self._count(classes, probabilities, found, overlaps)
-        known = truth[(truth[:, 0] >= 0) & (truth[:, 0] < self.classes), 0].astype(np.int64)
-        np.add.at(self._truths_of, known, 1)
-        ranked = (found >= 0) | (match(candidates.boxes, box, classes, difficult, self.iou_thresh)[0] < 0)
-        truths = np.where(found >= 0, found + self._truth_count, -1)
-        self._ranked.append((classes[ranked], probabilities[ranked], truths[ranked]))
-        self._truth_count += len(truth)
-        return len(truth) - hits
-
-    def _count(self, classes: NDArray[np.intp], probabilities: Array, found: Integers, overlaps: Array) -> int:
-        """Returns the number of true positives: records above the threshold whose object no earlier record of the
-        picture, of any probability, matches."""
+        # True positives are records above the threshold whose object no earlier one, of any probability, matches.
         above = probabilities > np.float32(self.thresh)
         true = above & _first_matches(found)
         np.add.at(self._counts[0], classes[true], 1)
         np.add.at(self._counts[1], classes[above & ~true], 1)
         np.add.at(self._overlap_of, classes[true], overlaps[true])
         self._overlaps.append(overlaps[true])
-        return int(np.count_nonzero(true))
+        known = truth[(truth[:, 0] >= 0) & (truth[:, 0] < self.classes), 0].astype(np.int64)
+        np.add.at(self._truths_of, known, 1)
+        ranked = (found >= 0) | (match(candidates.boxes, box, classes, difficult, self.iou_thresh)[0] < 0)
+        truths = np.where(found >= 0, found + self._truth_count, -1)
+        self._ranked.append((classes[ranked], probabilities[ranked], truths[ranked]))
+        self._truth_count += len(truth)
+        return len(truth) - int(np.count_nonzero(true))
 
     def curves(self) -> list[Curve]:
         """Of each class."""
@@ -264,7 +256,6 @@ def average_precision(curve: Curve, points: int) -> float:
     """The area under a precision-recall curve, or the mean precision at `points` recall levels from 0 to 1.
 
     The precision at a recall is the maximum over this and all higher recalls.
-
     """
     if not len(curve.recall):
         return 0.0

@@ -69,7 +69,6 @@ def leaves_of(data: Section, tree: WordTree | None) -> NDArray[np.bool_] | None:
     """(nodes,) bool: those in the list `leaves` of a .data file; None without that key.
 
     Raises ConfigError for a network without a tree.
-
     """
     path = data.file("leaves")
     if path is None:
@@ -103,7 +102,6 @@ class BatchClassifier(ListRun):
     views: makes the crops of a picture, see `inference.classifier`. only_leaves: of a network with a word tree, True
     sets nodes with children to 0, None keeps the conditional probabilities. leaves: (nodes,) bool, instead of the
     tree's own. Raises OptionError for a detector.
-
     """
 
     counts_as = "a wrong answer"

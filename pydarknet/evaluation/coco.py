@@ -4,7 +4,6 @@ Boxes are float64 rows of left, top, width, height in pixels. At each of ten IoU
 most probable first, at most 100 of a class and picture, are matched with the free object of their class with the
 largest IoU. Objects outside an area range are ignored: neither they, nor records matched with them, nor unmatched
 records outside the range count. Precision is averaged over 101 recall levels and over the classes present.
-
 """
 
 from dataclasses import dataclass, field
@@ -34,7 +33,6 @@ class CocoReport:
 
     ap: mean over IoU .50 to .95. ap50, ap75: at one IoU. small, medium, large: `ap` by area. recall: AR with at most 1,
     10 and 100 records. recall_by_area: small, medium, large. classes: `ap` of each class.
-
     """
 
     ap: float
@@ -63,7 +61,6 @@ class CocoAveragePrecision:
         """Count boxes (k, 4), classes, scores (k,) of records, truth (t, 4), truth_classes (t,).
 
         Objects of unknown classes are left out.
-
         """
         known = (truth_classes >= 0) & (truth_classes < self.classes)
         truth, truth_classes = truth[known], truth_classes[known].astype(np.int64)

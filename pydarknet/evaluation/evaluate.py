@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from ..boxes import Box, Candidates, Detection
+from ..boxes import Box, Candidates
 from ..config.dialect import ALEXEYAB, Dialect
 from ..config.sections import Section
 from ..datasets.labels import candidates as label_candidates
@@ -55,7 +55,6 @@ class InferenceOptions:
     thresh: the lowest probability of a class. nms: IoU above which boxes are suppressed; 0 keeps all. hier: threshold
     of word trees. letterbox: keep the aspect ratio; None: as darknet's own command. nms_kind: None: that of the last
     head. pixels: convert boxes before suppression; the unit matters to kinds that compare distances, such as greedynms.
-
     """
 
     thresh: float = 0.005
@@ -74,7 +73,6 @@ class ImageResult:
     """The candidates after suppression, in fractions of the picture or, with the option `pixels`, in pixels.
 
     width, height: in pixels; 0 for an unreadable picture, which has no candidates.
-
     """
 
     index: int
@@ -161,13 +159,10 @@ class BatchDetector(ListRun):
     def __iter__(self) -> Iterator[ImageResult]:
         """The network computes the next batch while the caller uses a result."""
         start, count = clock(), threads()
-
-        def keep_threads() -> None:  # the number of kernel threads is a property of the calling thread
-            set_threads(count)
-
         loaded = self.loaded(self._load, self.paths)
         batches = (list(islice(loaded, self.batch)) for _ in range(0, len(self.paths), self.batch))
-        computed = prefetch(self._compute, batches, threads=1, count=2, at_start=keep_threads)
+        # The number of kernel threads is a property of the calling thread.
+        computed = prefetch(self._compute, batches, threads=1, count=2, at_start=lambda: set_threads(count))
         with one_thread_per_call(), closing(loaded), closing(computed):
             for first, (pictures, found) in zip(range(0, len(self.paths), self.batch), computed, strict=True):
                 self.count(pictures, start)
@@ -216,7 +211,6 @@ class GroundTruth:
         """Read the list under the first of `keys` (default: valid) that a .data file has, and `difficult`.
 
         Raises DataError and ConfigError.
-
         """
         keys = keys or ("valid",)
         path = data.file(*keys)
@@ -232,7 +226,6 @@ class GroundTruth:
 
         A picture without one has no objects. Objects of unknown classes are kept, with a warning: they count as missed.
         Raises DataError for a wrong line in a label file, and if the lists differ in length.
-
         """
         paths = read_list(path)
         labels = [_labels(picture, dialect) for picture in paths]
@@ -298,7 +291,6 @@ def evaluate(
     `average_precision`. options: of the detector itself. batch: pictures per forward pass. threads: that load pictures.
     each: called after every picture with its result and the number of its objects missed above `thresh`. Raises
     OptionError for a network without a detection head.
-
     """
     check_finite(thresh=thresh, iou_thresh=iou_thresh)
     heads = heads_of(network)
@@ -345,14 +337,10 @@ def name_of(names: Sequence[str], number: int) -> str:
     return names[number] if 0 <= number < len(names) else str(number)
 
 
-def detections_in(result: ImageResult, names: Sequence[str], thresh: float, dialect: Dialect) -> list[Detection]:
-    """The detections above the threshold, boxes in pixels."""
-    return DetectionResult(result.candidates, names, result.width, result.height, thresh, dialect, 0.0).detections()
-
-
 def annotated(result: ImageResult, truth: Array, names: Sequence[str], thresh: float, dialect: Dialect) -> Picture:
     """The picture with the objects of `truth` (t, 5) in green and the detections in red. Raises ImageError."""
     image = load_image(result.path)
     marks = [(place_in(image, box), name_of(names, int(number)), GREEN) for number, *box in truth.tolist()]
-    found = sorted(detections_in(result, names, thresh, dialect), key=lambda detection: detection.confidence)
+    detected = DetectionResult(result.candidates, names, result.width, result.height, thresh, dialect, 0.0)
+    found = sorted(detected.detections(), key=lambda detection: detection.confidence)
     return draw_boxes(image, [*marks, *((d.box, percent_label(d), RED) for d in found)])

@@ -31,7 +31,7 @@ from ..utils.arrays import Array
 from ..utils.figure import inline_style
 from ..utils.files import make_folder, to_json, write_file
 from . import plot
-from .average_precision import GRID, Counts, F1Curves, f1_curves, found_above, match_boxes
+from .average_precision import GRID, ClassResult, F1Curves, Report, f1_curves, found_above, match_boxes
 from .evaluate import Evaluation, GroundTruth, ImageResult, Worst, name_of, place_in
 
 PAGE = Path(__file__).with_name("report.html")
@@ -52,7 +52,6 @@ class ReportCollector:
 
     confusion: (classes + 1, classes + 1) int64. Rows are true classes, columns detected ones; the last row counts
     detections without an object, the last column missed objects. random: (missed objects, result).
-
     """
 
     network: Network
@@ -131,7 +130,6 @@ def write_report(
 
     title: names the network. metrics: of the evaluation, for the JSON. Raises OptionError without matplotlib,
     OutputError.
-
     """
     target = Path(folder)
     with inline_style("check"):
@@ -233,12 +231,18 @@ def _table(result: Evaluation, names: Sequence[str]) -> Iterator[str]:
         "Class", "Objects", "AP", "AP .50:.95", "Precision", "Recall", "F1", "Mean IoU", "Found", "Wrong", "Missed",
     ]  # fmt: skip
     shown = [c for c in report.classes if c.truths or c.fp]
+    figures: list[tuple[str, ClassResult | Report, float, float]] = [
+        (names[c.number], c, c.ap if c.truths else math.nan, coco.classes[c.number] if coco else math.nan)
+        for c in sorted(shown, key=lambda c: -c.ap)
+    ]
+    figures.append(("all", report, report.mean_average_precision, coco.ap if coco else math.nan))
     rows = []
-    for c in sorted(shown, key=lambda c: -c.ap):
-        ap = c.ap if c.truths else math.nan
-        rows.append(_class_row(names[c.number], c, ap, coco.classes[c.number] if coco else math.nan, c.average_iou))
-    mean, coco_ap = report.mean_average_precision, coco.ap if coco else math.nan
-    yield _html_table(heads, [*rows, _class_row("all", report, mean, coco_ap, report.average_iou, "all")])
+    for name, c, ap, coco_ap in figures:
+        numbers = map(_number, (c.precision, c.recall, c.f1, c.average_iou))
+        cells = [c.truths, _percent(ap), _percent(coco_ap), *numbers, c.tp, c.fp, c.fn]
+        opening = '<tr class="all">' if c is report else "<tr>"
+        rows.append(_row(name, [f"<td>{cell}</td>" for cell in cells], opening))
+    yield _html_table(heads, rows)
     if hidden := len(report.classes) - len(shown):
         text = f"{hidden} classes without objects and without detections are left out; mAP counts them as 0."
         yield f'<p class="muted">{text}</p>'
@@ -250,11 +254,8 @@ def _html_table(heads: Iterable[str], rows: Iterable[str], kind: str = "") -> st
     return "\n".join([start, *rows, "</tbody></table></div>"])
 
 
-def _class_row(name: str, c: Counts, ap: float, coco_ap: float, iou: float, kind: str = "") -> str:
-    cells = [str(c.truths), _percent(ap), _percent(coco_ap), _number(c.precision), _number(c.recall), _number(c.f1),
-             _number(iou), str(c.tp), str(c.fp), str(c.fn)]  # fmt: skip
-    opening = f'<tr class="{kind}">' if kind else "<tr>"
-    return f'{opening}<th scope="row">{_text(name)}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
+def _row(name: str, cells: Iterable[str], opening: str = "<tr>") -> str:
+    return f'{opening}<th scope="row">{_text(name)}</th>{"".join(cells)}</tr>'
 
 
 def _confusions(collector: ReportCollector, names: Sequence[str]) -> Iterator[str]:
@@ -272,7 +273,7 @@ def _confusions(collector: ReportCollector, names: Sequence[str]) -> Iterator[st
             kind = "" if column == number else ' class="wrong"'
             style = f' style="--share: {count / total:.3f}"' if count else ""
             cells.append("<td></td>" if number == column == len(names) else f"<td{kind}{style}>{count}</td>")
-        rows.append(f'<tr><th scope="row">{_text(name)}</th>{"".join(cells)}</tr>')
+        rows.append(_row(name, cells))
     yield _html_table(["truth", *names, "missed"], rows, "matrix")
 
 
@@ -282,8 +283,7 @@ def _most_confused(collector: ReportCollector, names: Sequence[str]) -> Iterator
     order = counts.argsort(axis=None)[::-1][:CONFUSIONS]
     rows = []
     for truth, taken in (divmod(int(k), len(counts)) for k in order if counts.flat[k]):
-        head, cell = f'<th scope="row">{_text(names[truth])}</th>', f"<td>{_text(names[taken])}</td>"
-        rows.append(f"<tr>{head}{cell}<td>{counts[truth, taken]}</td></tr>")
+        rows.append(_row(names[truth], [f"<td>{_text(names[taken])}</td>", f"<td>{counts[truth, taken]}</td>"]))
     yield _html_table(["Truth", "Found", "Times"], rows) if rows else "<p>No class was taken for another.</p>"
 
 

@@ -7,7 +7,7 @@ import logging
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,28 +26,39 @@ log = logging.getLogger("pydarknet")
 
 BDD_NAMES = ["bike", "bus", "car", "motor", "person", "rider", "traffic light", "traffic sign", "train", "truck"]
 KITTI_NAMES = ["car", "pedestrian", "cyclist"]
-IMAGENET_CLASSES = 200
 
 # class, probability, xmin, ymin, xmax, ymax of a record of a picture
 Record = tuple[int, float, float, float, float, float]
 
 
 class Format(NamedTuple):
-    """base: the start of files' names. suffix: of the one file; "" if there are several. classes: how many it can hold.
-    is_json: an array, which holds no NaN."""
+    """base: the start of files' names. text: of a record. suffix: of the one file; "" if there are several. labels: of
+    the classes that it can hold."""
 
     base: str
+    text: str
     suffix: str = ""
-    classes: float = math.inf
-    is_json: bool = False
+    labels: Sequence[object] = ()
 
 
 FORMATS = {
-    "voc": Format("comp4_det_test_"),
-    "coco": Format("coco_results", ".json", len(COCO_IDS), is_json=True),
-    "imagenet": Format("imagenet-detection", ".txt"),
-    "bdd": Format("bdd_results", ".json", len(BDD_NAMES), is_json=True),
-    "kitti": Format("kitti_results", classes=len(KITTI_NAMES)),
+    "voc": Format("comp4_det_test_", "{name} {p:f} {box}\n"),
+    "coco": Format(
+        "coco_results",
+        '{{"image_id":{image}, "category_id":{label}, "bbox":[{box}], "score":{p:f}}}',
+        ".json",
+        COCO_IDS,
+    ),
+    "imagenet": Format("imagenet-detection", "{line} {label} {p:f} {box}\n", ".txt", range(1, 201)),
+    "bdd": Format(
+        "bdd_results",
+        '\t{{\n\t\t"name":{quoted},\n\t\t"category":"{label}",\n\t\t"bbox":[{box}],\n\t\t"score":{p:f}\n\t}}',
+        ".json",
+        BDD_NAMES,
+    ),
+    "kitti": Format(
+        "kitti_results", "{label} -1 -1 -10 {box} -1 -1 -1 -1000 -1000 -1000 -10 {p:f}\n", labels=KITTI_NAMES
+    ),
 }
 
 
@@ -81,7 +92,6 @@ def coco_id(path: Path, after_underscore: bool) -> int:
 
     With `after_underscore` the number after the last `_`, or at the beginning of a name without one; else always the
     latter. (pjreddie's darknet finds a `_` in folder names too, so that all pictures of such a folder get one number.)
-
     """
     name = image_id(path)
     found = re.match(r"\s*[+-]?\d+", name.rpartition("_")[2] if after_underscore else name)
@@ -93,7 +103,6 @@ class ResultFiles:
     """A context manager: call `take` for each picture, with boxes in pixels. base: begins the files' names.
 
     after_underscore: see `coco_id`. Raises OptionError and OutputError.
-
     """
 
     kind: str
@@ -112,9 +121,11 @@ class ResultFiles:
         if self.kind not in FORMATS:
             raise OptionError(f"no result files of kind {self.kind!r}; expected one of {', '.join(FORMATS)}")
         self._format = FORMATS[self.kind]
-        if len(self.names) > self._format.classes:
-            most = f"expected at most {self._format.classes}, as files of kind {self.kind} can hold"
-            raise OptionError(f"{len(self.names)} classes; {most}")
+        self._is_json = self._format.suffix == ".json"  # an array, which holds no NaN
+        most = len(self._format.labels)
+        if most and self.kind != "imagenet" and len(self.names) > most:
+            expected = f"expected at most {most}, as files of kind {self.kind} can hold"
+            raise OptionError(f"{len(self.names)} classes; {expected}")
         for name in self.names if self.kind == "voc" else ():
             if {"/", os.sep, "\0"} & set(name):
                 raise OptionError(f"class name {name!r} cannot be part of a file name, as VOC's files require")
@@ -130,7 +141,7 @@ class ResultFiles:
         make_folder(self.folder if self._paths else self._folder)
         with ExitStack() as stack:  # closes the opened files if a later one cannot be opened
             self._streams = [stack.enter_context(atomic_write(path)) for path in self._paths]
-            if self._format.is_json:
+            if self._is_json:
                 self._streams[0].write(b"[\n")
             self._stack = stack.pop_all()
         return self
@@ -138,56 +149,44 @@ class ResultFiles:
     def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
         if self._left_out:
             log.warning("%s: %d detections are not finite numbers and are left out", self._paths[0], self._left_out)
-        if kind is None and self._format.is_json:
+        if kind is None and self._is_json:
             self._streams[0].write(b"\n]\n" if self._begun else b"]\n")
         self._stack.__exit__(kind, error, traceback)
 
     def take(self, result: ImageResult) -> None:
         """Write the records of one picture. Raises OutputError."""
-        name = image_id(result.path)
-        found = records(result, self.first_corner if self.kind == "voc" else 0)
         if self.kind == "kitti":
+            name = image_id(result.path)
             if name in self._taken:
-                raise OutputError(
-                    f"{result.path}: another picture is also named {name}; KITTI requires one file per picture"
-                )
+                why = f"another picture is also named {name}; KITTI requires one file per picture"
+                raise OutputError(f"{result.path}: {why}")
             self._taken.add(name)
             with atomic_write(self._folder / f"{name}.txt") as stream:
-                for number, p, *edges in found:
-                    box = _list(edges, " ")
-                    line = f"{KITTI_NAMES[number]} -1 -1 -10 {box} -1 -1 -1 -1000 -1000 -1000 -10 {p:f}\n"
-                    stream.write(_bytes(line))
+                stream.writelines(text for _, text in self._texts(result))
             return
-        image = coco_id(result.path, self.after_underscore)
-        quoted = json.dumps(json_text(result.path.name.replace(".jpg", "")), ensure_ascii=False)
-        for number, p, *edges in found:
-            if self.kind == "voc":
-                self._streams[number].write(_bytes(f"{name} {p:f} {_list(edges, ' ')}\n"))
-            elif self.kind == "imagenet" and number < IMAGENET_CLASSES:
-                line = f"{result.index + 1} {number + 1} {p:f} {_list(edges, ' ')}\n"
-                self._streams[0].write(_bytes(line))
-            elif self._format.is_json and not all(map(math.isfinite, (p, *edges))):  # which JSON cannot express
+        for number, text in self._texts(result):
+            stream = self._streams[number if self.kind == "voc" else 0]
+            stream.write(b",\n" + text if self._is_json and self._begun else text)
+            self._begun = True
+
+    def _texts(self, result: ImageResult) -> Iterator[tuple[int, bytes]]:
+        """The class and the text of each record of a picture."""
+        kind, labels = self.kind, self._format.labels
+        of_picture = {
+            "name": image_id(result.path),
+            "line": result.index + 1,
+            "image": coco_id(result.path, self.after_underscore),
+            "quoted": json.dumps(json_text(result.path.name.replace(".jpg", "")), ensure_ascii=False),
+        }
+        for number, p, *edges in records(result, self.first_corner if kind == "voc" else 0):
+            if labels and number >= len(labels):
+                continue
+            if self._is_json and not all(map(math.isfinite, (p, *edges))):  # which JSON cannot express
                 self._left_out += 1
-            elif self.kind == "coco":
+                continue
+            if kind == "coco":
                 left, top, right, bottom = (np.float32(edge) for edge in edges)
-                box = _list((left, top, right - left, bottom - top), ", ")
-                self._element(
-                    f'{{"image_id":{image}, "category_id":{COCO_IDS[number]}, "bbox":[{box}], "score":{p:f}}}'
-                )
-            elif self.kind == "bdd":
-                self._element(
-                    f'\t{{\n\t\t"name":{quoted},\n\t\t"category":"{BDD_NAMES[number]}",\n'
-                    f'\t\t"bbox":[{_list(edges, ", ")}],\n\t\t"score":{p:f}\n\t}}'
-                )
-
-    def _element(self, text: str) -> None:
-        self._streams[0].write(_bytes(f",\n{text}" if self._begun else text))
-        self._begun = True
-
-
-def _list(numbers: Iterable[float], separator: str) -> str:
-    return separator.join(f"{number:f}" for number in numbers)
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
+                edges = [left, top, right - left, bottom - top]
+            box = (", " if self._is_json else " ").join(f"{edge:f}" for edge in edges)
+            text = self._format.text.format(label=labels[number] if labels else "", p=p, box=box, **of_picture)
+            yield number, text.encode("utf-8", "surrogateescape")

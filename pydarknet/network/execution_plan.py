@@ -43,7 +43,6 @@ class ExecutionPlan:
         """Lay out memory, and set the layers up for it. output: the layer that gives the network's.
 
         Raises ShapeError where the machine has too little memory.
-
         """
         for layer in layers:
             layer.training = False  # dropout passes on what it reads
@@ -52,7 +51,7 @@ class ExecutionPlan:
         tensors = allocate(plan_tensors(graph, batch, steps, keep_all))
         for index, layer in enumerate(layers):
             sources = [layers[owner] for owner in graph.sources(index) if owner != INPUT]
-            layer.set_precision(precision, sources, [layers[i] for i in graph.read_by(index)])
+            layer.set_precision(precision, sources, [layers[i] for i in graph.readers[index]])
         computing = []
         for step in steps:
             layer, *after = (layers[i] for i in step.layers)

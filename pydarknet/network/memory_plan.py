@@ -52,13 +52,14 @@ class Graph:
     """
 
     def __init__(self, layers: Sequence[Layer], input_: Shape, output: int) -> None:
-        self.layers, self.input, self.output = layers, input_, output
+        self.layers, self.input = layers, input_
         self.owners: list[int] = []
-        self.readers: dict[int, list[int]] = {}
+        self.readers: dict[int, list[int]] = {index: [] for index in (INPUT, *range(len(layers)))}
         for index, layer in enumerate(layers):
             self.owners.append(self.owner(layer.sources[0]) if layer.is_alias else index)
             for source in () if layer.is_alias else layer.sources:
-                self.readers.setdefault(self.owner(source), []).append(index)
+                self.readers[self.owner(source)].append(index)
+        self.output_owner = self.owner(output)
 
     def owner(self, index: int) -> int:
         """Of the tensor that layer `index`, or INPUT, gives."""
@@ -68,18 +69,9 @@ class Graph:
         """The owners of what layer `index` reads, in its order."""
         return [self.owner(source) for source in self.layers[index].sources]
 
-    def read_by(self, owner: int) -> list[int]:
-        """The layers that read the owner's tensor."""
-        return self.readers.get(owner, [])
-
     def shape(self, index: int) -> Shape:
         """Of one picture."""
         return self.input if index == INPUT else self.layers[index].shape
-
-    @property
-    def output_owner(self) -> int:
-        """Of the network's output."""
-        return self.owner(self.output)
 
 
 @dataclass(eq=False)
@@ -131,7 +123,7 @@ def needed_tensors(graph: Graph, batch: int, steps: Sequence[Step]) -> list[Tens
     """A plan for the input and each layer whose output is a tensor: all but aliases, layers inside a step, and those
     that keep their output as NCHW if no layer reads it."""
     outputs = [step.output for step in steps]
-    owners = [i for i in outputs if graph.read_by(i) or not graph.layers[i].keeps_nchw_output]
+    owners = [i for i in outputs if graph.readers[i] or not graph.layers[i].keeps_nchw_output]
     return [TensorPlan(index, batch, graph.shape(index)) for index in (INPUT, *owners)]
 
 
@@ -173,8 +165,8 @@ def _followers(graph: Graph, index: int) -> list[int]:
     """Up to MOST_FUSED layers after `index`, of which each alone reads its predecessor, as its first source, with
     nothing but aliases between them."""
     followers: list[int] = []
-    while index != graph.output_owner and len(graph.read_by(index)) == 1 and len(followers) < MOST_FUSED:
-        (reader,) = graph.read_by(index)
+    while index != graph.output_owner and len(graph.readers[index]) == 1 and len(followers) < MOST_FUSED:
+        (reader,) = graph.readers[index]
         adjacent = all(graph.owners[i] == index for i in range(index + 1, reader))
         if not adjacent or graph.sources(reader)[0] != index:
             break
@@ -193,15 +185,12 @@ def set_layouts(
     for tensor in tensors:
         if tensor.owner in nchw:
             tensor.lanes = NCHW
-        elif tensor.owner == INPUT and four_lanes and _input_fits_four_lanes(graph):
-            tensor.lanes = FOUR_LANES
-        readers = dict.fromkeys(graph.read_by(tensor.owner))
+        elif tensor.owner == INPUT and four_lanes and graph.input.channels <= FOUR_LANES:
+            direct = [layer for layer in graph.layers if INPUT in layer.sources]
+            if all(layer.reads_four_lanes and not layer.is_alias for layer in direct):
+                tensor.lanes = FOUR_LANES
+        readers = dict.fromkeys(graph.readers[tensor.owner])
         tensor.halo = max((graph.layers[reader].halo(tensor.lanes) for reader in readers), default=0)
-
-
-def _input_fits_four_lanes(graph: Graph) -> bool:
-    direct = [layer for layer in graph.layers if INPUT in layer.sources]
-    return graph.input.channels <= FOUR_LANES and all(layer.reads_four_lanes and not layer.is_alias for layer in direct)
 
 
 def propagate_nchw(graph: Graph, steps: Sequence[Step]) -> set[int]:
@@ -224,7 +213,7 @@ def propagate_nchw(graph: Graph, steps: Sequence[Step]) -> set[int]:
             written.add(step.output)
     kept = {
         owner for owner, uses in users.items()
-        if owner in written and graph.read_by(owner) and owner != graph.output_owner
+        if owner in written and graph.readers[owner] and owner != graph.output_owner
         and fits_four_lanes(graph.shape(owner)) and all(step in able for step in uses)
     }  # fmt: skip
     lost = [owner for owner in users if owner not in kept]
@@ -288,7 +277,7 @@ def set_lifetimes(graph: Graph, tensors: Sequence[TensorPlan], steps: Sequence[S
     for tensor in tensors:
         tensor.first = begins.get(tensor.owner, tensor.owner)
         to_the_end = keep_all or tensor.owner == graph.output_owner
-        tensor.last = end if to_the_end else max(graph.read_by(tensor.owner), default=tensor.owner)
+        tensor.last = end if to_the_end else max(graph.readers[tensor.owner], default=tensor.owner)
     for part in tensors:
         if part.part_of is not None:
             part.part_of.first = min(part.part_of.first, part.first)

@@ -44,7 +44,6 @@ class Network:
     Processes: a child made by fork has a network of its own. `pickle` and `copy.deepcopy` copy parameters and states.
 
     Ctrl-C during a pass ends that pass alone: the next one is right, also of recurrent layers.
-
     """
 
     def __init__(
@@ -175,31 +174,27 @@ class Network:
 
     # --- parameters ---
 
-    def initialise(self, first: int = 0) -> None:
-        """darknet's initial values, from the seed, for the layers from `first` on."""
-        with self.lock:
-            self._initialise(self.layers[first:])
-            self.parameters_changed()
-
-    def _initialise(self, layers: Sequence[Layer]) -> None:
+    def initialise(self, layers: Sequence[Layer] | None = None) -> None:
+        """darknet's initial values, from the seed, for these layers, by default for all."""
         rng = np.random.default_rng(self.seed)
-        for layer in layers:
-            try:
-                layer.initialise(rng, self.dialect)
-            except MemoryError:
-                count = sum(array.size for array in layer.parameters())
-                raise layer.section.shape_error(f"has {count} parameters, too many for this machine's memory") from None
+        with self.lock:
+            for layer in self.layers if layers is None else layers:
+                try:
+                    layer.initialise(rng, self.dialect)
+                except MemoryError:
+                    count = sum(array.size for array in layer.parameters())
+                    wrong = f"has {count} parameters, too many for this machine's memory"
+                    raise layer.section.shape_error(wrong) from None
+            self.parameters_changed()
 
     def load_weights(self, source: str | os.PathLike[str] | bytes, allow_partial: bool = False) -> Loaded:
         """See `weights.load_weights`; layers that a partial file does not reach are initialised."""
         with self.lock:
             # Layers of whose record the file is said to lack something start from their initial values.
-            self._initialise([layer for layer in self.layers if not layer.record_options.is_whole])
+            self.initialise([layer for layer in self.layers if not layer.record_options.is_whole])
             loaded = load_weights(source, self.layers, allow_partial)
             self.header = loaded.header
-            if loaded.layers < len(self.layers):
-                self.initialise(loaded.layers)
-            self.parameters_changed()
+            self.initialise(self.layers[loaded.layers :])
             if self.quantization:  # of other weights, ranges would be wrong without a word
                 self.quantization.apply(self.layers)
         return loaded

@@ -105,7 +105,6 @@ def check_file_length(path: Path, layers: Sequence[Layer], name: str = "") -> No
     """Raise WeightsError unless header and length are those of a file of exactly these layers.
 
     name: how errors call the file, by default its path.
-
     """
     name = name or str(path)
     try:
@@ -135,7 +134,6 @@ def load_weights(
 
     allow_partial: whole layers are filled as far as the numbers last, and numbers may be left over. Layers that got
     nothing keep what they had. source: may be the bare name of a bundled or downloaded file.
-
     """
     if isinstance(source, bytes):
         name, content = IN_MEMORY, source

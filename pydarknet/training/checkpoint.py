@@ -3,7 +3,6 @@
 The state holds the hash of its weights, so files that do not belong together are never taken for a pair. Both are
 written under temporary names; then the weights are renamed, then the state. A kill between the two leaves
 NAME.state.npz.new, whose hash fits the new weights: a complete pair exists at every moment.
-
 """
 
 from __future__ import annotations
@@ -159,7 +158,6 @@ def writing_pair(network: Network, target: Path, beside: Path) -> Iterator[tuple
     """Write weights and, in the block, a file that belongs to them, so that a complete pair exists at every moment.
 
     Yields the hash of the weights, for that file, and its temporary path. Raises OutputError.
-
     """
     weights, new = target.with_name(f".{target.name}{NEW}"), beside.with_name(beside.name + NEW)
     try:
@@ -186,7 +184,6 @@ def newest(folder: Path, base: str) -> Checkpoint | None:
     """The pair of the network `base` with the highest iteration; None if the folder has none.
 
     Files that do not belong together are skipped with a warning. Raises WeightsError if no pair is complete.
-
     """
     found: list[Checkpoint] = []
     wrong = []

@@ -1,7 +1,6 @@
 """When and under which names a run writes weights: checkpoints on darknet's schedules, and the best weights.
 
 NAME_best.json belongs to NAME_best.weights and holds its hash and its measurement.
-
 """
 
 from __future__ import annotations
@@ -33,7 +32,6 @@ class CheckpointSchedule:
 
     kind: detector, classifier or text. batch: pictures of an iteration. pictures: in the training list. intervals: in
     iterations, unless the kind of run has others. saved: when AlexeyAB's checkpoints of each kind were last saved.
-
     """
 
     base: str
@@ -114,7 +112,7 @@ class Checkpointer(Hook):
         names = self.schedule.due(record.iteration, run.learner.seen)
         record.saved += tuple(self.save(run, name) for name in names)
         average = run.learner.ema
-        if names and average is not None and average.begun:
+        if names and average is not None and average.averages:
             path = self.folder / f"{self.base}_ema.weights"
             average.save(path)
             record.saved += (path,)
@@ -183,7 +181,6 @@ class BestWeights(Hook):
 
         about: further content of the sidecar. Weights without one, such as darknet's own, are renamed to
         NAME_best.old.weights. Raises OutputError.
-
         """
         known = self.record()
         if known is not None and known["value"] > value:

@@ -3,7 +3,6 @@
 The order is fixed: earlier results are moved aside; validation, the user's hooks, train.jsonl, the best weights,
 checkpoints, chart.png. A user's hook therefore sees the iteration's measurement, can add numbers to its line in
 train.jsonl, and has its state in the iteration's checkpoint.
-
 """
 
 from __future__ import annotations
@@ -116,7 +115,6 @@ class Hook:
 
     name: its key in checkpoints, by default that of the class. state: the attributes in checkpoints, and what each
     must be there; a hook may write `state_dict` and `load_state_dict` itself instead.
-
     """
 
     name = ""

@@ -44,14 +44,12 @@ class Learner:
 
     seen: images; each mini-batch counts as one of the cfg's size. parameters: the trainable ones, each with its layer,
     by their names in checkpoints, such as layer.3.weights. ema: their moving average, if the cfg has `ema_alpha`.
-
     """
 
     def __init__(self, network: Network) -> None:
         """Allocate memory for mini-batches of the cfg's size, and log unsupported options.
 
         Raises ConfigError, ShapeError, and OptionError for another precision than float32.
-
         """
         if network.precision != FLOAT32:
             raise OptionError(f"precision {network.precision}: training is always in {FLOAT32}")
@@ -71,8 +69,8 @@ class Learner:
         self._rng = np.random.default_rng(network.seed)
         self._progress = TrainingProgress(self.update_count, self.schedule.max_batches)
         self._rejection = DeltaRejection.from_section(net)
-        stops = [(i, layer.learning_options.stop) for i, layer in enumerate(network.layers)]
-        self._stops = [(i, stop) for i, stop in stops if stop]
+        options = enumerate(layer.learning_options for layer in network.layers)
+        self._stops = [(index, each.stop) for index, each in options if each.stop]
         lasting = [i for i, stop in self._stops if stop == 1 or not network.dialect.stops_for_a_while]
         self._stop_index = max(lasting, default=-1)
         with network.held():
@@ -139,21 +137,19 @@ class Learner:
     def state_dict(self) -> dict[str, Array]:
         """The arrays that a resumed run needs besides parameters, not copied: accumulated updates, Adam's moments, the
         moving average, what layers carry on. Their names are in docs/training.md."""
-        averages = self.ema.state_dict() if self.ema else {}
+        averages = self.ema.averages if self.ema else {}
         return self._own_state() | {f"average.{name}": array for name, array in averages.items()}
 
     def _own_state(self) -> dict[str, Array]:
         """Without the moving average, which has no arrays before it begins."""
         updates = {f"update.{name}": trainable.update for name, (_, trainable) in self.parameters.items()}
         kept = self.optimizer.state_dict(self.parameters)
-        return updates | {f"optimizer.{name}": array for name, array in kept.items()} | self._layer_states()
+        optimizer = {f"optimizer.{name}": array for name, array in kept.items()}
+        return updates | optimizer | self._of_layers(lambda layer: layer.state_dict())
 
     def _of_layers(self, named: Callable[[Layer], Mapping[str, T]]) -> dict[str, T]:
         each = enumerate(self.network.layers)
         return {f"layer.{index}.{name}": value for index, layer in each for name, value in named(layer).items()}
-
-    def _layer_states(self) -> dict[str, Array]:
-        return self._of_layers(lambda layer: layer.state_dict())
 
     def _carried(self) -> dict[str, Array]:
         return self._of_layers(lambda layer: layer.carried())
@@ -162,7 +158,6 @@ class Learner:
         """Restore the results of `state_dict` and `counters`, at the same input size and batch.
 
         Raises WeightsError, before any change, for any other name, shape, dtype or value.
-
         """
         self._check_counters(counters)
         own, averages = self._own_state(), {}
@@ -182,7 +177,7 @@ class Learner:
             "seen": self.seen,
             "steps": self._mini_batches,
             "updates": self.optimizer.updates,
-            "average_begun": self.ema is not None and self.ema.begun,
+            "average_begun": self.ema is not None and bool(self.ema.averages),
             "rejection": self._rejection.state_dict(),
             "random": {name: rng.bit_generator.state for name, rng in self._generators().items()},
         }
@@ -220,7 +215,6 @@ class Learner:
 
         images: (n, c, h, w) or (n, inputs) float32. truth: an array for each picture. Returns the mean of the losses of
         all layers that have one, each summed over the mini-batch. Raises OptionError for other sizes.
-
         """
         network = self.network
         array, numbers = np.asarray(images), network.batch * network.input.outputs
@@ -257,7 +251,7 @@ class Learner:
         return loss
 
     def _changed_by_forward(self) -> dict[str, Array]:
-        return self._layer_states() | self._of_layers(_running)
+        return self._of_layers(lambda layer: {**layer.state_dict(), **_running(layer)})
 
     def _undo_forward(self, before: Mapping[str, Array], counters: Mapping[str, Any]) -> None:
         with self._uninterrupted():
@@ -316,8 +310,8 @@ def _first_delta_writers(graph: Graph) -> dict[int, int]:
     """Layers whose delta need not be cleared before the backward pass, and their last readers, which write it first."""
     found = {}
     for owner, readers in graph.readers.items():
-        last = graph.layers[readers[-1]]
-        if last.can_overwrite and len(last.sources) == 1 and not last.learning_options.forward_only:
+        last = graph.layers[readers[-1]] if readers else None
+        if last and last.can_overwrite and len(last.sources) == 1 and not last.learning_options.forward_only:
             found[owner] = readers[-1]
     return found
 

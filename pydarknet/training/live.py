@@ -3,7 +3,6 @@
 state.json   name, iteration, max_batches, whether the run has ended, the pictures below
 batch.jpg    the last mini-batch after augmentation, with its ground truth
 worst_1.jpg  and so on: the pictures of the last validation with most missed objects
-
 """
 
 import logging
@@ -117,7 +116,6 @@ def draw_batch(images: Array, truth: Sequence[Array], names: Sequence[str]) -> P
     """A grid of the first pictures of a mini-batch, (n, c, h, w) float32, with their objects; None for other inputs.
 
     truth: as for `Model.train_step`; of a class vector, the largest entry is named.
-
     """
     if images.ndim != 4 or images.shape[1] not in (1, 3):
         return None

@@ -40,7 +40,6 @@ class MultiScaleSchedule:
         """Read `random` of the last head, or of [net] for pjreddie's classifiers. smallest: instead of 320 pixels.
 
         Raises OptionError for networks without that rule.
-
         """
         net, alexeyab = model.config.net, model.dialect.name == "alexeyab"
         sizes = cls(model.input.width, model.input.height, seed=seed, max_batches=max_batches, mini_batch=model.batch)

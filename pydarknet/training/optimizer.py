@@ -1,7 +1,6 @@
 """What changes parameters after an iteration: update rules, their moving average, similar filters.
 
 An update is minus the sum of the gradients over all pictures of an iteration, which backward passes accumulate.
-
 """
 
 import logging
@@ -32,7 +31,6 @@ class SGD:
     """update -= decay * weights; weights += lr / pictures * update; update *= momentum.
 
     Biases and scales do not decay.
-
     """
 
     momentum: float
@@ -44,7 +42,6 @@ class SGD:
 
         lr: with the layer's own factor. decay: of all pictures, whose gradients were summed. count: of updates, by
         which Adam corrects its bias.
-
         """
         weights, update = parameter.array.reshape(-1), parameter.update.reshape(-1)
         decay = decay if parameter.decays else 0.0
@@ -140,57 +137,49 @@ class Optimizer:
 
 class MovingAverage:
     """AlexeyAB's `ema_alpha`, for all convolutions: ema = alpha * ema + (1 - alpha) * parameters, after each update
-    of a run's second half. Near its end it replaces the parameters."""
+    of a run's second half. Near its end it replaces the parameters. averages: by `parameters`' names, once begun."""
 
     def __init__(self, network: Network, alpha: float, max_batches: int) -> None:
         """max_batches: updates of the whole run."""
         self.network, self.alpha = network, alpha
         self.first, self.last = max_batches // 2, max_batches - UPDATES_AFTER
-        self._averages: dict[str, Array] = {}
+        self.averages: dict[str, Array] = {}
         if self.last <= self.first:
             net = network.config.net
             where = f"{net.path}:{net.line}: ema_alpha: with max_batches={max_batches}"
             used = f"after iteration {max(0, self.last)}"
             log.warning("%s the average would be used %s, before it starts; it has no effect", where, used)
 
-    @property
-    def begun(self) -> bool:
-        return bool(self._averages)
-
     def update(self, number: int) -> bool:
         """Include the parameters after an update. Returns whether the averages have replaced them."""
         if number < self.first:
             return False
         current = self.parameters()
-        if not self._averages:
-            self._averages = {name: array.copy() for name, array in current.items()}
+        if not self.averages:
+            self.averages = {name: array.copy() for name, array in current.items()}
         if number == self.last:
-            self._write(current, self._averages)
+            self._write(current, self.averages)
             return True
         if number < self.last:
             alpha = np.float32(self.alpha)
             for name, array in current.items():
-                self._averages[name] *= alpha
-                self._averages[name] += (1 - alpha) * array
+                self.averages[name] *= alpha
+                self.averages[name] += (1 - alpha) * array
         return False
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the averages as weights. Raises OutputError."""
         current = self.parameters()
         before = {name: array.copy() for name, array in current.items()}
-        self._write(current, self._averages)
+        self._write(current, self.averages)
         try:
             self.network.save_weights(path)
         finally:
             self._write(current, before)
 
-    def state_dict(self) -> dict[str, Array]:
-        """The averages, not copied."""
-        return dict(self._averages)
-
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
         """Restore nothing, or an array for each of `parameters`, of checked shapes."""
-        self._averages = {name: state[name].copy() for name in self.parameters() if state}
+        self.averages = {name: state[name].copy() for name in self.parameters() if state}
 
     def parameters(self) -> dict[str, Array]:
         """Those of every convolution with parameters of its own, by their names in checkpoints."""
@@ -211,7 +200,6 @@ def reject_similar(layers: Sequence[Layer], rng: np.random.Generator) -> list[in
     similar ones, initialise the first again.
 
     Not in the first layer, linear convolutions and those near a head. Returns the indices of changed layers.
-
     """
     changed = []
     for index, layer in enumerate(layers):

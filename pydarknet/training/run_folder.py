@@ -2,7 +2,6 @@
 
 A run overwrites files with darknet's names, and `resume` takes the checkpoint of the highest iteration. Results of an
 earlier run are therefore moved to a folder NAME.old1, NAME.old2, ... inside.
-
 """
 
 import csv
@@ -51,7 +50,6 @@ def set_aside(folder: Path, base: str, final: str, begins_with: Path | None, see
     begins_with: the initial weights of the new run, which have seen `seen` images; they stay. If they are in this
     folder, the run continues from them: weights that have not seen more stay too. So do best weights, whose sidecar
     records their measurement. final: see EarlierResults. Raises OutputError.
-
     """
     aside = next(path for n in range(1, 1 << 30) if not (path := folder / f"{base}.old{n}").exists())
     try:
@@ -183,7 +181,6 @@ class Chart(Hook):
 
     It is made from train.jsonl each time, so that the curve of a resumed run has no gap. top: the end of the loss axis;
     None: by the average loss. If it cannot be drawn, there is one warning, and the run continues.
-
     """
 
     def __init__(self, path: Path, log_path: Path, title: str, max_batches: int, top: float | None = None) -> None:

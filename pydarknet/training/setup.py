@@ -49,7 +49,6 @@ class TrainOptions:
     weights with more numbers than the network has. measure: mAP (classifiers: accuracy) on the list `valid`, and keep
     the best weights. min_size: the smallest side of pjreddie's multi-scale training, instead of 320 pixels.
     chart: draw chart.png.
-
     """
 
     seed: int | None = None
@@ -78,7 +77,6 @@ class TrainingSetup:
     """The network of a run with its parameters, before a learner is created.
 
     kind: detector, classifier, or text. imgs: pictures of an iteration. start: the iteration after which the run began.
-
     """
 
     def __init__(

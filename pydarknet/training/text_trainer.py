@@ -51,6 +51,5 @@ def train_text(
     """Train a recurrent network to predict a text, and yield a record after each iteration.
 
     The arguments are those of TextTrainer. Raises DarknetError.
-
     """
     return TextTrainer(text, cfg, weights, tokenized=tokenized, **options).run()

@@ -34,7 +34,6 @@ class Trainer:
 
     seconds: of all iterations, with waiting for pictures, without compilation. finished, interrupted: how the run
     ended; both are False after an error. finish_reason: why a hook ended it, else "".
-
     """
 
     is_text = False
@@ -207,6 +206,5 @@ def train(
 
     weights: initial ones; a file may hold only the first layers. hooks: see hooks.Hook. options: the fields of
     TrainOptions. Raises DarknetError.
-
     """
     return Trainer(data, cfg, weights, hooks=hooks, **options).run()

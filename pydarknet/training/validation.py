@@ -2,7 +2,6 @@
 
 A second network of the same cfg, at the cfg's size, gets a copy of the parameters and uses the running statistics of
 batch normalisation, so that validation does not change the run.
-
 """
 
 import copy
@@ -31,7 +30,6 @@ class ValidationMetric:
     """A metric and its schedule.
 
     epochs, least_interval (in iterations): between two validations. earliest: the first iteration that may have one.
-
     """
 
     kind = ""
@@ -133,7 +131,6 @@ def make_validator(setup: TrainingSetup, pictures: int, labels: Sequence[str]) -
     """Of mAP for a network with heads, else of accuracy. pictures: in the training list. labels: of a classifier.
 
     Raises DataError and ConfigError before anything is computed.
-
     """
     model, data, options, threads = setup.model, setup.data, setup.options.measuring, setup.options.threads or 2
     metric: ValidationMetric
