@@ -19,7 +19,7 @@ from turns import take_turns, timed, warn_of_load
 import pydarknet
 from pydarknet.boxes import Box, Detection
 from pydarknet.layers.convolution.converted import ConvertedConvolution
-from pydarknet.network.quantization import Quantization, digest_of
+from pydarknet.network.weights import Quantization, digest_of
 from pydarknet.tools.quantize import measured_ranges
 from pydarknet.utils.arrays import Array
 

@@ -17,7 +17,7 @@ from .layers.convolution.converted import FLOAT32, INT8, checked_precision
 from .layers.heads.base import Head
 from .network.builder import without_warnings
 from .network.network import Network
-from .network.quantization import Quantization, file_beside
+from .network.weights import Quantization, file_beside
 from .runtime.threads import set_threads
 from .utils.arrays import Array
 from .utils.resources import network_file

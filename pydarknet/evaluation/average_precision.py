@@ -5,7 +5,7 @@ class by class. Where two records match one object, the first is the true positi
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,7 +148,6 @@ def match(
     return found, overlaps
 
 
-@dataclass
 class MeanAveragePrecision:
     """Accumulates pictures: call `add` for each in the order of the list, then `report`.
 
@@ -156,21 +155,14 @@ class MeanAveragePrecision:
     levels at which precision is sampled (11 in PASCAL VOC 2007, 101 in COCO).
     """
 
-    classes: int
-    thresh: float = 0.25
-    iou_thresh: float = 0.5
-    points: int = 0
-    _ranked: list[tuple[NDArray, NDArray, NDArray]] = field(default_factory=list, repr=False)
-    _truth_count: int = 0
-    _truths_of: Integers = field(init=False, repr=False)
-    _counts: Integers = field(init=False, repr=False)
-    _overlaps: list[Array] = field(default_factory=list, repr=False)
-    _overlap_of: Array = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        self._truths_of = np.zeros(self.classes, np.int64)
-        self._counts = np.zeros((2, self.classes), np.int64)  # true and false positives
-        self._overlap_of = np.zeros(self.classes, np.float32)
+    def __init__(self, classes: int, thresh: float = 0.25, iou_thresh: float = 0.5, points: int = 0) -> None:
+        self.classes, self.thresh, self.iou_thresh, self.points = classes, thresh, iou_thresh, points
+        self._ranked: list[tuple[NDArray, NDArray, NDArray]] = []
+        self._truth_count = 0
+        self._truths_of = np.zeros(classes, np.int64)
+        self._counts = np.zeros((2, classes), np.int64)  # true and false positives
+        self._overlaps: list[Array] = []
+        self._overlap_of = np.zeros(classes, np.float32)
 
     def add(self, candidates: Candidates, truth: Array, difficult: Array = NOTHING) -> int:
         """Count one picture. Returns the number of its objects that no record above the threshold matches.

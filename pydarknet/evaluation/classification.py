@@ -1,6 +1,5 @@
 """Evaluation of classifiers on lists of pictures: batched outputs, top-1 and top-k, confusions."""
 
-import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -21,11 +20,9 @@ from ..inference.classifier import Crop, Views, outputs_of, tree_of_network
 from ..network.network import Network
 from ..runtime.compile_time import clock
 from ..utils.arrays import Array
-from ..utils.files import read_text
+from ..utils.files import log, read_text
 from ..utils.resources import find_file
 from .evaluate import ListRun
-
-log = logging.getLogger("pydarknet")
 
 UNKNOWN = -1  # the class of a picture whose path contains no label
 

@@ -6,7 +6,7 @@ largest IoU. Objects outside an area range are ignored: neither they, nor record
 records outside the range count. Precision is averaged over 101 recall levels and over the classes present.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,16 +46,13 @@ class CocoReport:
     classes: list[float]
 
 
-@dataclass
 class CocoAveragePrecision:
     """Accumulates pictures: call `add` for each, then `report`."""
 
-    classes: int
-    _records: list[tuple[NDArray, ...]] = field(default_factory=list, repr=False)
-    _objects: NDArray[np.int64] = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        self._objects = np.zeros((len(AREAS), self.classes), np.int64)  # without the ignored ones
+    def __init__(self, classes: int) -> None:
+        self.classes = classes
+        self._records: list[tuple[NDArray, ...]] = []
+        self._objects = np.zeros((len(AREAS), classes), np.int64)  # without the ignored ones
 
     def add(self, boxes: Floats, classes: NDArray, scores: Array, truth: Floats, truth_classes: NDArray) -> None:
         """Count boxes (k, 4), classes, scores (k,) of records, truth (t, 4), truth_classes (t,).

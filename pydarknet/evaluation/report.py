@@ -10,7 +10,6 @@ import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from string import Template
@@ -46,7 +45,6 @@ LONGEST = 480  # pixels of the longer side of a picture
 CROWDED = 12  # boxes; in pictures with more, only the wrong ones have labels
 
 
-@dataclass
 class ReportCollector:
     """Collects the data of a report: pass `add` to `evaluate` as `each`.
 
@@ -54,21 +52,17 @@ class ReportCollector:
     detections without an object, the last column missed objects. random: (missed objects, result).
     """
 
-    network: Network
-    names: Sequence[str]
-    truth: GroundTruth
-    thresh: float = 0.25
-    iou_thresh: float = 0.5
-    seed: int = 0
-    worst: Worst = field(default_factory=lambda: Worst(SHOWN))
-    random: list[tuple[int, ImageResult]] = field(default_factory=list)
-    picture_sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
-
-    def __post_init__(self) -> None:
-        self.classes = heads_of(self.network)[-1].classes
+    def __init__(
+        self, network: Network, names: Sequence[str], truth: GroundTruth, thresh: float = 0.25, iou_thresh: float = 0.5
+    ) -> None:
+        self.network, self.names, self.truth, self.thresh, self.iou_thresh = network, names, truth, thresh, iou_thresh
+        self.classes = heads_of(network)[-1].classes
         self.confusion = np.zeros((self.classes + 1, self.classes + 1), np.int64)
-        count = min(SHOWN, len(self.truth))
-        self._wanted = set(np.random.default_rng(self.seed).choice(len(self.truth), count, replace=False).tolist())
+        self.worst = Worst(SHOWN)
+        self.random: list[tuple[int, ImageResult]] = []
+        self.picture_sizes: Counter[tuple[int, int]] = Counter()
+        count = min(SHOWN, len(truth))
+        self._wanted = set(np.random.default_rng(0).choice(len(truth), count, replace=False).tolist())
 
     def add(self, result: ImageResult, missed: int) -> None:
         """missed: the number of objects without a detection above the threshold."""

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
 import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..config.names import COCO_IDS
 from ..errors import OptionError, OutputError
-from ..utils.files import atomic_write, json_text, make_folder
+from ..utils.files import atomic_write, json_text, log, make_folder
 from .average_precision import records_of
 from .evaluate import ImageResult
-
-log = logging.getLogger("pydarknet")
 
 BDD_NAMES = ["bike", "bus", "car", "motor", "person", "rider", "traffic light", "traffic sign", "train", "truck"]
 KITTI_NAMES = ["car", "pedestrian", "cyclist"]
@@ -98,47 +94,40 @@ def coco_id(path: Path, after_underscore: bool) -> int:
     return int(found.group()) if found else 0
 
 
-@dataclass
 class ResultFiles:
     """A context manager: call `take` for each picture, with boxes in pixels. base: begins the files' names.
 
-    after_underscore: see `coco_id`. Raises OptionError and OutputError.
+    after_underscore: see `coco_id`. Raises OutputError.
     """
 
-    kind: str
-    folder: Path
-    names: Sequence[str]
-    base: str | None = None
-    after_underscore: bool = True
-    first_corner: float = 1.0  # of VOC's files: pixels are counted from 1
-    _stack: ExitStack = field(default_factory=ExitStack, repr=False)
-    _streams: list[BinaryIO] = field(default_factory=list, repr=False)
-    _begun: bool = False
-    _left_out: int = 0
-    _taken: set[str] = field(default_factory=set, repr=False)
-
-    def __post_init__(self) -> None:
-        if self.kind not in FORMATS:
-            raise OptionError(f"no result files of kind {self.kind!r}; expected one of {', '.join(FORMATS)}")
-        self._format = FORMATS[self.kind]
+    def __init__(
+        self, kind: str, folder: Path, names: Sequence[str], base: str | None = None, after_underscore: bool = True,
+        first_corner: float = 1.0,
+    ) -> None:  # fmt: skip
+        """first_corner: of VOC's files, where pixels are counted from 1. Raises OptionError."""
+        self.kind, self.after_underscore, self.first_corner = kind, after_underscore, first_corner
+        self._begun, self._left_out, self._taken = False, 0, set[str]()
+        if kind not in FORMATS:
+            raise OptionError(f"no result files of kind {kind!r}; expected one of {', '.join(FORMATS)}")
+        self._format = FORMATS[kind]
         self._is_json = self._format.suffix == ".json"  # an array, which holds no NaN
         most = len(self._format.labels)
-        if most and self.kind != "imagenet" and len(self.names) > most:
-            expected = f"expected at most {most}, as files of kind {self.kind} can hold"
-            raise OptionError(f"{len(self.names)} classes; {expected}")
-        for name in self.names if self.kind == "voc" else ():
+        if most and kind != "imagenet" and len(names) > most:
+            expected = f"expected at most {most}, as files of kind {kind} can hold"
+            raise OptionError(f"{len(names)} classes; {expected}")
+        for name in names if kind == "voc" else ():
             if {"/", os.sep, "\0"} & set(name):
                 raise OptionError(f"class name {name!r} cannot be part of a file name, as VOC's files require")
-        twice = sorted({name for name in self.names if self.names.count(name) > 1}) if self.kind == "voc" else []
+        twice = sorted({name for name in names if names.count(name) > 1}) if kind == "voc" else []
         if twice:
             raise OptionError(f"two classes are named {twice[0]!r}; VOC's files require different names")
-        self.base = self._format.base if self.base is None else self.base
-        self._folder = self.folder / self.base / "data"  # of KITTI's files
-        names = {"voc": [f"{name}.txt" for name in self.names], "kitti": []}.get(self.kind, [self._format.suffix])
-        self._paths = [self.folder / f"{self.base}{name}" for name in names]
+        self.base = base = self._format.base if base is None else base
+        self._folder = folder / base / "data" if kind == "kitti" else folder
+        files = {"voc": [f"{name}.txt" for name in names], "kitti": []}.get(kind, [self._format.suffix])
+        self._paths = [folder / f"{base}{file}" for file in files]
 
     def __enter__(self) -> ResultFiles:
-        make_folder(self.folder if self._paths else self._folder)
+        make_folder(self._folder)
         with ExitStack() as stack:  # closes the opened files if a later one cannot be opened
             self._streams = [stack.enter_context(atomic_write(path)) for path in self._paths]
             if self._is_json:

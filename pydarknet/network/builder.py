@@ -13,6 +13,7 @@ from ..errors import ConfigError, OptionError
 from ..layers import BuildContext, Changes, Layer, layer_class
 from ..tensor import Shape
 from ..utils.arrays import check_memory
+from ..utils.files import log
 
 FOR_IMAGES = frozenset({
     "avg", "avgpool", "conv", "conv_lstm", "convolutional", "crnn", "crop", "deconv", "deconvolutional",
@@ -22,8 +23,6 @@ FOR_IMAGES = frozenset({
 LARGEST_SIDE = 1 << 16  # pixels
 LARGEST_BATCH = 1 << 20  # sequences of recurrent networks count with all their steps
 USUAL_STRIDE = 32  # pixels of the input for each cell of the coarsest head
-
-log = logging.getLogger("pydarknet")
 
 
 def network_input(config: Config, width: int | None = None, height: int | None = None) -> Shape:

@@ -22,8 +22,7 @@ from ..tensor import Shape
 from ..utils.arrays import Array
 from .builder import build_layers, checked_batch, checked_side, network_input, without_warnings
 from .execution_plan import ExecutionPlan
-from .quantization import Quantization
-from .weights import Header, Loaded, load_weights, save_weights
+from .weights import Header, Loaded, Quantization, load_weights, save_weights
 
 # What a copy has of its own, besides arrays.
 OWN = "layers", "plan", "_changes", "_reshaped", "lock", "_workspace"

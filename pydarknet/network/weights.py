@@ -1,13 +1,17 @@
 """The .weights file: a header, then every parameter as float32 in cfg order, without tags. Only the network knows the
 sizes, so a file of another length is an error that says what was expected and found, and where a short one ends.
+
+Beside it, the file of the ranges of 8-bit convolutions, which `tools/quantize.py` measures.
 """
 
 from __future__ import annotations
 
-import logging
+import hashlib
+import json
+import math
 import os
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -17,13 +21,17 @@ from numpy.typing import NDArray
 
 from ..errors import WeightsError
 from ..layers.base import Layer, Parameter
-from ..utils.files import WEIGHTS, atomic_write, kind_of, read_bytes
-
-log = logging.getLogger("pydarknet")
+from ..layers.convolution.convolutional import Convolutional
+from ..utils.files import WEIGHTS, atomic_write, kind_of, log, read_bytes, read_text, to_json, write_file
 
 _SCALES = frozenset({"scales", "rolling_mean", "rolling_variance"})
 IN_MEMORY = "weights in memory"  # the name of a content without a file
+SUFFIX = ".int8"  # of the file of ranges
+FORMAT = 1  # of that file
+SAMPLED = 1024  # numbers of each parameter that the digest reads: start-up counts
 LARGEST_VERSION = 10_000  # beyond, the bytes are not a version; old "transposed" files use 1001 and little more
+
+Range = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -242,3 +250,83 @@ def save_weights(path: str | os.PathLike[str], layers: Sequence[Layer], header: 
                 if parameter.matrix and (header.transposed or layer.record_options.flipped):
                     values = values.reshape(len(values), -1).T
                 stream.write(np.ascontiguousarray(values, "<f4").data)
+
+
+# --- the ranges of 8-bit convolutions, in a file beside the weights ---
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """ranges: (low, high) of what a layer reads, by its index; other layers stay float32. digest: of the parameters
+    with which they were measured. path: of the file, if it was read from one."""
+
+    ranges: Mapping[int, Range]
+    digest: str
+    path: str = ""
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Raises OutputError."""
+        ranges = {str(index): list(span) for index, span in self.ranges.items()}
+        write_file(path, f"{to_json({'format': FORMAT, 'weights': self.digest, 'ranges': ranges})}\n".encode())
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Quantization:
+        """Raises WeightsError with the path for a file that is damaged or of another kind."""
+        if not os.path.lexists(path):
+            raise WeightsError(f"{path}: not found; `pydarknet quantize CFG WEIGHTS PICTURES` writes it")
+        text = read_text(path, WeightsError)
+        try:
+            content = json.loads(text)
+            if content["format"] != FORMAT:
+                raise WeightsError(f"{path}: has format {content['format']}; expected {FORMAT}")
+            ranges = {int(index): (float(low), float(high)) for index, (low, high) in content["ranges"].items()}
+            digest = str(content["weights"])
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
+            raise WeightsError(f"{path}: is no file of ranges; expected one that `pydarknet quantize` wrote") from None
+        for index, (low, high) in ranges.items():
+            if not (-math.inf < low <= 0 <= high < math.inf):
+                expected = "0 in it" if math.isfinite(low) and math.isfinite(high) else "finite numbers"
+                raise WeightsError(f"{path}: layer {index} has the range {low:g} to {high:g}; expected {expected}")
+        return cls(ranges, digest, os.fspath(path))
+
+    @classmethod
+    def unmeasured(cls, layers: Sequence[Layer]) -> Quantization:
+        """Some ranges, for random parameters: to time and to compile."""
+        return cls(dict.fromkeys(quantizable(layers), (-1.0, 1.0)), digest_of(layers))
+
+    def apply(self, layers: Sequence[Layer]) -> None:
+        """Give the layers their ranges. Raises WeightsError for other weights, or an index of no convolution."""
+        if self.digest != digest_of(layers):
+            raise WeightsError(f"{self.path}: was measured with other weights; run `pydarknet quantize` with these")
+        if wrong := self.ranges.keys() - quantizable(layers):
+            raise WeightsError(f"{self.path}: layer {min(wrong)} is no convolution of the network")
+        self.give_ranges(layers)
+
+    def give_ranges(self, layers: Sequence[Layer]) -> None:
+        """Unchecked. Layers whose range is another one pack their filters anew."""
+        for index, layer in quantizable(layers).items():
+            if layer.input_range != self.ranges.get(index):
+                layer.input_range = self.ranges.get(index)
+                layer.parameters_changed()
+
+
+def file_beside(weights: str | os.PathLike[str]) -> Path:
+    """Where the ranges of a weights file are: beside it, with SUFFIX."""
+    return Path(path_of(weights)).with_suffix(SUFFIX)
+
+
+def digest_of(layers: Sequence[Layer]) -> str:
+    """SHA-256 of the first SAMPLED numbers of each parameter."""
+    digest = hashlib.sha256()
+    for layer in layers:
+        for parameter in layer.named_parameters():
+            digest.update(np.ascontiguousarray(parameter.array.reshape(-1)[:SAMPLED]).tobytes())
+    return digest.hexdigest()
+
+
+def quantizable(layers: Sequence[Layer]) -> dict[int, Convolutional]:
+    """The convolutions that 8 bits can compute, by their index."""
+    return {
+        index: layer for index, layer in enumerate(layers)
+        if isinstance(layer, Convolutional) and not layer.xnor and not layer.has_filter_a_channel
+    }  # fmt: skip

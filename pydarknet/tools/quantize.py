@@ -13,7 +13,7 @@ from ..inference.detector import letterboxes
 from ..layers.convolution.converted import FLOAT32, INT8, checked_precision
 from ..model import Model
 from ..network.network import Network
-from ..network.quantization import Quantization, Range, digest_of, quantizable
+from ..network.weights import Quantization, Range, digest_of, quantizable
 from ..utils.arrays import Array
 
 COMPARED = 4  # pictures on which layers are compared one by one

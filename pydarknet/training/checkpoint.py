@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 import math
 import os
 import zipfile
@@ -25,11 +24,9 @@ from ..errors import OutputError, WeightsError
 from ..network.network import Network
 from ..network.weights import Header
 from ..utils.arrays import Array
-from ..utils.files import atomic_write, flush, hash_of
+from ..utils.files import atomic_write, flush, hash_of, log
 from .learner import Learner
 from .state import COUNT, FINITE, SEED, TABLE, TEXT, check_arrays, check_values, or_none
-
-log = logging.getLogger("pydarknet")
 
 FORMAT = 3  # of the state file; raised when names or meanings change. 1 named arrays by numbers, 2 had no hooks
 STATE, NEW = ".state.npz", ".new"

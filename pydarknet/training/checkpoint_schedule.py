@@ -6,7 +6,6 @@ NAME_best.json belongs to NAME_best.weights and holds its hash and its measureme
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,14 +15,12 @@ import numpy as np
 
 from ..network.network import Network
 from ..network.weights import Header
-from ..utils.files import hash_of, to_json, write_file
+from ..utils.files import hash_of, log, to_json, write_file
 from . import checkpoint
 from .checkpoint import NEW
 from .hooks import Hook, IterationRecord, Run
 from .setup import TrainingSetup
 from .state import COUNT, check_values
-
-log = logging.getLogger("pydarknet")
 
 
 @dataclass

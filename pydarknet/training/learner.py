@@ -1,7 +1,6 @@
 """Training step by step: forward pass, loss and backward pass of mini-batches; an update after `subdivisions`."""
 
 import contextlib
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -20,13 +19,12 @@ from ..network.network import Network
 from ..runtime.program import pass_under_way
 from ..tensor import Layout, Tensor
 from ..utils.arrays import Array
+from ..utils.files import log
 from ..utils.prefetch import interrupts_held
 from .lr_schedule import LearningRateSchedule
 from .optimizer import MovingAverage, Optimizer, reject_similar
 from .state import COUNT, FINITE, FLAG, TABLE, check_arrays, check_generator, check_values
 from .unsupported import unsupported
-
-log = logging.getLogger("pydarknet")
 
 T = TypeVar("T")
 _COUNTERS = {

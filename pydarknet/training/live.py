@@ -5,7 +5,6 @@ batch.jpg    the last mini-batch after augmentation, with its ground truth
 worst_1.jpg  and so on: the pictures of the last validation with most missed objects
 """
 
-import logging
 import math
 import time
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ from ..images.image import Picture, encode_image, load_image, write_image
 from ..images.operations import as_picture, class_colour, draw_boxes
 from ..inference.video.mjpeg_server import Stream, jpeg_part
 from ..utils.arrays import Array
-from ..utils.files import to_json, write_file
+from ..utils.files import log, to_json, write_file
 from .hooks import Hook, IterationRecord, Run
 from .run_folder import CHART
 from .validation import AveragePrecision, Validator
@@ -31,8 +30,6 @@ SECONDS = 5.0  # between two drawings of a mini-batch
 PAUSE = 200  # times what drawing the last one took: drawing is half a hundredth of the time of training at most
 PICTURES = 16  # of a mini-batch that are drawn
 TALLEST = 240  # pixels, the height of each picture
-
-log = logging.getLogger("pydarknet")
 
 
 class LiveHook(Hook):

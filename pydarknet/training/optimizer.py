@@ -3,7 +3,6 @@
 An update is minus the sum of the gradients over all pictures of an iteration, which backward passes accumulate.
 """
 
-import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,8 +16,7 @@ from ..layers import Layer
 from ..layers.base import Trainable
 from ..network.network import Network
 from ..utils.arrays import Array
-
-log = logging.getLogger("pydarknet")
+from ..utils.files import log
 
 Parameters = Mapping[str, tuple[Layer, Trainable]]  # by their names in checkpoints
 UPDATES_AFTER = 1000  # the number of updates after the average has replaced the parameters

@@ -7,7 +7,6 @@ earlier run are therefore moved to a folder NAME.old1, NAME.old2, ... inside.
 import csv
 import io
 import json
-import logging
 import math
 import re
 import shutil
@@ -18,11 +17,9 @@ from typing import Any
 from ..errors import OptionError, OutputError, WeightsError
 from ..network.weights import Header
 from ..utils.figure import new_figure, save_figure
-from ..utils.files import flush, output_errors, read_bytes, read_text, to_json, write_file
+from ..utils.files import flush, log, output_errors, read_bytes, read_text, to_json, write_file
 from .checkpoint import NEW, STATE
 from .hooks import Hook, IterationRecord, Run
-
-log = logging.getLogger("pydarknet")
 
 METRICS_LOG, CHART = "train.jsonl", "chart.png"
 TOP = 20.0  # of the loss axis; AlexeyAB's `max_chart_loss`

@@ -37,7 +37,7 @@ def quantize_command(cfg: str, weights: str, images: tuple[str, ...], **options:
       pydarknet detect cfg/yolov4.cfg yolov4.weights dog.jpg --precision int8
     """
     from ...errors import OptionError
-    from ...network.quantization import file_beside
+    from ...network.weights import file_beside
     from ...tools.quantize import agreement, quantizable, quantize
     from ..outputs import check_folder_of
 

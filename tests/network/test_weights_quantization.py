@@ -12,7 +12,7 @@ from support.tensors import values
 import pydarknet
 from pydarknet.errors import OptionError, WeightsError
 from pydarknet.kernels.convolution.int8 import MISSING
-from pydarknet.network.quantization import Quantization, digest_of, file_beside, quantizable
+from pydarknet.network.weights import Quantization, digest_of, file_beside, quantizable
 
 CONV = "[convolutional]\nfilters=32\nsize=3\npad=1\nactivation=leaky\n"
 DEEP = net(16, 24, 24) + CONV + CONV.replace("size=3\npad=1", "size=1") + CONV
