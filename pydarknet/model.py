@@ -15,8 +15,7 @@ from .images.image import Image, as_picture, is_image
 from .inference.classifier import Classification, classify
 from .layers.convolution.converted import FLOAT32, INT8, checked_precision
 from .layers.heads.base import Head
-from .network.builder import without_warnings
-from .network.network import Network
+from .network.network import Network, without_warnings
 from .network.weights import Quantization, file_beside
 from .runtime.threads import set_threads
 from .utils.arrays import Array

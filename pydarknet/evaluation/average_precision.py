@@ -217,7 +217,6 @@ class MeanAveragePrecision:
 
 
 def _first_matches(truths: Integers) -> NDArray[np.bool_]:
-    """Whether each record is the first that matches its object."""
     first = np.zeros(len(truths), bool)
     first[np.unique(truths, return_index=True)[1]] = True
     return first & (truths >= 0)

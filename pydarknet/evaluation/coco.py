@@ -171,6 +171,5 @@ def _precision(tp: NDArray[np.bool_], fp: NDArray[np.bool_], count: int) -> Floa
 
 
 def _mean(values: Floats) -> float:
-    """Of the values that are not NaN; NaN if there are none."""
     present = values[~np.isnan(values)]
     return float(present.mean()) if present.size else float("nan")

@@ -141,7 +141,6 @@ def write_report(
 
 
 def _metrics(collector: ReportCollector, result: Evaluation, f1: F1Curves) -> dict[str, Any]:
-    """What the metrics of `evaluate` lack."""
     curves = result.records.curves()
     _, height, width = collector.network.input_shape
     return {
@@ -162,7 +161,6 @@ def _metrics(collector: ReportCollector, result: Evaluation, f1: F1Curves) -> di
 
 
 def _thinned(precision: Any, recall: Any, probabilities: Any, most: int = 500) -> dict[str, list[float]]:
-    """At most `most` points, evenly spaced by rank."""
     step = max(1, math.ceil(len(recall) / most))
     names = {"precision": precision, "recall": recall, "threshold": probabilities}
     return {name: [round(float(v), 6) for v in values[::step]] for name, values in names.items()}

@@ -97,14 +97,14 @@ def coco_id(path: Path, after_underscore: bool) -> int:
 class ResultFiles:
     """A context manager: call `take` for each picture, with boxes in pixels. base: begins the files' names.
 
-    after_underscore: see `coco_id`. Raises OutputError.
+    after_underscore: see `coco_id`. first_corner: of VOC's files, where pixels are counted from 1. Raises OptionError
+    and OutputError.
     """
 
     def __init__(
         self, kind: str, folder: Path, names: Sequence[str], base: str | None = None, after_underscore: bool = True,
         first_corner: float = 1.0,
     ) -> None:  # fmt: skip
-        """first_corner: of VOC's files, where pixels are counted from 1. Raises OptionError."""
         self.kind, self.after_underscore, self.first_corner = kind, after_underscore, first_corner
         self._begun, self._left_out, self._taken = False, 0, set[str]()
         if kind not in FORMATS:
@@ -159,7 +159,6 @@ class ResultFiles:
             self._begun = True
 
     def _texts(self, result: ImageResult) -> Iterator[tuple[int, bytes]]:
-        """The class and the text of each record of a picture."""
         kind, labels = self.kind, self._format.labels
         of_picture = {
             "name": image_id(result.path),

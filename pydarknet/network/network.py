@@ -1,6 +1,7 @@
 """A network: layers built from a .cfg file, with their parameters, run forward at any input size and batch."""
 
 import contextlib
+import logging
 import os
 import threading
 from collections.abc import Iterator, Sequence
@@ -9,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from ..config.dialect import Dialect
-from ..config.sections import Config
-from ..errors import OptionError, ShapeError
-from ..layers import INPUT, Changes, Layer
+from ..config.sections import Config, Section
+from ..errors import ConfigError, OptionError, ShapeError
+from ..layers import INPUT, BuildContext, Changes, Layer, layer_class
 from ..layers.autotune import tuning
 from ..layers.convolution.converted import FLOAT32, INT8, checked_precision
 from ..layers.workspace import Workspace, using
@@ -19,10 +20,19 @@ from ..runtime.compile_ahead import Work, will_run
 from ..runtime.forking import hold_at_fork
 from ..runtime.program import ENGINE_LOCK
 from ..tensor import Shape
-from ..utils.arrays import Array
-from .builder import build_layers, checked_batch, checked_side, network_input, without_warnings
-from .execution_plan import ExecutionPlan
+from ..utils.arrays import Array, check_memory
+from ..utils.files import log
+from .memory_plan import ExecutionPlan
 from .weights import Header, Loaded, Quantization, load_weights, save_weights
+
+FOR_IMAGES = frozenset({
+    "avg", "avgpool", "conv", "conv_lstm", "convolutional", "crnn", "crop", "deconv", "deconvolutional",
+    "Gaussian_yolo", "local", "local_avg", "local_avgpool", "lrn", "max", "maxpool", "normalization", "region", "reorg",
+    "reorg3d", "sam", "scale_channels", "upsample", "yolo",
+})  # fmt: skip
+LARGEST_SIDE = 1 << 16  # pixels
+LARGEST_BATCH = 1 << 20  # sequences of recurrent networks count with all their steps
+USUAL_STRIDE = 32  # pixels of the input for each cell of the coarsest head
 
 # What a copy has of its own, besides arrays.
 OWN = "layers", "plan", "_changes", "_reshaped", "lock", "_workspace"
@@ -37,19 +47,20 @@ class Network:
     memory, and the state of recurrent layers are the network's, not a thread's. Who reads `layers`, writes to
     parameters, or makes several calls that belong together while other threads use the network holds `lock`.
 
-    Several networks, copies of one among them, run at the same time. One pass can use all processors; as many passes
-    as there are processors, each in a thread with a network of its own, do more pictures a second.
+    Several networks, copies of one among them, run at the same time: as many passes as there are processors, each in a
+    thread with a network of its own, do more pictures a second than passes that each use all processors.
 
     Processes: a child made by fork has a network of its own. `pickle` and `copy.deepcopy` copy parameters and states.
 
     Ctrl-C during a pass ends that pass alone: the next one is right, also of recurrent layers.
+
+    Raises ConfigError and ShapeError, naming file, line and layer.
     """
 
     def __init__(
         self, config: Config, dialect: Dialect, *, width: int | None = None, height: int | None = None,
         batch: int = 1, seed: int | None = 0,
     ) -> None:  # fmt: skip
-        """Raises ConfigError and ShapeError, naming file, line and layer."""
         self.config, self.dialect, self.path, self.seed = config, dialect, config.path, seed
         self.header = Header(*dialect.version, 0)
         self.input = network_input(config, width, height)
@@ -340,3 +351,112 @@ class Network:
 
 def _states(layer: Layer) -> dict[str, Array]:
     return getattr(layer, "states", {})
+
+
+# --- layers from a cfg ---
+
+
+def network_input(config: Config, width: int | None = None, height: int | None = None) -> Shape:
+    """The input that `[net]` describes, or one of this width and height in pixels. Raises ConfigError, OptionError."""
+    net = config.net
+    h = net.natural("height", 0) if height is None else checked_side("height", height)
+    w = net.natural("width", 0) if width is None else checked_side("width", width)
+    channels = net.natural("channels", 0)
+    if height is not None or width is not None:
+        net.ignore("height", "width")
+    if not (h and w and channels):
+        inputs = net.natural("inputs", 0)
+        if not inputs:
+            raise net.error(
+                f"No input parameters supplied: width={w}, height={h}, channels={channels}; expected all three, or "
+                "inputs"
+            )
+        return Shape(inputs)
+    for name, value in (("height", h), ("width", w), ("channels", channels)):
+        if value > LARGEST_SIDE:
+            raise net.error(f"{name}={value}: expected at most {LARGEST_SIDE}", name)
+    return Shape(channels, h, w)
+
+
+def checked_side(name: str, value: int) -> int:
+    """A width or height in pixels. Raises OptionError for one that no network can have."""
+    if not isinstance(value, (int, np.integer)) or not 1 <= value <= LARGEST_SIDE:
+        raise OptionError(f"{name} {value}: expected a number of pixels from 1 to {LARGEST_SIDE}")
+    return value
+
+
+def checked_batch(batch: int) -> int:
+    """Raises OptionError for a batch size that no network can have."""
+    if not 1 <= batch <= LARGEST_BATCH:
+        raise OptionError(f"batch {batch}: expected a number from 1 to {LARGEST_BATCH}")
+    return batch
+
+
+def build_layers(config: Config, dialect: Dialect, input_: Shape, batch: int, changes: Changes) -> list[Layer]:
+    """Build the layer of each section, for this input and batch. Options that no layer reads are logged as warnings.
+
+    changes: by which the layers tell their network of new parameters. Raises ConfigError and ShapeError.
+    """
+    config.net.foreign = dialect.foreign_keys("net")
+    config.net.ignore(*dialect.net_keys)
+    for line in config.net.unused():
+        log.warning("%s", line)
+    layers: list[Layer] = []
+    parameters = 0
+    for index, section in enumerate(config.layers):
+        section.foreign = dialect.foreign_keys(section.kind)
+        try:
+            cls = layer_class(section.kind, dialect)
+        except ConfigError as error:
+            raise section.error(str(error)) from None
+        context = BuildContext(index, layers, input_, dialect, config.net)
+        _check_input(section, context)
+        layer = cls.from_section(section, context)
+        layer.changes = changes
+        layer.reshape([context.shape(source) for source in layer.sources], batch)
+        layers.append(layer)
+        parameters += sum(record.array.size for record in layer.named_parameters())
+        check_memory(8 * parameters, f"{config.path}: the parameters of layers 0 to {index}")
+        for line in section.unused():
+            log.warning("%s", line)
+    return layers
+
+
+def _check_input(section: Section, context: BuildContext) -> None:
+    """Raise ShapeError if a layer for images follows a [route] of different sizes. The usual cause is an input size
+    that is not a multiple of the network's stride."""
+    if context.index == 0 or section.kind not in FOR_IMAGES:
+        return
+    route = context.layers[-1]
+    shapes = [context.shape(index) for index in route.sources]
+    if route.section.kind != "route" or len({(shape.height, shape.width) for shape in shapes}) == 1:
+        return
+    listed = ", ".join(f"layer {index}: {shape}" for index, shape in zip(route.sources, shapes, strict=True))
+    width, height = context.input.width, context.input.height
+    raise route.section.shape_error(
+        f"layers differ in size: {listed} (width x height x channels), and layer {context.index} [{section.kind}] "
+        f"needs an image{input_size_hint(width, height)}",
+        "layers",
+    )
+
+
+def input_size_hint(width: int, height: int) -> str:
+    """For an error about sizes, if the input's are unusual."""
+    if width % USUAL_STRIDE == height % USUAL_STRIDE == 0:
+        return ""
+    return f"; the input has {width} x {height} pixels; most networks need multiples of {USUAL_STRIDE}"
+
+
+@contextlib.contextmanager
+def without_warnings() -> Iterator[None]:
+    """Within the block, the warnings of this thread are dropped."""
+    here = threading.get_ident()
+
+    def is_another(record: logging.LogRecord) -> bool:
+        return record.thread != here
+
+    log.addFilter(is_another)
+    try:
+        yield
+    finally:
+        log.removeFilter(is_another)

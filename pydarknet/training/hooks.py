@@ -148,19 +148,13 @@ class Hook:
         """In checkpoints."""
         return self.name or type(self).__name__
 
-    @property
-    def has_state(self) -> bool:
-        """Whether there can be a state in checkpoints."""
-        return bool(self.state) or type(self).state_dict is not Hook.state_dict
-
 
 class EarlyStopping(Hook):
-    """Ends the run after `patience` consecutive validations without an improvement."""
+    """Ends the run after `patience`, at least 1, consecutive validations without an improvement."""
 
     state: ClassVar[Mapping[str, Kind]] = {"best": FINITE, "best_iteration": COUNT, "waited": COUNT}
 
     def __init__(self, patience: int) -> None:
-        """Raises OptionError if patience is below 1."""
         if patience < 1:
             raise OptionError(f"patience {patience}: expected at least 1")
         self.patience, self.best, self.best_iteration, self.waited = patience, -1.0, 0, 0

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..config.sections import Section
+from ..config.sections import Config, Section
 from ..errors import OptionError
 from ..layers import INPUT, Layer
 from ..layers.base import Trainable, TrainingProgress
@@ -24,7 +24,6 @@ from ..utils.prefetch import interrupts_held
 from .lr_schedule import LearningRateSchedule
 from .optimizer import MovingAverage, Optimizer, reject_similar
 from .state import COUNT, FINITE, FLAG, TABLE, check_arrays, check_generator, check_values
-from .unsupported import unsupported
 
 T = TypeVar("T")
 _COUNTERS = {
@@ -36,19 +35,55 @@ HALF_DONE = (
     "that is loaded again, or restored from a checkpoint"
 )
 
+# Rare options of darknet's GPU and OpenCV builds, by section ("": every layer), with the actual behaviour. An option
+# with the value 0 is off.
+UNSUPPORTED: Mapping[str, Mapping[str, str]] = {
+    "net": {
+        "track": "pictures are drawn one by one, not as sequences of frames",
+        "contrastive": "pictures are not drawn in pairs",
+        "contrastive_jit_flip": "pictures are not drawn in pairs",
+        "contrastive_color": "pictures are not drawn in pairs",
+        "unsupervised": "classes are those of the labels",
+        "adversarial_lr": "there is no adversarial training",
+        "attention": "there is no adversarial training",
+        "try_fix_nan": "deltas are not limited; a loss that is not finite ends the run",
+        "notruth": "layers get the truth",
+    },
+    "convolutional": {
+        "cbn": "statistics are those of each mini-batch, as with batch_normalize",
+        "assisted_excitation": "outputs are not raised where objects are",
+        "sway": "filters are not rotated",
+        "rotate": "filters are not rotated",
+        "stretch": "filters are not stretched",
+        "stretch_sway": "filters are not stretched",
+        "reverse": "updates are not reversed",
+        "coordconv": "coordinates are not added",
+    },
+    "crop": {
+        "angle": "pictures are not rotated",
+        "saturation": "colours are not changed",
+        "exposure": "colours are not changed",
+        "shift": "colours are not changed",
+    },
+    "cost": {"ratio": "all deltas count", "thresh": "all deltas count"},
+    "maxpool": {"maxpool_zero_nonmax": "outputs are not changed"},
+    "yolo": {"embedding_layer": "embeddings are not trained"},
+    "": {"truth": "later layers learn from the labels"},
+}
+UNTRAINED = {"contrastive": "embeddings are not trained", "iseg": "masks are not trained"}
+NEUTRAL = {("crop", "saturation"): 1.0, ("crop", "exposure"): 1.0}
+ALIASES = {"conv": "convolutional", "max": "maxpool", "Gaussian_yolo": "yolo"}
+
 
 class Learner:
-    """A network set up for training.
+    """A network set up for training, with memory for mini-batches of the cfg's size.
 
     seen: images; each mini-batch counts as one of the cfg's size. parameters: the trainable ones, each with its layer,
     by their names in checkpoints, such as layer.3.weights. ema: their moving average, if the cfg has `ema_alpha`.
+    Raises ConfigError, ShapeError, and OptionError for another precision than float32.
     """
 
     def __init__(self, network: Network) -> None:
-        """Allocate memory for mini-batches of the cfg's size, and log unsupported options.
-
-        Raises ConfigError, ShapeError, and OptionError for another precision than float32.
-        """
         if network.precision != FLOAT32:
             raise OptionError(f"precision {network.precision}: training is always in {FLOAT32}")
         net = network.config.net
@@ -93,23 +128,17 @@ class Learner:
         self._layers = [layer for layer in network.layers if not layer.is_alias]
         self.parameters: dict[str, tuple[Layer, Trainable]] = {}
         for index, layer in enumerate(network.layers):
-            if not layer.is_alias:
-                layer.overwrites = index in overwriting.values()
-                self._prepare_layer(graph, index, tensors, deltas)
+            if layer.is_alias:
+                continue
+            sources = graph.sources(index)
+            layer.overwrites = index in overwriting.values()
+            layer.setup([tensors[source] for source in sources], tensors.get(index))
+            # Layers before stopbackward are not trained, but get a delta, so that they need no special case.
+            delta = deltas.get(index) or (Tensor(Layout(layer.batch, layer.shape)) if index in tensors else None)
+            layer.setup_training([deltas.get(source) for source in sources], delta)
+            for trainable in layer.trainables():
+                self.parameters[f"layer.{index}.{trainable.name}"] = layer, trainable
         self._setups = network.setups
-
-    def _prepare_layer(
-        self, graph: Graph, index: int, tensors: Mapping[int, Tensor], deltas: Mapping[int, Tensor]
-    ) -> None:
-        layer, sources, owner = graph.layers[index], graph.sources(index), graph.owner(index)
-        layer.setup([tensors[source] for source in sources], tensors.get(owner))
-        # Layers before stopbackward are not trained; they get a delta to write to, so that they need no special case.
-        delta = deltas.get(owner) or (Tensor(Layout(layer.batch, layer.shape)) if owner in tensors else None)
-        layer.setup_training([deltas.get(source) for source in sources], delta)
-        for trainable in layer.trainables():
-            name = f"layer.{index}.{trainable.name}"
-            assert name not in self.parameters
-            self.parameters[name] = layer, trainable
 
     def resize(self, width: int, height: int, batch: int | None = None) -> None:
         """Change the input size in pixels, and the pictures of a mini-batch (default: the cfg's). Raises ShapeError."""
@@ -157,7 +186,12 @@ class Learner:
 
         Raises WeightsError, before any change, for any other name, shape, dtype or value.
         """
-        self._check_counters(counters)
+        check_values(counters, _COUNTERS, "training")
+        check_values(counters["rejection"], dict.fromkeys(self._rejection.state_dict(), FINITE), "training.rejection")
+        generators = self._generators()
+        check_values(counters["random"], dict.fromkeys(generators, TABLE), "training.random")
+        for name, rng in generators.items():
+            check_generator(counters["random"][name], rng, f"training.random.{name}")
         own, averages = self._own_state(), {}
         if self.ema and counters["average_begun"]:
             averages = {f"average.{name}": array for name, array in self.ema.parameters().items()}
@@ -179,14 +213,6 @@ class Learner:
             "rejection": self._rejection.state_dict(),
             "random": {name: rng.bit_generator.state for name, rng in self._generators().items()},
         }
-
-    def _check_counters(self, counters: Mapping[str, Any]) -> None:
-        check_values(counters, _COUNTERS, "training")
-        check_values(counters["rejection"], dict.fromkeys(self._rejection.state_dict(), FINITE), "training.rejection")
-        generators = self._generators()
-        check_values(counters["random"], dict.fromkeys(generators, TABLE), "training.random")
-        for name, rng in generators.items():
-            check_generator(counters["random"][name], rng, f"training.random.{name}")
 
     def _load_counters(self, counters: Mapping[str, Any]) -> None:
         self.seen, self._mini_batches, self.optimizer.updates = counters["seen"], counters["steps"], counters["updates"]
@@ -318,3 +344,22 @@ def mini_batch(net: Section) -> int:
     """The pictures of one pass by `[net]`: batch / subdivisions, times the length of a sequence."""
     batch, subdivisions = net.positive("batch", 1), net.positive("subdivisions", 1)
     return max(1, batch // subdivisions) * net.positive("time_steps", 1)
+
+
+def unsupported(config: Config) -> list[str]:
+    """A line for each unsupported option or section that is on: its place, and the actual behaviour."""
+    lines = []
+    for section in [config.net, *config.layers]:
+        kind = "net" if section is config.net else ALIASES.get(section.kind, section.kind)
+        if kind in UNTRAINED:
+            lines.append(_line(section, section.line, "", UNTRAINED[kind]))
+        effects = {**UNSUPPORTED[""], **UNSUPPORTED.get(kind, {})}
+        for option in section.options:
+            neutral = NEUTRAL.get((kind, option.key), 0.0)
+            if option.key in effects.keys() - section.foreign and section.real(option.key, 0.0) != neutral:
+                lines.append(_line(section, option.line, f" {option.key}={option.value}", effects[option.key]))
+    return lines
+
+
+def _line(section: Section, number: int, option: str, effect: str) -> str:
+    return f"{section.path}:{number}: [{section.kind}]{option} is not supported in training: {effect}"

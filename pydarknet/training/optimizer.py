@@ -82,10 +82,9 @@ class Adam:
 
 
 class Optimizer:
-    """Applies the update rule to every parameter that is not frozen."""
+    """Applies the update rule of `[net]` to every parameter that is not frozen."""
 
     def __init__(self, layers: Sequence[Layer], net: Section, dialect: Dialect) -> None:
-        """Read the options of `[net]`."""
         self.momentum, self.decay = net.real("momentum", 0.9), net.real("decay", 0.0001)
         self.rule: SGD | Adam = SGD(self.momentum)
         if net.flag("adam"):
@@ -135,10 +134,12 @@ class Optimizer:
 
 class MovingAverage:
     """AlexeyAB's `ema_alpha`, for all convolutions: ema = alpha * ema + (1 - alpha) * parameters, after each update
-    of a run's second half. Near its end it replaces the parameters. averages: by `parameters`' names, once begun."""
+    of a run's second half. Near its end it replaces the parameters.
+
+    max_batches: updates of the whole run. averages: by `parameters`' names, once begun.
+    """
 
     def __init__(self, network: Network, alpha: float, max_batches: int) -> None:
-        """max_batches: updates of the whole run."""
         self.network, self.alpha = network, alpha
         self.first, self.last = max_batches // 2, max_batches - UPDATES_AFTER
         self.averages: dict[str, Array] = {}

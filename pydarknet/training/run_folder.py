@@ -28,10 +28,9 @@ MEASURES = {"map": "mAP", "accuracy": "accuracy"}  # keys of train.jsonl, and th
 
 
 class EarlierResults(Hook):
-    """Moves results of an earlier run to another folder, unless the run is resumed."""
+    """Moves results of an earlier run to another folder, unless the run is resumed. final: see `set_aside`."""
 
     def __init__(self, final: str) -> None:
-        """final: the name of the weights at a run's end."""
         self.final = final
 
     def before_run(self, run: Run) -> None:
@@ -46,7 +45,7 @@ def set_aside(folder: Path, base: str, final: str, begins_with: Path | None, see
 
     begins_with: the initial weights of the new run, which have seen `seen` images; they stay. If they are in this
     folder, the run continues from them: weights that have not seen more stay too. So do best weights, whose sidecar
-    records their measurement. final: see EarlierResults. Raises OutputError.
+    records their measurement. final: the name of the weights at a run's end. Raises OutputError.
     """
     aside = next(path for n in range(1, 1 << 30) if not (path := folder / f"{base}.old{n}").exists())
     try:

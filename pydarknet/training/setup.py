@@ -81,15 +81,15 @@ class TrainOptions:
 
 
 class TrainingSetup:
-    """The network of a run with its parameters, before a learner is created.
+    """The network of a run with its parameters, before a learner is created. Raises DarknetError.
 
-    kind: detector, classifier, or text. imgs: pictures of an iteration. start: the iteration after which the run began.
+    data: a .data file, or its content. kind: detector, classifier, or text. imgs: pictures of an iteration. start: the
+    iteration after which the run began.
     """
 
     def __init__(
         self, data: File | Section, cfg: File, weights: File | None, options: TrainOptions, is_text: bool
     ) -> None:  # fmt: skip
-        """data: a .data file, or its content. Raises DarknetError."""
         self.options, self.weights = options, weights
         self.data = data if isinstance(data, Section) else read_data(data)
         self.model = self._build(cfg)

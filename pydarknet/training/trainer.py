@@ -1,6 +1,7 @@
 """A training run: a loop over iterations, each of which yields a record; hooks do everything else."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -81,7 +82,6 @@ class Trainer:
         return DataLoader(pictures, self.model.batch, setup.seed, threads=threads, position=position)
 
     def _all_hooks(self, hooks: Sequence[Hook]) -> list[Hook]:
-        """In the order that `hooks.py` describes."""
         setup, log = self.setup, MetricsLog(self.setup.folder / METRICS_LOG)
         found: list[Hook] = [EarlierResults(self.checkpointer.schedule.final)]
         found += [*([self.validator] if self.validator else []), *hooks, log, self.best, self.checkpointer]
@@ -92,10 +92,10 @@ class Trainer:
 
     def _load_hooks(self) -> None:
         resumed, states = self.setup.resumed, self.setup.progress.hooks
-        keys = [hook.key for hook in self.hooks if hook.has_state]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise OptionError(f"{keys.count(key)} hooks are called {key}; expected different names")
+        stateful = (hook for hook in self.hooks if hook.state or type(hook).state_dict is not Hook.state_dict)
+        for key, count in Counter(hook.key for hook in stateful).items():
+            if count > 1:
+                raise OptionError(f"{count} hooks are called {key}; expected different names")
         for hook in self.hooks:
             if resumed is not None and hook.key in states:
                 with checkpoint.naming_run(resumed, self.model):

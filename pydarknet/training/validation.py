@@ -50,12 +50,11 @@ class ValidationMetric:
 
 
 class AveragePrecision(ValidationMetric):
-    """mAP of a detector, as with AlexeyAB's `-map`."""
+    """mAP on the list `valid`, or else `train`, as with AlexeyAB's `-map`. Raises DataError."""
 
     kind = "map"
 
     def __init__(self, model: Model, data: Section, options: MeasuringOptions, threads: int) -> None:
-        """Read the list `valid`, or else `train`. Raises DataError."""
         self.options, self.threads = options, threads
         self.epochs, self.least_interval = options.epochs, LEAST_INTERVAL
         self.worst = Worst(WORST)  # of the last measurement
@@ -73,12 +72,11 @@ class AveragePrecision(ValidationMetric):
 
 
 class Accuracy(ValidationMetric):
-    """Top-k accuracy of a classifier, as with AlexeyAB's `-topk`."""
+    """Top-k accuracy on the list `valid`, or else `train`, as with `-topk`. Raises DataError and ConfigError."""
 
     kind, epochs = "accuracy", ACCURACY_EPOCHS
 
     def __init__(self, data: Section, labels: Sequence[str], threads: int) -> None:
-        """Read the list `valid`, or else `train`. Raises DataError and ConfigError."""
         self.top, self.labels, self.threads = data.positive("top", 5), labels, threads
         self.earliest = LEAST_INTERVAL
         path = data.file("valid", "train")
@@ -94,13 +92,15 @@ class Accuracy(ValidationMetric):
 
 
 class Validator(Hook):
-    """The validations of a run. last, value: of the last one. best: the best value."""
+    """The validations of a run. last, value: of the last one. best: the best value.
+
+    model: before a learner is made for it.
+    """
 
     name = "validation"
     state: ClassVar[Mapping[str, Kind]] = {"last": COUNT, "value": FINITE, "best": FINITE}
 
     def __init__(self, model: Model, metric: ValidationMetric, interval: int, start: int) -> None:
-        """model: before a learner is made for it."""
         self.metric, self.interval = metric, interval
         self.model, self._copy = model, copy.deepcopy(model)
         self._burn_in = model.config.net.natural("burn_in", 0, 1 << 40)
