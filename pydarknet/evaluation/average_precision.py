@@ -23,7 +23,7 @@ LARGEST_TABLE = 1 << 20  # the number of IoUs that are computed at once
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """True and false positives above a threshold, and objects (`truths`). A fraction is NaN where darknet has 0/0."""
+    """Above a threshold; `truths`: objects. A fraction is NaN where darknet has 0/0."""
 
     tp: int
     fp: int
@@ -49,7 +49,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassResult(Counts):
-    """`tp` and `fp` count records above the threshold; `ap` (0 to 1) uses all. overlap: see `average_iou`."""
+    """`tp` and `fp` are above the threshold; `ap` (0 to 1) is of all records."""
 
     number: int
     ap: float
@@ -86,7 +86,7 @@ def _ratio(part: int, whole: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Precision and recall of one class after each of its k records, most probable first. All are (k,)."""
+    """Of one class after each of its k records, most probable first. All are (k,)."""
 
     precision: NDArray[np.float64]
     recall: NDArray[np.float64]
@@ -100,7 +100,7 @@ def records_of(candidates: Candidates) -> tuple[NDArray[np.intp], NDArray[np.int
 
 
 def found_above(candidates: Candidates, thresh: float) -> tuple[Array, NDArray[np.intp], Array]:
-    """(boxes, classes, probabilities) of those whose best class is above the threshold, most probable first."""
+    """(boxes, classes, probabilities) of those above the threshold, most probable first."""
     if not len(candidates):
         return np.zeros((0, 4), np.float32), np.zeros(0, np.intp), np.zeros(0, np.float32)
     classes, best = candidates.probabilities.argmax(axis=1), candidates.probabilities.max(axis=1)
@@ -232,7 +232,7 @@ def _joined(parts: Sequence[NDArray]) -> NDArray:
 
 
 def ranked_by_class(classes: NDArray, probabilities: Array, count: int) -> list[NDArray[np.intp]]:
-    """The indices of the records of each class, most probable first, of equal ones the earlier."""
+    """The indices of the records of each class, most probable first, then the earlier."""
     order = np.argsort(-probabilities, kind="stable")
     order = order[np.argsort(classes[order], kind="stable")]
     return np.split(order, np.searchsorted(classes[order], np.arange(count + 1)))[1:-1]
@@ -244,10 +244,8 @@ def best_from_here(precision: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def average_precision(curve: Curve, points: int) -> float:
-    """The area under a precision-recall curve, or the mean precision at `points` recall levels from 0 to 1.
-
-    The precision at a recall is the maximum over this and all higher recalls.
-    """
+    """The area under a curve, or the mean precision at `points` recall levels from 0 to 1, where the precision at a
+    recall is the maximum over this and all higher recalls."""
     if not len(curve.recall):
         return 0.0
     best = best_from_here(curve.precision)
@@ -297,7 +295,7 @@ def _f1(curve: Curve) -> NDArray[np.float64]:
 
 
 def _recommended(f1: NDArray[np.float64]) -> float:
-    """The middle of the interval around the best F1 in which it is nearly as good; 0.25 if F1 is 0 everywhere."""
+    """The middle of the interval around the best F1 where it is nearly as good; 0.25 if it is 0."""
     best = int(f1.argmax())
     if f1[best] <= 0:
         return 0.25
@@ -310,7 +308,7 @@ def _recommended(f1: NDArray[np.float64]) -> float:
 
 @dataclass
 class Recall:
-    """Running totals. proposals: boxes with an objectness above `thresh`. correct: objects that one overlaps enough."""
+    """proposals: boxes with an objectness above `thresh`. correct: objects that one overlaps."""
 
     thresh: float = 0.001
     iou_thresh: float = 0.5

@@ -52,7 +52,7 @@ def read_labels(data: Section, classes: int, key: str = "labels") -> list[str]:
 
 
 def class_count(data: Section, network: Network) -> int:
-    """`classes` of a .data file, by default the number of outputs. Raises ConfigError for more."""
+    """`classes`, by default the number of outputs. Raises ConfigError for more."""
     outputs = network.layers[network.output_index].shape.outputs
     classes = data.positive("classes", outputs)
     if classes > outputs:
@@ -63,10 +63,7 @@ def class_count(data: Section, network: Network) -> int:
 
 
 def leaves_of(data: Section, tree: WordTree | None) -> NDArray[np.bool_] | None:
-    """(nodes,) bool: those in the list `leaves` of a .data file; None without that key.
-
-    Raises ConfigError for a network without a tree.
-    """
+    """(nodes,) bool: those in the list `leaves`, if the key is there. Raises ConfigError without a tree."""
     path = data.file("leaves")
     if path is None:
         return None
@@ -80,7 +77,7 @@ def leaves_of(data: Section, tree: WordTree | None) -> NDArray[np.bool_] | None:
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """outputs: (outputs,) float32, summed over the crops of picture `index`; None for an unreadable one."""
+    """outputs: (outputs,) float32, summed over crops; None for an unreadable picture."""
 
     index: int
     picture: ListedPicture

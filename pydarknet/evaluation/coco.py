@@ -79,8 +79,7 @@ class CocoAveragePrecision:
 
     @np.errstate(all="ignore")  # a network that diverges gives infinite boxes
     def add_candidates(self, candidates: Candidates, truth: Array, width: int, height: int) -> None:
-        """Count candidates after suppression and truth (t, 5), both in fractions of the picture, to which boxes are
-        clipped, as by `detector valid`."""
+        """truth: (t, 5). Both in fractions of the picture, to which boxes are clipped."""
         box, classes = records_of(candidates)
         found = in_pixels(candidates.boxes, width, height)
         ends = np.minimum(found[:, :2] + found[:, 2:], (width, height))

@@ -113,7 +113,7 @@ def check_finite(**options: float) -> None:
 
 
 class ListRun:
-    """A run over a list of pictures. timing: so far. unreadable: the number of pictures, which are logged."""
+    """Over a list of pictures. unreadable: the number of pictures, which are logged."""
 
     counts_as = ""  # what a picture that cannot be read counts as
 
@@ -122,7 +122,7 @@ class ListRun:
         self.timing, self.unreadable, self._warnings = Timing(), 0, LimitedLog()
 
     def loaded(self, load: Callable[[P], T], pictures: Sequence[P]) -> Generator[T | ImageError, None, None]:
-        """What `load`, called by threads, gives for each picture, or why it cannot be read."""
+        """What `load`, called by threads, gives for each picture, or its error."""
 
         def load_or_error(picture: P) -> T | ImageError:
             try:
@@ -133,7 +133,7 @@ class ListRun:
         return prefetch(load_or_error, pictures, self.threads, self.batch * (1 + BATCHES_AHEAD))
 
     def count(self, pictures: Sequence[object], start: float) -> None:
-        """Count a batch of a run that began at `start`; pictures that are errors cannot be read."""
+        """Count a batch of a run that began at `start`, and log its errors."""
         for error in pictures:
             if isinstance(error, ImageError):
                 self.unreadable += 1
@@ -143,7 +143,7 @@ class ListRun:
 
 
 class BatchDetector(ListRun):
-    """An iterable of the results for a list of pictures, in order. Raises OptionError without a detection head."""
+    """An iterable of the results, in order. Raises OptionError without a detection head."""
 
     counts_as = "a picture without detections"
 
@@ -192,7 +192,7 @@ class BatchDetector(ListRun):
 
 @dataclass(frozen=True)
 class GroundTruth:
-    """Pictures in the order of their list. boxes: (t, 5) float32 rows of class, x, y, w, h (fractions) for each."""
+    """boxes: (t, 5) float32 rows of class, x, y, w, h (fractions) for each picture."""
 
     paths: Sequence[Path]
     boxes: Sequence[Array]
@@ -208,10 +208,7 @@ class GroundTruth:
 
     @classmethod
     def from_data(cls, data: Section, classes: int, dialect: Dialect = ALEXEYAB, *keys: str) -> GroundTruth:
-        """Read the list under the first of `keys` (default: valid) that a .data file has, and `difficult`.
-
-        Raises DataError and ConfigError.
-        """
+        """Read the list under the first of `keys` (default: valid) that a .data file has, and `difficult`."""
         keys = keys or ("valid",)
         path = data.file(*keys)
         if path is None:
@@ -243,7 +240,7 @@ class GroundTruth:
 
 
 def _labels(picture: Path, dialect: Dialect) -> tuple[Path, Array]:
-    """(label file, rows) of a picture; without a label file (its path by the dialect's rule, NOTHING)."""
+    """(label file, rows) of a picture; without such a file NOTHING, and its path by the dialect."""
     for path in (Path(name) for _, name in label_candidates(picture, dialect)):
         if os.path.isfile(path):  # noqa: PTH113 (no error for a name that the system refuses)
             _, rows, wrong = parse_labels(path)
@@ -338,7 +335,7 @@ def name_of(names: Sequence[str], number: int) -> str:
 
 
 def annotated(result: ImageResult, truth: Array, names: Sequence[str], thresh: float, dialect: Dialect) -> Picture:
-    """The picture with the objects of `truth` (t, 5) in green and the detections in red. Raises ImageError."""
+    """With the objects of `truth` (t, 5) in green, detections in red. Raises ImageError."""
     image = load_image(result.path)
     marks = [(place_in(image, box), name_of(names, int(number)), GREEN) for number, *box in truth.tolist()]
     detected = DetectionResult(result.candidates, names, result.width, result.height, thresh, dialect, 0.0)

@@ -17,7 +17,7 @@ WIDTH, HEIGHT = 6.4, 4.2  # inches
 
 
 def write_plot(path: str | os.PathLike[str], report: Report, curves: Sequence[Curve], names: Sequence[str]) -> None:
-    """Draw the curve of every class that has objects. Raises OptionError for the format, OutputError."""
+    """Of every class that has objects. Raises OptionError for the format, OutputError."""
     check_plot(path)
     from matplotlib import colormaps
 
@@ -33,19 +33,19 @@ def write_plot(path: str | os.PathLike[str], report: Report, curves: Sequence[Cu
 
 
 def steps(curve: Curve) -> tuple[np.ndarray, np.ndarray]:
-    """(recall, precision) from recall 0 on, with the best precision of this and all higher recalls, 0 beyond."""
+    """(recall, precision) from recall 0 on, with the best precision of all higher recalls."""
     best = best_from_here(curve.precision)
     first, last = best[:1], curve.recall[-1:]
     return np.concatenate([[0.0], curve.recall, last]), np.concatenate([first if first.size else [0.0], best, 0 * last])
 
 
 def legible(text: str) -> str:
-    """For a legend: matplotlib omits labels that begin with `_` and parses formulas between dollar signs."""
+    """For a legend: matplotlib omits `_...` and parses formulas between dollar signs."""
     return text.encode("utf-8", "replace").decode().replace("$", r"\$").replace("_", " ", text.startswith("_"))
 
 
 def chart(draw: Callable[..., None], *data: Any) -> str:
-    """A chart as SVG in the page's font. draw: one of the functions below, which gets axes and the data."""
+    """As SVG in the page's font. draw: a function below, which gets axes and the data."""
     figure = new_figure()
     figure.set_size_inches(WIDTH, HEIGHT)
     axes = figure.subplots()
@@ -68,7 +68,7 @@ def precision_recall(
     axes: Any, report: Report, curves: Sequence[Curve], names: Sequence[str], most: int = NAMED,
     label: str = "{} {:.1%}", widths: tuple[float, float] = (1.8, 0.6),
 ) -> None:  # fmt: skip
-    """Of every class that has objects. label: of the `most` classes with most of them, whose lines are wider."""
+    """label: of the `most` classes with most objects, whose lines are wider."""
     for result, is_named in _present(report, most):
         text = label.format(legible(names[result.number]), result.ap) if is_named else None
         style = {"linewidth": widths[not is_named], "alpha": 1 if is_named else 0.5}
@@ -101,7 +101,7 @@ def objects_by_class(axes: Any, report: Report, names: Sequence[str]) -> None:
 
 
 def sizes_and_anchors(axes: Any, sizes: Array, anchors: Array, width: int, height: int) -> None:
-    """Objects (n, 2) as points, anchors (k, 2) as crosses, on logarithmic axes, in pixels of the input."""
+    """Objects (n, 2) as points, anchors (k, 2) as crosses, in pixels of the input."""
     if len(sizes) > DRAWN:
         sizes = sizes[np.random.default_rng(0).choice(len(sizes), DRAWN, replace=False)]
     axes.scatter(

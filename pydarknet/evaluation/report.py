@@ -77,7 +77,7 @@ class ReportCollector:
 
     @property
     def sizes(self) -> Array:
-        """(n, 2) float32 width and height of each object in pixels of the network's input."""
+        """(n, 2) float32 width and height of objects in pixels of the input."""
         _, height, width = self.network.input_shape
         rows = np.concatenate([*self.truth.boxes, np.zeros((0, 5), np.float32)])
         good = rows[(rows[:, 3:] > 0).all(axis=1)]
@@ -85,7 +85,7 @@ class ReportCollector:
 
     @property
     def anchors(self) -> Array:
-        """(k, 2) float32: the anchors that the heads use, in pixels of the input; k may be 0."""
+        """(k, 2) float32, those that heads use, in pixels of the input."""
         _, height, width = self.network.input_shape
         used: dict[tuple[float, float], None] = {}
         for head in heads_of(self.network):
@@ -178,8 +178,8 @@ def _body(collector: ReportCollector, result: Evaluation, f1: F1Curves, title: s
     yield from _summary(result, f1, title)
     yield from _table(result, names)
     yield from _confusions(collector, names)
-    yield "<h2>Curves</h2>"
     yield (
+        "<h2>Curves</h2>\n"
         f"<p>The recommended threshold is {f1.threshold:.2f}: there the mean F1 of the classes is best, {f1.best:.3f}. "
         f"Give it as <code>-thresh {f1.threshold:.2f}</code>.</p>"
     )
@@ -218,7 +218,6 @@ def _number(value: float, form: str = ".3f") -> str:
 
 def _table(result: Evaluation, names: Sequence[str]) -> Iterator[str]:
     report, coco = result.report, result.coco
-    yield "<h2>Classes</h2>"
     heads = [
         "Class", "Objects", "AP", "AP .50:.95", "Precision", "Recall", "F1", "Mean IoU", "Found", "Wrong", "Missed",
     ]  # fmt: skip
@@ -234,7 +233,7 @@ def _table(result: Evaluation, names: Sequence[str]) -> Iterator[str]:
         cells = [c.truths, _percent(ap), _percent(coco_ap), *numbers, c.tp, c.fp, c.fn]
         opening = '<tr class="all">' if c is report else "<tr>"
         rows.append(_row(name, [f"<td>{cell}</td>" for cell in cells], opening))
-    yield _html_table(heads, rows)
+    yield "<h2>Classes</h2>\n" + _html_table(heads, rows)
     if hidden := len(report.classes) - len(shown):
         text = f"{hidden} classes without objects and without detections are left out; mAP counts them as 0."
         yield f'<p class="muted">{text}</p>'
@@ -334,7 +333,7 @@ def _pictures(collector: ReportCollector, results: Sequence[ImageResult], title:
 
 
 def _pair(collector: ReportCollector, result: ImageResult) -> list[tuple[str, str]]:
-    """(`data:` URL, text) of a picture with its objects and of one with the detections; none if it cannot be read."""
+    """(`data:` URL, text) with the objects and with the detections; none if it cannot be read."""
     try:
         image = shrink(load_image(result.path), LONGEST)
     except ImageError:
@@ -371,9 +370,9 @@ def _counted(names: Sequence[str]) -> str:
 def _times(collector: ReportCollector, result: Evaluation) -> Iterator[str]:
     timing = result.timing
     _, height, width = collector.network.input_shape
-    yield "<h2>Times</h2>"
     each = f"{1000 * timing.forward / timing.pictures:.2f} ms" if timing.pictures else "-"
     yield (
+        "<h2>Times</h2>\n"
         f"<p>{timing.pictures} pictures in {timing.total:.2f} seconds, {timing.rate:.1f} a second with reading them. "
         f"The forward passes, at {width}x{height}, took {each} per picture ({timing.forward_rate:.1f} per second).</p>"
     )

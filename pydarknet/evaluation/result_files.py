@@ -28,8 +28,7 @@ Record = tuple[int, float, float, float, float, float]
 
 
 class Format(NamedTuple):
-    """base: the start of files' names. text: of a record. suffix: of the one file; "" if there are several. labels: of
-    the classes that it can hold."""
+    """base: begins the files' names. suffix: of the one file, if it is one. labels: of the classes it can hold."""
 
     base: str
     text: str
@@ -59,7 +58,7 @@ FORMATS = {
 
 
 def corners(result: ImageResult, offset: float) -> NDArray[np.float32]:
-    """(k, 4) float32 left, top, right, bottom in pixels plus `offset`, clipped to offset and the size."""
+    """(k, 4) float32 left, top, right, bottom plus `offset`, clipped to offset and size."""
     centres, sizes = result.candidates.boxes[:, :2], result.candidates.boxes[:, 2:]
     # The C computes in double and stores in float.
     half = sizes.astype(np.float64) / 2

@@ -124,8 +124,7 @@ def plan_tensors(
 
 
 def needed_tensors(graph: Graph, batch: int, steps: Sequence[Step]) -> list[TensorPlan]:
-    """A plan for the input and each layer whose output is a tensor: all but aliases, layers inside a step, and those
-    that keep their output as NCHW if no layer reads it."""
+    """Of the input and each output that is a tensor: none for aliases, inside a step, or of unread NCHW layers."""
     outputs = [step.output for step in steps]
     owners = [i for i in outputs if graph.readers[i] or not graph.layers[i].keeps_nchw_output]
     return [TensorPlan(index, batch, graph.shape(index)) for index in (INPUT, *owners)]
@@ -135,7 +134,7 @@ def needed_tensors(graph: Graph, batch: int, steps: Sequence[Step]) -> list[Tens
 
 
 class Step(NamedTuple):
-    """Layers that are computed as one: the first, and those fused into it. sources: the owners of what they read."""
+    """Layers that are computed as one. sources: the owners of what they read."""
 
     layers: tuple[int, ...]
     sources: tuple[int, ...]
@@ -166,8 +165,7 @@ def find_steps(graph: Graph, fuse: bool = True) -> list[Step]:
 
 
 def _followers(graph: Graph, index: int) -> list[int]:
-    """Up to MOST_FUSED layers after `index`, of which each alone reads its predecessor, as its first source, with
-    nothing but aliases between them."""
+    """Up to MOST_FUSED layers, of which each alone reads its predecessor, with nothing but aliases between."""
     followers: list[int] = []
     while index != graph.output_owner and len(graph.readers[index]) == 1 and len(followers) < MOST_FUSED:
         (reader,) = graph.readers[index]
@@ -184,7 +182,7 @@ def _followers(graph: Graph, index: int) -> list[int]:
 def set_layouts(
     graph: Graph, tensors: Sequence[TensorPlan], steps: Sequence[Step], keep_all: bool, four_lanes: bool
 ) -> None:
-    """The layout pass: the lanes of each tensor, and its halo, which is the widest that a reader needs."""
+    """The layout pass: the lanes of each tensor, and the widest halo that a reader needs."""
     nchw = set[int]() if keep_all or not four_lanes else propagate_nchw(graph, steps)
     for tensor in tensors:
         if tensor.owner in nchw:
@@ -236,8 +234,8 @@ def propagate_nchw(graph: Graph, steps: Sequence[Step]) -> set[int]:
 
 
 def find_parts(graph: Graph, tensors: Sequence[TensorPlan]) -> None:
-    """The aliasing pass: sources of a concatenation become parts of it if they begin and end with whole channel blocks;
-    splits of whole blocks become parts of their source. Only for a batch of one, whose parts are contiguous."""
+    """The aliasing pass: sources of a concatenation become parts of it if they are whole channel blocks; splits of
+    whole blocks become parts of their source. Only for a batch of one, whose parts are contiguous."""
     by_owner = {tensor.owner: tensor for tensor in tensors}
     for tensor in tensors[1:]:
         layer, sources = graph.layers[tensor.owner], graph.sources(tensor.owner)
@@ -258,7 +256,7 @@ def find_parts(graph: Graph, tensors: Sequence[TensorPlan]) -> None:
 
 
 def _whole(part: TensorPlan) -> TensorPlan:
-    """The outermost tensor that contains a part; afterwards `part_of` of the part and of all tensors between."""
+    """The outermost tensor that contains a part; afterwards `part_of` of all on the way."""
     path, whole = list[TensorPlan](), part
     while whole.part_of is not None:
         path.append(whole)
@@ -274,8 +272,7 @@ def _whole(part: TensorPlan) -> TensorPlan:
 
 
 def set_lifetimes(graph: Graph, tensors: Sequence[TensorPlan], steps: Sequence[Step], keep_all: bool) -> None:
-    """The liveness pass: from the step that writes a tensor to its last reader, or of the network's output, and of all
-    with `keep_all`, to the end; a tensor with parts lives as long as any of them."""
+    """The liveness pass: from the writer to the last reader, or the end; with parts, as long as any of them."""
     begins = {step.output: step.layers[0] for step in steps}
     end = len(graph.layers)
     for tensor in tensors:
@@ -292,8 +289,10 @@ def set_lifetimes(graph: Graph, tensors: Sequence[TensorPlan], steps: Sequence[S
 
 
 def allocate(tensors: Sequence[TensorPlan]) -> dict[int, Tensor]:
-    """The allocation pass: the tensors by owner, in one block of memory. An NCHW input borrows the caller's array.
-    Raises ShapeError if the machine does not have enough memory."""
+    """The allocation pass: tensors by owner in one block of memory; an NCHW input borrows the caller's array.
+
+    Raises ShapeError if the machine does not have enough.
+    """
     borrowed = [tensor for tensor in tensors if tensor.owner == INPUT and tensor.layout.is_plain]
     wholes = [tensor for tensor in tensors if tensor.part_of is None and tensor not in borrowed]
     total = assign_offsets(wholes)
@@ -425,8 +424,8 @@ class ExecutionPlan:
                 self.input.release()
 
     def read(self, index: int) -> Array:
-        """A copy of what layer `index` gave: (n, c, h, w), or (n, outputs) where the layer's order is not channel by
-        channel or has one cell a channel."""
+        """A copy of what a layer gave: (n, c, h, w), or (n, outputs) where its order is not channel by channel or has
+        one cell a channel."""
         layer, tensor, owner = self.graph.layers[index], self.tensors[index], self.graph.owner(index)
         kept: Any = None if owner == INPUT else self.graph.layers[owner]
         if kept is not None and kept.keeps_nchw_output:

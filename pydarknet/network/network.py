@@ -91,7 +91,7 @@ class Network:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Hold the lock; kernels that this thread calls use this network's scratch memory."""
+        """Hold the lock; kernels that this thread calls use this scratch memory."""
         with self.lock, using(self._workspace):
             yield
 
@@ -112,7 +112,7 @@ class Network:
         return True
 
     def shapes_at(self, input_: Shape) -> list[Shape]:
-        """What each layer would give for an input of this shape. Raises ShapeError where one cannot."""
+        """What each layer would give for this input. Raises ShapeError where one cannot."""
         shapes: list[Shape] = []
         for layer in self.layers:
             inputs = [input_ if source == INPUT else shapes[source] for source in layer.sources]
@@ -121,12 +121,12 @@ class Network:
 
     @property
     def running_size(self) -> tuple[int, int]:
-        """(width, height) in pixels of the last forward pass, which may be another size than `input`."""
+        """(width, height) of the last pass, which may differ from `input`."""
         input_, _ = self._reshaped or (self.input, self.batch)
         return input_.width, input_.height
 
     def resize(self, width: int, height: int, batch: int | None = None) -> None:
-        """Set the network up for another input size or batch. Raises ShapeError where it cannot."""
+        """For another input size or batch. Raises ShapeError where the network cannot."""
         input_ = Shape(self.input.channels, checked_side("height", height), checked_side("width", width))
         with self.lock:
             batch = self.batch if batch is None else checked_batch(batch)
@@ -134,13 +134,12 @@ class Network:
             self.input, self.batch = input_, batch
 
     def rewire(self) -> None:
-        """Give all layers the shapes for `input` again, after some have changed their part."""
+        """Give all layers the shapes for `input` again."""
         with self.lock:
             self._reshape(self.input, self.batch)
 
     def invalidate(self) -> int:
-        """Forget the plan, before somebody else sets the layers up. At the network's next pass, `setups` is no longer
-        the number that this gives."""
+        """Forget the plan, before others set the layers up. At the next pass, `setups` will be another number."""
         with self.lock:
             self.plan = self._reshaped = None
             self.setups += 1
@@ -185,7 +184,7 @@ class Network:
     # --- parameters ---
 
     def initialise(self, layers: Sequence[Layer] | None = None) -> None:
-        """darknet's initial values, from the seed, for these layers, by default for all."""
+        """darknet's initial values, from the seed, by default for all layers."""
         rng = np.random.default_rng(self.seed)
         with self.lock:
             for layer in self.layers if layers is None else layers:
@@ -198,7 +197,7 @@ class Network:
             self.parameters_changed()
 
     def load_weights(self, source: str | os.PathLike[str] | bytes, allow_partial: bool = False) -> Loaded:
-        """See `weights.load_weights`; layers that a partial file does not reach are initialised."""
+        """See `weights.load_weights`; layers that a partial file lacks are initialised."""
         with self.lock:
             # Layers of whose record the file is said to lack something start from their initial values.
             self.initialise([layer for layer in self.layers if not layer.record_options.is_whole])
@@ -210,7 +209,7 @@ class Network:
         return loaded
 
     def save_weights(self, path: str | os.PathLike[str], cutoff: int | None = None) -> None:
-        """All parameters, or those of the first `cutoff` layers. Raises OutputError, OptionError."""
+        """All, or the first `cutoff` layers. Raises OutputError, OptionError."""
         if cutoff is not None and not 0 <= cutoff <= len(self.layers):
             raise OptionError(f"cutoff {cutoff}: expected a number from 0 to {len(self.layers)}, the number of layers")
         with self.lock:
@@ -288,13 +287,13 @@ class Network:
             return [plan.read(index) if layer.gives_output else None for index, layer in enumerate(self.layers)]
 
     def layer_seconds(self, x: Array) -> dict[int, float]:
-        """The seconds that each layer took in a forward pass, by its index; INPUT: to bring in the input."""
+        """Of each layer in a forward pass, by its index; INPUT: to bring in the input."""
         with self._planned(x, keep_all=False) as (plan, array):
             index_of = {layer: index for index, layer in enumerate(self.layers)}
             return dict(zip([INPUT, *(index_of[layer] for layer in plan.steps)], plan.run_timed(array), strict=True))
 
     def prepare(self, shape: tuple[int, ...]) -> None:
-        """Set all up for inputs of this shape, so that `forward` only computes. Raises OptionError, ShapeError."""
+        """Set all up, so that `forward` only computes. Raises OptionError, ShapeError."""
         with self.held():
             self._run_at(*self._checked(shape))
             if self.plan is None:
@@ -331,7 +330,7 @@ class Network:
             yield self.plan, array
 
     def announce(self, input_: Shape, batch: int, train: bool = False) -> None:
-        """Say what is about to run, so that kernels that it needs are compiled by several processes."""
+        """Say what is about to run: kernels that it lacks are compiled by several processes."""
         will_run(Work(self.path, self.dialect.name, input_.width, input_.height, batch, self._precision, train))
 
     def _make_plan(self, keep_all: bool) -> None:
@@ -357,7 +356,7 @@ def _states(layer: Layer) -> dict[str, Array]:
 
 
 def network_input(config: Config, width: int | None = None, height: int | None = None) -> Shape:
-    """The input that `[net]` describes, or one of this width and height in pixels. Raises ConfigError, OptionError."""
+    """By `[net]`, or of this width and height in pixels. Raises ConfigError, OptionError."""
     net = config.net
     h = net.natural("height", 0) if height is None else checked_side("height", height)
     w = net.natural("width", 0) if width is None else checked_side("width", width)
@@ -393,9 +392,9 @@ def checked_batch(batch: int) -> int:
 
 
 def build_layers(config: Config, dialect: Dialect, input_: Shape, batch: int, changes: Changes) -> list[Layer]:
-    """Build the layer of each section, for this input and batch. Options that no layer reads are logged as warnings.
+    """Options that no layer reads are logged as warnings. Raises ConfigError and ShapeError.
 
-    changes: by which the layers tell their network of new parameters. Raises ConfigError and ShapeError.
+    changes: by which the layers tell their network of new parameters.
     """
     config.net.foreign = dialect.foreign_keys("net")
     config.net.ignore(*dialect.net_keys)
@@ -423,8 +422,8 @@ def build_layers(config: Config, dialect: Dialect, input_: Shape, batch: int, ch
 
 
 def _check_input(section: Section, context: BuildContext) -> None:
-    """Raise ShapeError if a layer for images follows a [route] of different sizes. The usual cause is an input size
-    that is not a multiple of the network's stride."""
+    """Raise ShapeError if a layer for images follows a [route] of different sizes, usually because the input size is
+    not a multiple of the network's stride."""
     if context.index == 0 or section.kind not in FOR_IMAGES:
         return
     route = context.layers[-1]

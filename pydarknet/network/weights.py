@@ -45,7 +45,7 @@ class Header:
 
     @property
     def wide(self) -> bool:
-        """Whether `seen` takes 64 bits: from version 0.2 on, but not in old "transposed" files."""
+        """Whether `seen` takes 64 bits: from 0.2 on, but not in old "transposed" files."""
         return self.major * 10 + self.minor >= 2 and self.major < 1000 and self.minor < 1000
 
     @property
@@ -59,7 +59,7 @@ class Header:
 
     @classmethod
     def parse(cls, path: str, content: bytes) -> tuple[Header, int]:
-        """The header and its length. Raises WeightsError for what is not a .weights file."""
+        """The header and its length. Raises WeightsError for what is no .weights file."""
         kind = kind_of(content)
         if kind not in ("", WEIGHTS):
             raise WeightsError(f"{path}: this is {kind}, not a darknet .weights file")
@@ -91,7 +91,7 @@ class Loaded:
 
 
 def _stored(layer: Layer) -> Iterator[tuple[Parameter, NDArray[np.float32]]]:
-    """What a file holds: parameters, each with the part of it, all, or with `numload` its first filters."""
+    """What a file holds: parameters, and of each the part, with `numload` its first filters."""
     options = layer.record_options
     for parameter in layer.named_parameters():
         if options.load and (options.scales or parameter.name.rpartition(".")[2] not in _SCALES):
@@ -271,7 +271,7 @@ class Quantization:
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Quantization:
-        """Raises WeightsError with the path for a file that is damaged or of another kind."""
+        """Raises WeightsError with the path for a damaged or other file."""
         if not os.path.lexists(path):
             raise WeightsError(f"{path}: not found; `pydarknet quantize CFG WEIGHTS PICTURES` writes it")
         text = read_text(path, WeightsError)
@@ -295,7 +295,7 @@ class Quantization:
         return cls(dict.fromkeys(quantizable(layers), (-1.0, 1.0)), digest_of(layers))
 
     def apply(self, layers: Sequence[Layer]) -> None:
-        """Give the layers their ranges. Raises WeightsError for other weights, or an index of no convolution."""
+        """Raises WeightsError for other weights, or an index of no convolution."""
         if self.digest != digest_of(layers):
             raise WeightsError(f"{self.path}: was measured with other weights; run `pydarknet quantize` with these")
         if wrong := self.ranges.keys() - quantizable(layers):

@@ -42,7 +42,7 @@ _PROGRESS = {
 
 
 def base_name(cfg: str | os.PathLike[str], backslashes: bool = False) -> str:
-    """A cfg's name up to its first dot; AlexeyAB's darknet takes backslashes for separators as well."""
+    """A cfg's name up to its first dot. backslashes: separate as well."""
     name = os.fspath(cfg).rpartition("/")[2]
     return (name.rpartition("\\")[2] if backslashes else name).partition(".")[0]
 
@@ -111,7 +111,7 @@ class Checkpoint:
 
 @contextmanager
 def naming(what: str, *errors: type[Exception]) -> Iterator[None]:
-    """A WeightsError of the block, or one of `errors`, becomes a WeightsError that begins with `what`."""
+    """A WeightsError of the block, or one of `errors`, becomes one that begins with `what`."""
     try:
         yield
     except WeightsError as error:
@@ -213,7 +213,7 @@ def _files(folder: Path, base: str, hidden: str = "") -> list[Path]:
 
 
 def _read(path: Path, is_wanted: Callable[[str], bool]) -> dict[str, Array]:
-    """The wanted arrays by name, in no more memory than the file's size. Raises WeightsError."""
+    """The wanted arrays by name, in no more memory than the file's size."""
     found: dict[str, Array] = {}
     # zipfile and numpy raise many types of errors for damaged files
     with naming(f"{path} is not the state of a training run", Exception), zipfile.ZipFile(path) as archive:
@@ -244,7 +244,7 @@ def _array(data: bytes) -> Array:
 
 
 def check_fits(checkpoint: Checkpoint, network: Network, subdivisions: int) -> None:
-    """Raise WeightsError for a run with another dialect or mini-batch, which cannot be resumed."""
+    """Raise WeightsError for a run with another dialect or mini-batch."""
     content, name = checkpoint.content, network.path
     for key, has in (("dialect", network.dialect.name), ("batch", network.batch), ("subdivisions", subdivisions)):
         if content[key] != has:
@@ -275,7 +275,7 @@ def load_parameters(checkpoint: Checkpoint, network: Network) -> None:
 
 
 def restore(checkpoint: Checkpoint, learner: Learner) -> None:
-    """Load all but parameters into a learner of the right input size. Raises WeightsError before any change."""
+    """Load all but parameters. Raises WeightsError before any change."""
     network = learner.network
     parameters = {} if _is_in_file(network) else _parameters(network)
     state = _read(checkpoint.state, lambda name: name != _CONTENT and name not in parameters)
@@ -284,8 +284,7 @@ def restore(checkpoint: Checkpoint, learner: Learner) -> None:
 
 
 def clean(folder: Path, base: str) -> None:
-    """After runs that were killed while they wrote: delete temporary files, and rename a state whose weights were
-    renamed already. Raises OutputError."""
+    """After kills: delete temporary files, rename states whose weights are renamed. Raises OutputError."""
     hidden = [*_files(folder, base, "."), *_files(folder, base, "..")]
     temporary = [path for path in hidden if path.name.endswith((".part", NEW))]
     states = [path for path in _files(folder, base) if path.name.endswith(STATE + NEW)]

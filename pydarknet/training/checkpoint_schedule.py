@@ -93,7 +93,7 @@ class CheckpointSchedule:
 
 
 class Checkpointer(Hook):
-    """Writes checkpoints, and the final weights. last_saved: the newest; None before the first."""
+    """Writes checkpoints, and the final weights. last_saved: the newest."""
 
     name = "checkpoints"
 
@@ -142,7 +142,7 @@ class Checkpointer(Hook):
 
 
 class BestWeights(Hook):
-    """NAME_best.weights in a folder, of the best measurement of all runs, and its sidecar."""
+    """NAME_best.weights, of the best measurement of all runs, and its sidecar."""
 
     def __init__(self, folder: Path, base: str) -> None:
         self.path = folder / f"{base}_best.weights"
@@ -195,7 +195,7 @@ class BestWeights(Hook):
 
 
 def check_parameters(run: Run) -> None:
-    """Raise DivergedError for one that is not finite, so that such weights are never written."""
+    """Raise DivergedError for one that is not finite, so that it is never written."""
     for index, layer in enumerate(run.model.layers):
         if not all(np.isfinite(record.array).all() for record in layer.named_parameters()):
             raise run.diverged(run.iteration, f"layer {index} [{layer.kind}] has parameters that are not finite")

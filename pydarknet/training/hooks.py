@@ -150,7 +150,7 @@ class Hook:
 
 
 class EarlyStopping(Hook):
-    """Ends the run after `patience`, at least 1, consecutive validations without an improvement."""
+    """Ends the run after `patience` (at least 1) validations without an improvement."""
 
     state: ClassVar[Mapping[str, Kind]] = {"best": FINITE, "best_iteration": COUNT, "waited": COUNT}
 

@@ -97,8 +97,7 @@ class Learner:
         alpha = net.real("ema_alpha", 0.0)
         self.ema = MovingAverage(network, alpha, self.schedule.max_batches) if alpha else None
         self._reject_every = net.natural("weights_reject_freq", 0, 1 << 40)
-        self._mini_batches = 0
-        self._half_done = False  # whether a backward pass or an update was interrupted
+        self._mini_batches, self._half_done = 0, False  # half: a backward pass or an update was interrupted
         self._rng = np.random.default_rng(network.seed)
         self._progress = TrainingProgress(self.update_count, self.schedule.max_batches)
         self._rejection = DeltaRejection.from_section(net)
@@ -141,7 +140,7 @@ class Learner:
         self._setups = network.setups
 
     def resize(self, width: int, height: int, batch: int | None = None) -> None:
-        """Change the input size in pixels, and the pictures of a mini-batch (default: the cfg's). Raises ShapeError."""
+        """Change the input size in pixels, and the mini-batch (default: the cfg's). Raises ShapeError."""
         batch = self.mini_batch if batch is None else batch
         if (width, height, batch) == (self.network.input.width, self.network.input.height, self.network.batch):
             return
@@ -162,8 +161,7 @@ class Learner:
                 array[:] = carried[name]
 
     def state_dict(self) -> dict[str, Array]:
-        """The arrays that a resumed run needs besides parameters, not copied: accumulated updates, Adam's moments, the
-        moving average, what layers carry on. Their names are in docs/training.md."""
+        """What a resumed run needs besides parameters, not copied, by the names in docs/training.md."""
         averages = self.ema.averages if self.ema else {}
         return self._own_state() | {f"average.{name}": array for name, array in averages.items()}
 
@@ -182,10 +180,7 @@ class Learner:
         return self._of_layers(lambda layer: layer.carried())
 
     def load_state_dict(self, state: Mapping[str, Array], counters: Mapping[str, Any]) -> None:
-        """Restore the results of `state_dict` and `counters`, at the same input size and batch.
-
-        Raises WeightsError, before any change, for any other name, shape, dtype or value.
-        """
+        """Restore `state_dict` and `counters`, of the same size. Raises WeightsError before any change."""
         check_values(counters, _COUNTERS, "training")
         check_values(counters["rejection"], dict.fromkeys(self._rejection.state_dict(), FINITE), "training.rejection")
         generators = self._generators()
@@ -204,7 +199,7 @@ class Learner:
         self._half_done = False
 
     def counters(self) -> dict[str, Any]:
-        """What belongs to `state_dict`, for JSON: counts, and the states of random generators."""
+        """What belongs to `state_dict`, for JSON."""
         return {
             "seen": self.seen,
             "steps": self._mini_batches,
@@ -285,8 +280,7 @@ class Learner:
 
     @contextlib.contextmanager
     def _uninterrupted(self) -> Iterator[None]:
-        """Let Ctrl-C wait for the end of the block, whose changes cannot be undone. After anything that ends it
-        earlier, the learner cannot be used any more."""
+        """Ctrl-C waits for the end of the block. After anything that ends it earlier, the learner cannot be used."""
         with interrupts_held(lambda: log.warning("%s", WAITING)):
             half_done, self._half_done = self._half_done, True
             yield
@@ -331,7 +325,7 @@ def _running(layer: Layer) -> dict[str, Array]:
 
 
 def _first_delta_writers(graph: Graph) -> dict[int, int]:
-    """Layers whose delta need not be cleared before the backward pass, and their last readers, which write it first."""
+    """Layers whose delta need not be cleared, and their last readers, which write it first."""
     found = {}
     for owner, readers in graph.readers.items():
         last = graph.layers[readers[-1]] if readers else None
@@ -341,13 +335,13 @@ def _first_delta_writers(graph: Graph) -> dict[int, int]:
 
 
 def mini_batch(net: Section) -> int:
-    """The pictures of one pass by `[net]`: batch / subdivisions, times the length of a sequence."""
+    """The pictures of one pass: batch / subdivisions, times the length of a sequence."""
     batch, subdivisions = net.positive("batch", 1), net.positive("subdivisions", 1)
     return max(1, batch // subdivisions) * net.positive("time_steps", 1)
 
 
 def unsupported(config: Config) -> list[str]:
-    """A line for each unsupported option or section that is on: its place, and the actual behaviour."""
+    """A line for each unsupported option or section that is on."""
     lines = []
     for section in [config.net, *config.layers]:
         kind = "net" if section is config.net else ALIASES.get(section.kind, section.kind)

@@ -33,7 +33,7 @@ TALLEST = 240  # pixels, the height of each picture
 
 
 class LiveHook(Hook):
-    """Updates the folder. If it cannot be written, there is one warning, and the run continues."""
+    """Updates the folder. If it cannot be written, there is one warning."""
 
     def __init__(self) -> None:
         self.folder = Path(FOLDER)  # in the run's folder, once the run has started
@@ -140,7 +140,7 @@ def _draw_truth(picture: Picture, truth: Array, names: Sequence[str]) -> Picture
 
 
 def _step(height: int, tallest: int) -> int:
-    """n, a power of two: every nth pixel of a picture is drawn, so that it is at most `tallest` high."""
+    """n, a power of two: with every nth pixel, a picture is at most `tallest` high."""
     return 1 << max(0, math.ceil(math.log2(height / tallest)))
 
 

@@ -31,7 +31,7 @@ class LearningRateSchedule:
 
     @classmethod
     def from_section(cls, net: Section) -> LearningRateSchedule:
-        """An unknown policy counts as constant, with a warning. Raises ConfigError for missing lists."""
+        """An unknown policy counts as constant, with a warning. Raises ConfigError."""
         policy = net.text("policy", "constant") or "constant"
         if policy not in POLICIES:
             net.warn(f"Couldn't find policy {policy}, going with constant")
@@ -54,7 +54,7 @@ class LearningRateSchedule:
         )
 
     def at(self, update: int) -> float:
-        """The rate of an update, counted from 1; infinite or NaN if the formula overflows."""
+        """Of an update, counted from 1; infinite or NaN if the formula overflows."""
         with np.errstate(all="ignore"):
             if update < self.burn_in:
                 return self.learning_rate * float(np.power(update / self.burn_in, self.power))
@@ -67,7 +67,7 @@ def _steps(s: LearningRateSchedule, update: int) -> float:
 
 
 def _sgdr(s: LearningRateSchedule, update: int) -> float:
-    """Cosine down to learning_rate_min, in cycles that grow (Loshchilov and Hutter, SGDR, 2017)."""
+    """Cosine down to learning_rate_min in growing cycles (Loshchilov and Hutter, 2017)."""
     start, cycle = 0, max(1, s.sgdr_cycle)
     while start + cycle < update:
         start += cycle

@@ -46,13 +46,13 @@ class SGD:
         sgd_step(weights, update, np.float32(lr / pictures), np.float32(decay), np.float32(self.momentum))
 
     def state_of(self, name: str, parameter: Trainable) -> dict[str, Array]:
-        """What the rule keeps for a parameter, not copied. None here: the momentum is part of the update."""
+        """What the rule keeps for a parameter, not copied: nothing beside the update."""
         return {}
 
 
 @dataclass
 class Adam:
-    """Kingma and Ba, 2015, as in darknet: the sum of the gradients counts, and biases and scales decay as well."""
+    """Kingma and Ba, 2015, as in darknet: of the sum of the gradients; biases and scales decay as well."""
 
     beta1: float = 0.9
     beta2: float = 0.999
@@ -90,9 +90,8 @@ class Optimizer:
         if net.flag("adam"):
             self.rule = Adam(net.real("B1", 0.9), net.real("B2", 0.999), net.real("eps", dialect.adam_epsilon))
         self.updates = 0  # since the run began; a resumed run continues the count
-        self._by_iteration = dialect.adam_by_iteration
+        self._by_iteration, self._mends = dialect.adam_by_iteration, dialect.mends_updates
         self._clip, self._burn_in = net.real("clip", 0.0), net.natural("burn_in", 0, 1 << 40)
-        self._mends = dialect.mends_updates
         last = max((i for i, layer in enumerate(layers) if layer.learning_options.norm_only), default=-1)
         self._norm_only = {id(layer) for layer in layers[: last + 1]}
 
@@ -101,28 +100,23 @@ class Optimizer:
         self.updates += 1
         count = iteration if self._by_iteration else self.updates
         for name, (layer, parameter) in parameters.items():
-            if self._is_frozen(layer, iteration):
+            options = layer.learning_options
+            waits = iteration <= options.from_iteration or iteration < options.from_burn_in * self._burn_in
+            if waits or not layer.training or id(layer) in self._norm_only:
                 continue
             self._mend_update(layer, parameter)
-            rate = lr * layer.learning_options.rate
-            self.rule.step(name, parameter, rate, self.decay * pictures, pictures, count)
-            limit = layer.learning_options.clip or (self._clip if layer.has_filters else 0.0)
+            self.rule.step(name, parameter, lr * options.rate, self.decay * pictures, pictures, count)
+            limit = options.clip or (self._clip if layer.has_filters else 0.0)
             if limit and parameter.decays:
                 np.clip(parameter.array, -limit, limit, out=parameter.array)
 
     def state_dict(self, parameters: Parameters) -> dict[str, Array]:
-        """What the next update needs, besides parameters and accumulated updates; not copied."""
+        """What the next update needs, besides parameters and updates; not copied."""
         return {
             f"{name}.{kind}": array
             for name, (_, parameter) in parameters.items()
             for kind, array in self.rule.state_of(name, parameter).items()
         }
-
-    def _is_frozen(self, layer: Layer, iteration: int) -> bool:
-        options = layer.learning_options
-        if not layer.training or id(layer) in self._norm_only:
-            return True
-        return iteration <= options.from_iteration or iteration < options.from_burn_in * self._burn_in
 
     def _mend_update(self, layer: Layer, parameter: Trainable) -> None:
         update = parameter.update
@@ -150,7 +144,7 @@ class MovingAverage:
             log.warning("%s the average would be used %s, before it starts; it has no effect", where, used)
 
     def update(self, number: int) -> bool:
-        """Include the parameters after an update. Returns whether the averages have replaced them."""
+        """Returns whether the averages have replaced the parameters."""
         if number < self.first:
             return False
         current = self.parameters()
@@ -181,7 +175,7 @@ class MovingAverage:
         self.averages = {name: state[name].copy() for name in self.parameters() if state}
 
     def parameters(self) -> dict[str, Array]:
-        """Those of every convolution with parameters of its own, by their names in checkpoints."""
+        """Those of every convolution of its own, by their names in checkpoints."""
         found: dict[str, Array] = {}
         for index, layer in enumerate(self.network.layers):
             trained = layer.trainables() if layer.has_filters else []

@@ -28,7 +28,7 @@ MEASURES = {"map": "mAP", "accuracy": "accuracy"}  # keys of train.jsonl, and th
 
 
 class EarlierResults(Hook):
-    """Moves results of an earlier run to another folder, unless the run is resumed. final: see `set_aside`."""
+    """Calls `set_aside`, unless the run is resumed."""
 
     def __init__(self, final: str) -> None:
         self.final = final
@@ -112,8 +112,7 @@ class MetricsLog(Hook):
         self.append(record.entry())
 
     def start(self, iteration: int, keep: bool) -> None:
-        """Truncate the file after `iteration`, if it belongs to this run (`keep`); else rename it to train.old.jsonl.
-        Raises OutputError."""
+        """Truncate the file after `iteration`; if it is of another run (not `keep`), rename it. Raises OutputError."""
         if not self.path.exists():
             return
         if not keep:
@@ -151,7 +150,7 @@ def read_entries(log_path: Path) -> list[dict[str, Any]]:
 
 
 def write_csv(entries: Sequence[Mapping[str, Any]], path: str | Path) -> None:
-    """A line for each iteration and a column for each name in the entries. Raises OutputError."""
+    """A line for each iteration, a column for each name. Raises OutputError."""
     columns = list(dict.fromkeys(name for entry in entries for name in entry))
     text = io.StringIO()
     table = csv.DictWriter(text, columns, lineterminator="\n")
@@ -161,7 +160,7 @@ def write_csv(entries: Sequence[Mapping[str, Any]], path: str | Path) -> None:
 
 
 def write_tensorboard(entries: Sequence[Mapping[str, Any]], folder: str | Path) -> None:
-    """A scalar for each number of an entry. Raises OptionError without the package tensorboardX, OutputError."""
+    """A scalar for each number of an entry. Raises OptionError without tensorboardX, OutputError."""
     try:
         from tensorboardX import SummaryWriter
     except ImportError:
@@ -192,6 +191,7 @@ class Chart(Hook):
         self.draw()
 
     def draw(self) -> None:
+        """Write chart.png, or say once why not."""
         if self._is_off:
             return
         try:
@@ -208,8 +208,7 @@ class Chart(Hook):
         axes.plot(iterations, [entry["loss"] for entry in entries], ".", color="tab:blue", markersize=2, alpha=0.3)
         averages = [entry["average"] for entry in entries]
         axes.plot(iterations, averages, color="tab:blue", label="average loss")
-        axes.set_xlim(0, max([self.max_batches, *iterations[-1:], 1]))
-        axes.set_ylim(0, self._top(averages))
+        axes.set(xlim=(0, max([self.max_batches, *iterations[-1:], 1])), ylim=(0, self._top(averages)))
         axes.set(xlabel="iteration", ylabel="loss", title=self._title(entries))
         axes.grid(alpha=0.3)
         handles = axes.get_legend_handles_labels()[0]
@@ -223,10 +222,8 @@ class Chart(Hook):
         return figure
 
     def _top(self, averages: list[float]) -> float:
-        if self.top is not None:
-            return self.top
-        if not averages:
-            return 1.0
+        if self.top or not averages:
+            return self.top or 1.0
         return min(1.05 * max(averages), max(TOP, MARGIN * averages[-1]))
 
     def _title(self, entries: list[dict[str, Any]]) -> str:

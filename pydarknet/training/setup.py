@@ -159,7 +159,7 @@ class TrainingSetup:
 
 
 def open_pictures(data: Section, model: Model) -> DetectionDataset | ClassificationDataset:
-    """The training set: with boxes for a network with heads, else with classes. Raises DataError, ConfigError."""
+    """Of a detector or classifier, by the layers. Raises DataError, ConfigError."""
     net = model.config.net
     heads = [layer for layer in model.layers if isinstance(layer, Head)]
     if heads:
@@ -169,7 +169,7 @@ def open_pictures(data: Section, model: Model) -> DetectionDataset | Classificat
 
 
 def detection_set(data: Section, net: Section, head: Head, dialect: Dialect) -> DetectionDataset:
-    """The detection training set, with the options of a head. Raises DataError, ConfigError."""
+    """With the options of a head. Raises DataError, ConfigError."""
     wanted = head.pictures
     return DetectionDataset.from_config(
         data, net, dialect, classes=head.classes, jitter=wanted.jitter, resize=wanted.resize,
@@ -182,8 +182,7 @@ def detection_set(data: Section, net: Section, head: Head, dialect: Dialect) -> 
 
 @dataclass(frozen=True)
 class MultiScaleSchedule:
-    """The input size of each iteration: every `period` iterations another one is drawn, from the seed alone, so that a
-    resumed run has the same sizes."""
+    """The input size of each iteration: every `period` iterations one is drawn, from the seed alone."""
 
     width: int
     height: int
@@ -244,7 +243,7 @@ class MultiScaleSchedule:
         return (side, side) if side else (self.width, self.height)
 
     def at(self, done: int, start: int) -> tuple[int, int]:
-        """(width, height) of the iteration after `done` iterations, in a run that started after `start`."""
+        """(width, height) after `done` iterations, in a run that started after `start`."""
         if not self.vary:
             return self.width, self.height
         done = start + (done - start) // self.period * self.period
@@ -266,8 +265,7 @@ class MultiScaleSchedule:
         return width, height
 
     def batch_at(self, width: int, height: int) -> int:
-        """The pictures of a mini-batch. With `dynamic_minibatch`: about 0.8 times the number that takes as much memory
-        as a mini-batch at the largest size."""
+        """With `dynamic_minibatch`, about 0.8 times the pictures that take as much memory as at the largest size."""
         if not self.grows_batch:
             return self.mini_batch
         fits = self.mini_batch * math.prod(self._scaled(self.coefficient)) // (width * height)

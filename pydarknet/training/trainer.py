@@ -67,10 +67,9 @@ class Trainer:
         self.hooks = self._all_hooks(hooks)
         self._load_hooks()
         self.source = self._open_source()
-        self.seconds = 0.0
+        self.seconds, self.finish_reason = 0.0, ""
         self.last_batch: tuple[Array, Sequence[Array]] | None = None
         self.finished = self.interrupted = self._stop = False
-        self.finish_reason = ""
 
     def _open_dataset(self) -> DetectionDataset | ClassificationDataset | Text:
         return open_pictures(self.setup.data, self.setup.model)

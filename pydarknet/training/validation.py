@@ -50,7 +50,7 @@ class ValidationMetric:
 
 
 class AveragePrecision(ValidationMetric):
-    """mAP on the list `valid`, or else `train`, as with AlexeyAB's `-map`. Raises DataError."""
+    """mAP on the list `valid`, or else `train`, as with `-map`. Raises DataError."""
 
     kind = "map"
 
@@ -72,7 +72,7 @@ class AveragePrecision(ValidationMetric):
 
 
 class Accuracy(ValidationMetric):
-    """Top-k accuracy on the list `valid`, or else `train`, as with `-topk`. Raises DataError and ConfigError."""
+    """Top-k accuracy on the same list, as with `-topk`. Raises DataError and ConfigError."""
 
     kind, epochs = "accuracy", ACCURACY_EPOCHS
 
@@ -108,7 +108,7 @@ class Validator(Hook):
 
     @property
     def next(self) -> int:
-        """The iteration after which the next validation is due; the last of a run always has one."""
+        """When the next validation is due; the last iteration always has one."""
         return self.metric.next(self.last, self.interval, self._burn_in)
 
     def after_step(self, run: Run, record: IterationRecord) -> None:
