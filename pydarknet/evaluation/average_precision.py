@@ -257,8 +257,7 @@ def average_precision(curve: Curve, points: int) -> float:
         return float(np.cumsum(np.append(best, 0.0)[at])[-1] / points)
     # Between two ranks darknet takes the best precision from the former one on.
     heights = np.append(best[:1], best[:-1])
-    steps = np.diff(curve.recall, prepend=0.0)
-    return float(np.cumsum((steps * heights)[::-1])[-1])
+    return float(np.cumsum((np.diff(curve.recall, prepend=0.0) * heights)[::-1])[-1])
 
 
 @dataclass(frozen=True)
@@ -299,8 +298,7 @@ def _recommended(f1: NDArray[np.float64]) -> float:
     best = int(f1.argmax())
     if f1[best] <= 0:
         return 0.25
-    good = f1 >= NEARLY * f1[best]
-    worse = np.flatnonzero(~good)
+    worse = np.flatnonzero(f1 < NEARLY * f1[best])
     first = int(worse[worse < best].max(initial=-1)) + 1
     last = int(worse[worse > best].min(initial=len(f1))) - 1
     return float(GRID[(first + last) // 2])

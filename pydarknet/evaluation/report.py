@@ -80,8 +80,7 @@ class ReportCollector:
         """(n, 2) float32 width and height of objects in pixels of the input."""
         _, height, width = self.network.input_shape
         rows = np.concatenate([*self.truth.boxes, np.zeros((0, 5), np.float32)])
-        good = rows[(rows[:, 3:] > 0).all(axis=1)]
-        return good[:, 3:] * np.array([width, height], np.float32)
+        return rows[(rows[:, 3:] > 0).all(axis=1), 3:] * np.array([width, height], np.float32)
 
     @property
     def anchors(self) -> Array:

@@ -321,8 +321,7 @@ def assign_offsets(tensors: Sequence[TensorPlan]) -> int:
 
     The largest tensor first, each in the lowest gap that is large enough. 20,000 tensors take about two seconds.
     """
-    count = len(tensors)
-    first, last, start, end = np.zeros((4, count), np.int64)  # of the tensors placed so far, sorted by offset
+    first, last, start, end = np.zeros((4, len(tensors)), np.int64)  # of the tensors placed so far, sorted by offset
     for placed, tensor in enumerate(sorted(tensors, key=lambda t: -t.size)):
         beside = (first[:placed] <= tensor.last) & (last[:placed] >= tensor.first)
         starts = start[:placed][beside]

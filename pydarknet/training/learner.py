@@ -168,8 +168,7 @@ class Learner:
     def _own_state(self) -> dict[str, Array]:
         """Without the moving average, which has no arrays before it begins."""
         updates = {f"update.{name}": trainable.update for name, (_, trainable) in self.parameters.items()}
-        kept = self.optimizer.state_dict(self.parameters)
-        optimizer = {f"optimizer.{name}": array for name, array in kept.items()}
+        optimizer = {f"optimizer.{name}": a for name, a in self.optimizer.state_dict(self.parameters).items()}
         return updates | optimizer | self._of_layers(lambda layer: layer.state_dict())
 
     def _of_layers(self, named: Callable[[Layer], Mapping[str, T]]) -> dict[str, T]:

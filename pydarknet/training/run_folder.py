@@ -142,8 +142,7 @@ def _is_up_to(line: bytes, iteration: int) -> bool:
 def read_entries(log_path: Path) -> list[dict[str, Any]]:
     """The lines of `train.jsonl`, with NaN where it has null. Raises OutputError."""
     try:
-        lines = read_text(log_path, OutputError).splitlines()
-        entries = [json.loads(line) for line in lines]
+        entries = [json.loads(line) for line in read_text(log_path, OutputError).splitlines()]
         return [{name: math.nan if value is None else value for name, value in entry.items()} for entry in entries]
     except ValueError as error:
         raise OutputError(f"{log_path}: cannot read: {error}") from error

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -203,32 +204,30 @@ class MultiScaleSchedule:
         Raises OptionError for networks without that rule.
         """
         net, alexeyab = model.config.net, model.dialect.name == "alexeyab"
-        sizes = cls(model.input.width, model.input.height, seed=seed, max_batches=max_batches, mini_batch=model.batch)
+        rule: dict[str, Any] = {}
         head = model.layers[model.heads[-1]] if alexeyab and model.heads else model.layers[-1]
         random = head.pictures.random if isinstance(head, Head) else 0.0
         if not model.heads and not alexeyab and net.flag("random"):
-            sizes = replace(sizes, period=CLASSIFIER_PERIOD, rule="classifier")
+            rule = {"rule": "classifier", "period": CLASSIFIER_PERIOD}
         elif random and not alexeyab:
-            sizes = replace(sizes, period=DETECTOR_PERIOD, rule="square")
+            rule = {"rule": "square", "period": DETECTOR_PERIOD, "smallest": smallest or SMALLEST}
         elif random:
-            sizes = replace(
-                sizes,
-                period=DETECTOR_PERIOD,
-                rule="coefficient",
-                coefficient=1.4 if random == 1 else random,
-                step=net.positive("resize_step", 32),
-                grows_batch=net.flag("dynamic_minibatch"),
-            )
-        if smallest is None:
-            return sizes
-        if sizes.rule != "square":
+            rule = {
+                "rule": "coefficient",
+                "period": DETECTOR_PERIOD,
+                "coefficient": 1.4 if random == 1 else random,
+                "step": net.positive("resize_step", 32),
+                "grows_batch": net.flag("dynamic_minibatch"),
+            }
+        if smallest is not None and "smallest" not in rule:
             raise OptionError(
                 f"min_size {smallest}: only pjreddie's detectors with random=1 in the last layer change between "
                 f"{SMALLEST} and {LARGEST}"
             )
-        if smallest % 32 or not 32 <= smallest <= LARGEST:
+        if smallest is not None and (smallest % 32 or not 32 <= smallest <= LARGEST):
             raise OptionError(f"min_size {smallest}: expected a multiple of 32 from 32 to {LARGEST}")
-        return replace(sizes, smallest=smallest)
+        width, height = model.input.width, model.input.height
+        return cls(width, height, seed=seed, max_batches=max_batches, mini_batch=model.batch, **rule)
 
     @property
     def vary(self) -> bool:
