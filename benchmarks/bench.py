@@ -10,9 +10,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from forward import available, head, summary, time_network
+from file_to_box import FILE_HEAD, time_files
+from forward import PRECISIONS, available, head, summary, time_network
 from networks import ROOT, SIZES, TRAINED, chosen
-from peers import PEERS
+from peers import ALL_PEERS, PEERS
 from processes import time_processes
 from report import processor, table, versions
 from train_step import HEAD, time_training
@@ -33,32 +34,45 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--networks", nargs="+", default=[], metavar="NAME[:SIZE]",
                         help=f"network files to time, by name or path (default: {', '.join(SIZES)})")  # fmt: skip
     parser.add_argument("--peers", type=lambda text: [name for name in text.split(",") if name], metavar="A,B",
-                        help=f"some of {', '.join(PEERS)} (default: all that are installed)")  # fmt: skip
+                        help=f"some of {', '.join(ALL_PEERS)} (default: all that are installed)")  # fmt: skip
     parser.add_argument("--darknet", metavar="PATH", type=program, default=os.environ.get("DARKNET_BINARY"),
                         help="AlexeyAB's C program, a peer too (default: $DARKNET_BINARY)")  # fmt: skip
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of every engine (default: all)")
     parser.add_argument("--repeats", type=int, default=7, help="turns of each engine on each network (default 7)")
     parser.add_argument("--processes", type=int, default=5, help="runs of whole processes (default 5; 0: none)")
+    parser.add_argument("--files", type=int, default=1000, metavar="N",
+                        help="640x480 files to box, and N/10 of 12 megapixels (default 1000; 0: none)")  # fmt: skip
     parser.add_argument("--train", action="store_true", help="time training only, not inference and processes")
     parser.add_argument("--no-train", action="store_true", help="leave training out")
     parser.add_argument("--out", type=Path, default=RESULTS, help="the report (default benchmarks/results.md)")
     return parser.parse_args()
 
 
-def inference_part(options: argparse.Namespace, folder: Path) -> list[str]:
-    """The table of networks, with its caption."""
+FLOAT32 = (
+    "## Inference in float32\n\nMilliseconds for one picture. *fastest / ours*: above 1, ours is the fastest. "
+    "*difference*: the largest between our outputs and a peer's, relative to the largest value; checked before timing."
+)
+BEST = (
+    "## Inference at every engine's best precision\n\nAs above; engines round to bf16 or 8 bits where that is faster. "
+    "*fastest / ours*: the fastest number of the peers, these and those in float32, by our fastest. *difference*: the "
+    "largest of any engine, ours too, from float32."
+)
+
+
+def inference_part(options: argparse.Namespace, folder: Path, best: bool) -> list[str]:
+    """The table of networks in float32, or at the best precision of every engine, with its caption."""
     peers = available(options.peers, options.darknet)
+    if not best:
+        peers = [peer for peer in peers if peer in PEERS]
+    precisions = PRECISIONS if best else PRECISIONS[:1]
     rows = []
     for name, size in chosen(options.networks, SIZES).items():
-        row = time_network(name, size, peers, options.threads, options.repeats, folder, options.darknet)
+        how = options.threads, options.repeats, folder, options.darknet
+        row = time_network(name, size, peers, precisions, *how)
         if row is not None:
             print("  ".join(row.cells()), file=sys.stderr, flush=True)
             rows.append(row)
-    caption = (
-        "## Inference\n\nMilliseconds for one picture. *fastest / ours*: above 1, ours is the fastest. *difference*: "
-        "the largest between our outputs and a peer's, relative to the largest value; checked before timing."
-    )
-    return [caption, table(head(peers), [row.cells() for row in rows]), summary(rows)]
+    return [BEST if best else FLOAT32, table(head(peers, precisions), [row.cells() for row in rows]), summary(rows)]
 
 
 def training_part(options: argparse.Namespace, folder: Path) -> list[str]:
@@ -77,7 +91,7 @@ def main() -> None:
     options = read_arguments()
     warn_of_load()
     title = (
-        f"# Benchmarks\n\n{processor()}, {options.threads} threads, float32, medians.  \n{versions()}.  \n"
+        f"# Benchmarks\n\n{processor()}, {options.threads} threads, medians.  \n{versions()}.  \n"
         f"`{shlex.join(['python', 'benchmarks/bench.py', *sys.argv[1:]])}`"
     )
     parts = [title]
@@ -85,7 +99,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if not options.train:
-            parts += inference_part(options, folder)
+            parts += inference_part(options, folder, best=False)
+            if any(peer not in PEERS for peer in available(options.peers, options.darknet)):
+                parts += inference_part(options, folder, best=True)
+            if options.files:
+                rows = time_files(folder, options.threads, options.files)
+                parts += ["## From file to box", table(FILE_HEAD, rows)]
             if options.processes:
                 rows = time_processes(folder, options.threads, options.processes)
                 parts += ["## Whole processes", table(["command", "measured"], rows)]

@@ -1,4 +1,4 @@
-"""Forward passes of one picture: every network, this engine beside the others."""
+"""Forward passes of one picture: every network, this engine beside the others, in float32 or as each is fastest."""
 
 import statistics
 import sys
@@ -8,12 +8,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-from networks import find_cfg, random_network
-from peers import PEERS, Job, Runner
+from networks import find_cfg, random_network, rounded_network
+from peers import ALL_PEERS, Job, Runner, difference
 from turns import take_turns, timed
 
 TOLERANCE = 1e-3  # between the outputs of two engines, relative to the largest value
-MODULES = {"opencv": "cv2"}  # where the package's module has another name
+CALIBRATION = 8  # pictures by which engines choose the ranges of 8 bits
+PRECISIONS = ("float32", "bf16", "int8")  # of this engine
 
 
 @dataclass
@@ -21,7 +22,7 @@ class Row:
     """Milliseconds of one network; None for a peer that cannot run it. `difference`: the largest of any output."""
 
     network: str
-    ours: float
+    ours: list[float]  # one for each precision
     peers: list[float | None]
     difference: float | None
 
@@ -29,77 +30,84 @@ class Row:
     def ratio(self) -> float | None:
         """Time of the fastest peer / time of this engine: above 1, this engine is faster."""
         known = [peer for peer in self.peers if peer is not None]
-        return min(known) / self.ours if known else None
+        return min(known) / min(self.ours) if known else None
 
     def cells(self) -> list[str]:
         times = ["-" if time is None else f"{time:.2f}" for time in self.peers]
         ratio = "-" if self.ratio is None else f"{self.ratio:.2f}"
         difference = "-" if self.difference is None else f"{self.difference:.1e}"
-        return [self.network, f"{self.ours:.2f}", *times, ratio, difference]
+        return [self.network, *(f"{time:.2f}" for time in self.ours), *times, ratio, difference]
 
 
 def available(wanted: Sequence[str] | None, binary: str | None) -> list[str]:
     """The peers to time: those asked for, otherwise all installed ones. Ends the program if one is not installed."""
     for name in wanted or ():
-        if name not in PEERS:
-            raise SystemExit(f"--peers {name}: expected some of {', '.join(PEERS)}")
+        if name not in ALL_PEERS:
+            raise SystemExit(f"--peers {name}: expected some of {', '.join(ALL_PEERS)}")
         if not _is_there(name, binary):
             raise SystemExit(f"--peers {name}: not installed" + (" (see --darknet)" if name == "darknet" else ""))
-    return [name for name in (PEERS if wanted is None else wanted) if _is_there(name, binary)]
+    return [name for name in (ALL_PEERS if wanted is None else wanted) if _is_there(name, binary)]
 
 
 def _is_there(name: str, binary: str | None) -> bool:
-    return binary is not None if name == "darknet" else find_spec(MODULES.get(name, name)) is not None
+    module = ALL_PEERS[name].module
+    return binary is not None if module is None else find_spec(module) is not None
 
 
-def head(peers: Sequence[str]) -> list[str]:
+def head(peers: Sequence[str], precisions: Sequence[str] = PRECISIONS[:1]) -> list[str]:
     """The header of the table."""
-    return ["network", "pydarknet", *(PEERS[name][0] for name in peers), "fastest / ours", "difference"]
+    ours = ["pydarknet"] if len(precisions) == 1 else [f"pydarknet {precision}" for precision in precisions]
+    return ["network", *ours, *(ALL_PEERS[name].title for name in peers), "fastest / ours", "difference"]
 
 
 def time_network(
-    name: str, size: int, peers: Sequence[str], threads: int, repeats: int, folder: Path, binary: str | None
-) -> Row | None:
+    name: str, size: int, peers: Sequence[str], precisions: Sequence[str],
+    threads: int, repeats: int, folder: Path, binary: str | None,
+) -> Row | None:  # fmt: skip
     """All engines on one network, one picture of random pixels; None where the network's file is not found.
 
-    Raises ArithmeticError where a peer's output differs from ours by more than TOLERANCE: one of the two is wrong.
+    This engine runs once for each of `precisions`. Raises ArithmeticError where the output of an exact peer differs
+    from ours by more than TOLERANCE: one of the two is wrong.
     """
     cfg = find_cfg(name)
     if cfg is None:
         print(f"{name}: left out, no {name}.cfg found", file=sys.stderr)
         return None
     network = random_network(cfg, size, threads)
-    x = np.random.default_rng(1).random((1, *network.input_shape), np.float32)
-    job = Job(name, cfg, network, x, folder, threads, binary)
+    x, *calibration = np.random.default_rng(1).random((1 + CALIBRATION, 1, *network.input_shape), np.float32)
+    job = Job(name, cfg, network, x, folder, threads, binary, calibration)
+    ours = [network, *(rounded_network(cfg, size, threads, each, calibration) for each in precisions[1:])]
     runners: dict[str, Runner] = {}
     try:
         for peer in peers:
             if (runner := _ready(peer, job)) is not None:
                 runners[peer] = runner
         found = [runner.difference() for runner in runners.values()]
-        network.forward(x)
-        medians = take_turns([timed(lambda: network.forward(x)), *(r.seconds for r in runners.values())], repeats)
+        found += [difference(each.forward(x), network.forward(x)) for each in ours]
+        passes = [timed(lambda each=each: each.forward(x)) for each in ours]
+        medians = take_turns([*passes, *(runner.seconds for runner in runners.values())], repeats)
     finally:
         for runner in runners.values():
             runner.close()
-    ours, *theirs = [1000 * median for median in medians]
-    times = dict(zip(runners, theirs, strict=True))
+    milliseconds = [1000 * median for median in medians]
+    times = dict(zip(runners, milliseconds[len(ours) :], strict=True))
     differences = [number for number in found if number is not None]
-    return Row(f"{cfg.stem} {size}", ours, [times.get(peer) for peer in peers], max(differences, default=None))
+    theirs = [times.get(peer) for peer in peers]
+    return Row(f"{cfg.stem} {size}", milliseconds[: len(ours)], theirs, max(differences, default=None))
 
 
 def _ready(peer: str, job: Job) -> Runner | None:
     """The peer, with the network loaded and its outputs compared; None, with a line on why, if it cannot run it."""
-    title, prepare = PEERS[peer]
+    title = ALL_PEERS[peer].title
     try:
-        runner = prepare(job)
+        runner = ALL_PEERS[peer].prepare(job)
     except (NotImplementedError, RuntimeError, OSError) as error:  # their own errors: an operator that they lack
         print(f"{job.name}: {title} cannot run it: {str(error).splitlines()[0][:150]}", file=sys.stderr)
         return None
-    difference = runner.difference()
-    if difference is not None and not difference <= TOLERANCE:
+    found = runner.difference()
+    if ALL_PEERS[peer].exact and found is not None and not found <= TOLERANCE:
         runner.close()
-        raise ArithmeticError(f"{job.name}: the outputs of {title} differ by {difference:.1e} of the largest value")
+        raise ArithmeticError(f"{job.name}: the outputs of {title} differ by {found:.1e} of the largest value")
     return runner
 
 

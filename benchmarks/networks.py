@@ -1,10 +1,14 @@
 """The networks to time: their files, and random weights with which outputs stay finite and distinct."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
+
 import pydarknet
+from pydarknet.network.weights import Quantization, digest_of
+from pydarknet.tools.quantize import measured_ranges
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -22,7 +26,9 @@ SIZES = {
     "yolov3": 608,
     "yolov4": 608,
 }
-TRAINED = {"yolov3-tiny": 416, "darknet19": 256}
+TRAINED = {
+    "tiny": 224, "darknet19": 256, "yolov3-tiny": 416, "yolov4-tiny": 416, "yolo-fastest-1.1": 320, "resnet50": 256
+}  # fmt: skip
 
 # Networks that are not bundled are looked for here too.
 FOLDERS = (ROOT / "cfg", Path(), ROOT.parent / "shared" / "reference" / "weights")
@@ -64,6 +70,17 @@ def random_network(cfg: Path, size: int | None = None, threads: int | None = Non
     """
     network = pydarknet.load(cfg, width=size, height=size, threads=threads, seed=seed)
     make_sane(network)
+    return network
+
+
+def rounded_network(
+    cfg: Path, size: int, threads: int | None, precision: str, calibration: Sequence[np.ndarray]
+) -> pydarknet.Model:
+    """The same network with its convolutions in another precision; `calibration`: pictures for the ranges of 8 bits."""
+    network = random_network(cfg, size, threads)
+    if precision == "int8":
+        network.quantize(Quantization(measured_ranges(network, calibration), digest_of(network.layers)))
+    network.precision = precision
     return network
 
 

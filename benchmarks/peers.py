@@ -5,7 +5,7 @@ import re
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import cv2
@@ -31,6 +31,7 @@ class Job:
     folder: Path
     threads: int
     binary: str | None = None
+    calibration: Sequence[np.ndarray] = ()  # pictures by which a peer chooses the ranges of its 8 bits
 
     @cached_property
     def onnx(self) -> str:
@@ -49,6 +50,12 @@ class Job:
         return str(cfg), str(weights)
 
 
+def difference(found: Outputs, expected: Outputs) -> float:
+    """The largest difference of any output, relative to its largest value; not finite if an output is not."""
+    pairs = zip(found, expected, strict=True)
+    return float(max(np.abs(a.reshape(b.shape) - b).max() / max(np.abs(b).max(), 1e-30) for a, b in pairs))
+
+
 @dataclass
 class Runner:
     """One engine, ready to run. `seconds` runs it once; `outputs` should equal `expected` where both exist."""
@@ -59,34 +66,52 @@ class Runner:
     close: Callable[[], None] = lambda: None
 
     def difference(self) -> float | None:
-        """The largest difference of any output, relative to its largest value; not finite if an output is not."""
-        pairs = list(zip(self.outputs, self.expected, strict=True))
-        found = [np.abs(a.reshape(b.shape) - b).max() / max(np.abs(b).max(), 1e-30) for a, b in pairs]
-        return float(max(found)) if found else None
+        """The largest difference of any output; None where the outputs have another form."""
+        return difference(self.outputs, self.expected) if self.outputs else None
 
 
-def onnx_runtime(job: Job) -> Runner:
-    """ONNX Runtime with its default optimisations."""
+def onnx_runtime(job: Job, path: str | None = None) -> Runner:
+    """ONNX Runtime with its default optimisations; `path`: another file than the exported one."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = job.threads
-    session = onnxruntime.InferenceSession(job.onnx, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(path or job.onnx, options, providers=["CPUExecutionProvider"])
     feed = {"input": job.x}
     return Runner(timed(lambda: session.run(None, feed)), session.run(None, feed), job.network.forward(job.x))
 
 
-def openvino(job: Job) -> Runner:
-    """OpenVINO, tuned for latency, in float32."""
+def onnx_runtime_int8(job: Job) -> Runner:
+    """ONNX Runtime in 8 bits: its static quantisation, a scale for each filter."""
+    from onnxruntime import quantization
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    class Pictures(quantization.CalibrationDataReader):
+        feeds = iter([{"input": x} for x in job.calibration])
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            return next(self.feeds, None)
+
+    ready, path = (str(job.folder / f"{job.cfg.stem}.{word}.onnx") for word in ("ready", "int8"))
+    quant_pre_process(job.onnx, ready)
+    quantization.quantize_static(ready, path, Pictures(), per_channel=True)
+    return onnx_runtime(job, path)
+
+
+def openvino(job: Job, *, float32: bool = True, int8: bool = False) -> Runner:
+    """OpenVINO, tuned for latency; `float32`: not its default, bf16 where that is fast; `int8`: NNCF's 8 bits."""
     import openvino as ov
 
     core = ov.Core()
-    settings = {
-        "INFERENCE_NUM_THREADS": str(job.threads),
-        "INFERENCE_PRECISION_HINT": "f32",
-        "PERFORMANCE_HINT": "LATENCY",
-    }
-    model = core.compile_model(core.read_model(job.onnx), "CPU", settings)
+    settings = {"INFERENCE_NUM_THREADS": str(job.threads), "PERFORMANCE_HINT": "LATENCY"}
+    if float32:
+        settings["INFERENCE_PRECISION_HINT"] = "f32"
+    network = core.read_model(job.onnx)
+    if int8:
+        import nncf
+
+        network = nncf.quantize(network, nncf.Dataset(list(job.calibration)), subset_size=len(job.calibration))
+    model = core.compile_model(network, "CPU", settings)
     request = model.create_infer_request()
     request.infer([job.x])
     outputs = [request.get_output_tensor(i).data.copy() for i in range(len(model.outputs))]
@@ -168,11 +193,27 @@ def darknet(job: Job) -> Runner:
     return Runner(seconds, close=close)
 
 
-# By the name on the command line: the name in the table, and how to get it ready.
-PEERS: dict[str, tuple[str, Callable[[Job], Runner]]] = {
-    "onnxruntime": ("ONNX Runtime", onnx_runtime),
-    "openvino": ("OpenVINO", openvino),
-    "opencv": ("OpenCV", opencv),
-    "torch": ("PyTorch", pytorch),
-    "darknet": ("darknet (C)", darknet),
+@dataclass
+class Peer:
+    """One engine: its name in the table, how to get it ready, the module that it needs, and whether it is exact."""
+
+    title: str
+    prepare: Callable[[Job], Runner]
+    module: str | None = None
+    exact: bool = True
+
+
+# By the name on the command line: engines in float32, then those that round.
+PEERS = {
+    "onnxruntime": Peer("ONNX Runtime", onnx_runtime, "onnxruntime"),
+    "openvino": Peer("OpenVINO", openvino, "openvino"),
+    "opencv": Peer("OpenCV", opencv, "cv2"),
+    "torch": Peer("PyTorch", pytorch, "torch"),
+    "darknet": Peer("darknet (C)", darknet),
 }
+ROUNDING_PEERS = {
+    "onnxruntime-int8": Peer("ONNX Runtime int8", onnx_runtime_int8, "onnxruntime", exact=False),
+    "openvino-default": Peer("OpenVINO default", partial(openvino, float32=False), "openvino", exact=False),
+    "openvino-int8": Peer("OpenVINO int8", partial(openvino, float32=False, int8=True), "nncf", exact=False),
+}
+ALL_PEERS = PEERS | ROUNDING_PEERS

@@ -12,15 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from networks import SIZES, chosen, find_cfg, random_network
+from networks import SIZES, chosen, find_cfg, random_network, rounded_network
 from report import table
 from turns import take_turns, timed, warn_of_load
 
 import pydarknet
 from pydarknet.boxes import Box, Detection
 from pydarknet.layers.convolution.converted import ConvertedConvolution
-from pydarknet.network.weights import Quantization, digest_of
-from pydarknet.tools.quantize import measured_ranges
 from pydarknet.utils.arrays import Array
 
 FLOAT32 = "float32"
@@ -38,12 +36,9 @@ def compared(name: str, size: int, repeats: int, threads: int | None, precision:
     if cfg is None:
         print(f"{name}: left out, no {name}.cfg found", file=sys.stderr)
         return None
-    networks = [random_network(cfg, size, threads) for _ in range(2)]
-    x = np.random.default_rng(1).random((1, *networks[0].input_shape), np.float32)
-    if precision == "int8":
-        ranges = measured_ranges(networks[0], [x])
-        networks[1].quantize(Quantization(ranges, digest_of(networks[1].layers)))
-    networks[1].precision = precision
+    exact_network = random_network(cfg, size, threads)
+    x = np.random.default_rng(1).random((1, *exact_network.input_shape), np.float32)
+    networks = [exact_network, rounded_network(cfg, size, threads, precision, [x])]
     expected, found = (network.layer_outputs(x) for network in networks)
     anywhere, last = difference(found, expected), difference(found[-1:], expected[-1:])
     del expected, found

@@ -95,9 +95,8 @@ class Model(Network):
     def classification(self, image: Image, top: int = 5, fit: str = "auto", *, bgr: bool = False) -> Classification:
         """Like `classify`, with class numbers, parents in a word tree, and the time of the forward pass."""
         if self.heads:
-            raise OptionError(
-                f"{self.path}: a detector (it has a [{self.layers[self.heads[0]].kind}] layer); use detect"
-            )
+            kind = self.layers[self.heads[0]].kind
+            raise OptionError(f"{self.path}: a detector (it has a [{kind}] layer); use detect")
         return classify(self, as_picture(image, bgr), self.names, top, fit)
 
     @overload

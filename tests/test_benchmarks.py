@@ -138,13 +138,35 @@ def test_the_fastest_peer_counts():
     from forward import Row, summary
 
     rows = [
-        Row("a 1", 10, [20, 40, None], 0.0),
-        Row("b 1", 10, [None, 5, None], None),
-        Row("c 1", 10, [None] * 3, None),
+        Row("a 1", [10], [20, 40, None], 0.0),
+        Row("b 1", [10], [None, 5, None], None),
+        Row("c 1", [10], [None] * 3, None),
     ]
     assert [row.ratio for row in rows] == [2, 0.5, None]
     assert summary(rows).startswith("Geometric mean of fastest peer / pydarknet over 2 networks: 1.00; lowest: 0.50 (b")
     assert rows[1].cells() == ["b 1", "10.00", "-", "5.00", "-", "0.50", "-"]
+
+
+def test_the_fastest_precision_counts():
+    from forward import Row, head
+
+    row = Row("a 1", [10, 8, 5], [10, 20], 0.1)
+    assert row.ratio == 2
+    assert len(head(["openvino", "openvino-int8"], ["float32", "bf16", "int8"])) == len(row.cells())
+
+
+@pytest.mark.slow
+def test_files_are_read_and_their_objects_found(tmp_path, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    import file_to_box
+
+    monkeypatch.setattr(file_to_box, "REPEATS", 1)
+    monkeypatch.setattr(file_to_box, "NETWORKS", {"yolov3-tiny": 64})
+    monkeypatch.setattr(file_to_box, "openvino_loop", file_to_box.onnx_runtime_loop)  # a peer fewer to install
+    rows = file_to_box.time_files(tmp_path, 1, 20)
+    assert [row[:2] for row in rows] == [["yolov3-tiny 64", "20 of 640x480"], ["yolov3-tiny 64", "2 of 4000x3000"]]
+    assert all(float(cell) > 0 for row in rows for cell in row[2:])
 
 
 def run_bench(*words, **options):
@@ -156,7 +178,8 @@ def run_bench(*words, **options):
 def test_a_run_compares_times_and_writes_its_report(write_cfg, tmp_path):
     pytest.importorskip("onnxruntime")
     report = tmp_path / "report.md"
-    words = f"--networks {write_cfg(SMALL)}:32,nothing --peers onnxruntime,opencv --repeats 1 --processes 0 --no-train"
+    words = f"--networks {write_cfg(SMALL)}:32,nothing --peers onnxruntime,opencv --repeats 1 --processes 0"
+    words += " --no-train --files 0"
     process = run_bench(*words.split(), "--out", report)
     assert process.returncode == 0, process.stderr
     assert "nothing: left out, no nothing.cfg found" in process.stderr
@@ -186,15 +209,15 @@ def test_bad_options(words, message):
 @pytest.mark.slow
 def test_a_peer_that_differs_is_an_error(write_cfg, tmp_path, monkeypatch):
     import forward
-    from peers import Runner
+    from peers import Peer, Runner
 
     def wrong(job):
         expected = job.network.forward(job.x)
         return Runner(lambda: 0.0, [2 * array for array in expected], expected)
 
-    monkeypatch.setitem(forward.PEERS, "wrong", ("Wrong", wrong))
+    monkeypatch.setitem(forward.ALL_PEERS, "wrong", Peer("Wrong", wrong))
     with pytest.raises(ArithmeticError, match="the outputs of Wrong differ by 1"):
-        forward.time_network(str(write_cfg(SMALL)), 32, ["wrong"], 1, 1, tmp_path, None)
+        forward.time_network(str(write_cfg(SMALL)), 32, ["wrong"], ["float32"], 1, 1, tmp_path, None)
 
 
 def test_the_torch_network_is_ours(write_cfg):

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import OptionError, ShapeError
 from ..inference.detector import letterboxes
-from ..layers.base import INPUT, Layer
+from ..layers.base import INPUT
 from ..layers.heads.base import Head
 from ..layers.heads.detection import DetectionHead
 from ..layers.heads.region import Region
@@ -30,7 +30,19 @@ from ..utils.files import write_file
 from ..version import __version__
 from . import layers  # noqa: F401 - enters their functions in WRITERS
 from .formats import RAW_OUTPUTS, ExportOptions, Rows, write_outputs
-from .graph import IR_VERSION, LARGEST_FILE, ONNX_TYPES, OPSET, WRITERS, Graph, Side, UnsupportedError, Value
+from .graph import (
+    IR_VERSION,
+    LARGEST_FILE,
+    ONNX_TYPES,
+    OPSET,
+    WRITERS,
+    Graph,
+    Side,
+    Tensor,
+    UnsupportedError,
+    Value,
+    join,
+)
 from .heads import DECODERS
 
 log = logging.getLogger("pydarknet")
@@ -87,7 +99,7 @@ def _read(graph: Graph, values: Values, index: int) -> Value:
     wanted = graph.dtype
     if (index, wanted) not in values:
         value = values[index, np.float32 if wanted is np.float16 else np.float16]
-        values[index, wanted] = value.called(graph.cast(value.name, wanted))
+        values[index, wanted] = value.like(value.tensor.cast(wanted))
     return values[index, wanted]
 
 
@@ -105,7 +117,7 @@ def build(network: Network, options: ExportOptions) -> Graph:
     if options.dynamic and fixed is not None:
         log.warning("%s: the input size is fixed to %dx%d, because layer %d [%s] depends on it; the batch may vary",
                     network.path, *network.running_size, fixed, network.layers[fixed].kind)  # fmt: skip
-    values: Values = {(INPUT, np.float32): Value(options.input_name, network.input)}
+    values: Values = {(INPUT, np.float32): Value(Tensor(graph, options.input_name), network.input)}
     for index in sorted(needed):
         _write(graph, network, index, values, options.fp16)
     graph.dtype = np.float32
@@ -160,10 +172,6 @@ def _layer_of_one_size(network: Network, larger: list[Shape], needed: Iterable[i
     return None
 
 
-def _name(index: int, layer: Layer) -> str:
-    return f"layer_{index}_{layer.kind}"
-
-
 def _sides(shape: Shape) -> tuple[int, int, int]:
     return shape.channels, shape.height, shape.width
 
@@ -171,33 +179,33 @@ def _sides(shape: Shape) -> tuple[int, int, int]:
 def _write(graph: Graph, network: Network, index: int, values: Values, fp16: bool) -> None:
     """Write one layer. Raises ConfigError if it has no ONNX form."""
     layer = network.layers[index]
-    graph.layer = _name(index, layer)
+    graph.layer = f"layer_{index}_{layer.kind}"
     graph.dtype = np.float16 if fp16 and not isinstance(layer, IN_FLOAT32) else np.float32
     inputs = [_read(graph, values, source) for source in layer.sources]
     try:
         if layer.is_alias:
-            written: Value | str = inputs[0]
+            written: Value | Tensor = inputs[0]
         elif isinstance(layer, Recurrent):
             raise UnsupportedError("it keeps a state from call to call")
         elif type(layer) in WRITERS:
-            written = WRITERS[type(layer)][0](graph, layer, inputs)
+            written = WRITERS[type(layer)][0](layer, *inputs)
         else:
             raise UnsupportedError(f"no ONNX operators are known for layers of the class {type(layer).__name__}")
     except UnsupportedError as error:
         raise layer.section.error(f"layer {index} cannot be exported to ONNX: {error}") from None
-    values[index, graph.dtype] = Value(written, layer.shape) if isinstance(written, str) else written
+    values[index, graph.dtype] = Value(written, layer.shape) if isinstance(written, Tensor) else written
 
 
 def _raw_outputs(graph: Graph, network: Network, wanted: list[int], values: Values, larger: list[Shape]) -> None:
     for index in wanted:
         layer, value = network.layers[index], _read(graph, values, index)
-        graph.layer = name = _name(index, layer)
+        graph.layer = name = f"layer_{index}_{layer.kind}"
         has_planes = (larger[index] if graph.any_size else layer.shape).cells > 1
         in_planes = layer.order_is_nchw and has_planes
         sides: tuple[Side, ...] = _sides(layer.shape) if in_planes else (layer.shape.outputs,)
         if graph.any_size and has_planes:
             sides = (sides[0], f"{name}_height", f"{name}_width") if in_planes else (f"{name}_numbers",)
-        tensor = graph.planes(value) if in_planes else graph.vector(value)
+        tensor = value.planes() if in_planes else value.vector()
         graph.set_output(tensor, name, graph.batch_side, *sides)
 
 
@@ -207,9 +215,9 @@ def _decoded_outputs(
     heads: list[Any] = _heads(network)
     parts, boxes, image = [], 0, values[INPUT, np.float32]
     for index, head in zip(wanted, heads, strict=True):
-        graph.layer = _name(index, head)
+        graph.layer = f"layer_{index}_{head.kind}"
         try:
-            parts.append(DECODERS[type(head)](graph, head, _read(graph, values, head.sources[0]), image))
+            parts.append(DECODERS[type(head)](head, _read(graph, values, head.sources[0]), image))
         except UnsupportedError as error:
             raise head.section.error(
                 f"layer {index} cannot be exported with --format {options.format}: {error}"
@@ -217,7 +225,7 @@ def _decoded_outputs(
         is_grid = isinstance(head, DetectionHead)
         boxes += head.side**2 * head.num if is_grid else head.shape.outputs // head.entries
     graph.layer = options.format
-    rows = Rows(graph.join(parts, axis=2), heads[0].classes, "boxes" if graph.any_size else boxes, image)
+    rows = Rows(join(parts, axis=2), heads[0].classes, "boxes" if graph.any_size else boxes, image)
     kind = heads[-1].nms_kind
     if options.nms and kind in ("greedynms", "diounms"):
         log.warning("%s: nms_kind=%s also considers the distance of centres; ONNX suppresses by the IoU alone",

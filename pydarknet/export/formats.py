@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import OptionError
-from .graph import Graph, Side, Value
+from .graph import Graph, Side, Tensor, Value, join
 from .heads import BEFORE_CLASSES, pixels
 
 MOST_DETECTIONS = 300  # of a picture, in the padded outputs, as in Ultralytics' programs
@@ -57,104 +57,95 @@ class ExportOptions:
 class Rows:
     """Decoded boxes of all heads: a tensor (n, 5 + classes, boxes), see `heads.DECODERS`."""
 
-    name: str
+    tensor: Tensor
     classes: int
     boxes: Side
     image: Value
+
+    def scored(self) -> tuple[Tensor, Tensor]:
+        """(n, 4, boxes): centre and size in pixels, and (n, classes, boxes): objectness x class probability."""
+        place, objectness, classes = self.tensor.split([4, BEFORE_CLASSES - 4, self.classes], axis=1)
+        return place, objectness * classes
 
 
 def write_outputs(graph: Graph, rows: Rows, options: ExportOptions, thresh: float) -> None:
     """Add the outputs of a format other than raw."""
     if not options.nms:
         return FORMATS[options.format](graph, rows)
-    place, scores = _scored(graph, rows)
-    kept = _suppressed(graph, place, scores, thresh, options.iou_thresh)
+    place, scores = rows.scored()
+    limits = [graph.tensor(each) for each in (np.int64(np.iinfo(np.int32).max), options.iou_thresh, thresh)]
+    # (m, 3) int64: picture, class and box of each score that remains, class by class
+    kept = _listed(place).node("NonMaxSuppression", scores, *limits, center_point_box=1)
     if options.format == "boxes":
-        return _found(graph, _fractions(graph, place, rows.image), scores, kept)
-    return _padded(graph, _listed(graph, _corners(graph, place)), scores, kept, rows)
+        return _found(graph, _fractions(place, rows.image), scores, kept)
+    return _padded(graph, _listed(_corners(place)), scores, kept, rows)
 
 
-def _scored(graph: Graph, rows: Rows) -> tuple[str, str]:
-    """(n, 4, boxes): centre and size in pixels, and (n, classes, boxes): objectness x class probability."""
-    place, objectness, classes = graph.split(rows.name, [4, BEFORE_CLASSES - 4, rows.classes], axis=1)
-    return place, graph.add("Mul", objectness, classes)
-
-
-def _listed(graph: Graph, x: str) -> str:
+def _listed(x: Tensor) -> Tensor:
     """(n, entries, boxes) -> (n, boxes, entries)."""
-    return graph.add("Transpose", x, perm=[0, 2, 1])
+    return x.turned(0, 2, 1)
 
 
-def _corners(graph: Graph, place: str) -> str:
+def _corners(place: Tensor) -> Tensor:
     """(n, 4, boxes): left, top, right, bottom."""
-    centre, size = graph.split(place, [2, 2], axis=1)
-    half = graph.times(size, 0.5)
-    return graph.join([graph.add("Sub", centre, half), graph.add("Add", centre, half)], axis=1)
+    centre, size = place.split([2, 2], axis=1)
+    half = size * 0.5
+    return join([centre - half, centre + half], axis=1)
 
 
-def _fractions(graph: Graph, place: str, image: Value) -> str:
+def _fractions(place: Tensor, image: Value) -> Tensor:
     """(n, boxes, 4): the corners as fractions of the input."""
-    corners = _corners(graph, place)
-    size = pixels(graph, image.name, image.shape.width, image.shape.height)
-    return _listed(graph, graph.add("Div", corners, graph.join([size, size], axis=0)))
+    corners = _corners(place)
+    size = pixels(image.tensor, image.shape.width, image.shape.height)
+    return _listed(corners / join([size, size], axis=0))
 
 
 def _boxes(graph: Graph, rows: Rows) -> None:
-    place, scores = _scored(graph, rows)
-    graph.set_output(_fractions(graph, place, rows.image), "boxes", graph.batch_side, rows.boxes, 4)
-    graph.set_output(_listed(graph, scores), "scores", graph.batch_side, rows.boxes, rows.classes)
+    place, scores = rows.scored()
+    graph.set_output(_fractions(place, rows.image), "boxes", graph.batch_side, rows.boxes, 4)
+    graph.set_output(_listed(scores), "scores", graph.batch_side, rows.boxes, rows.classes)
 
 
 def _yolov5(graph: Graph, rows: Rows) -> None:
-    listed = _listed(graph, rows.name)
-    graph.set_output(listed, "output0", graph.batch_side, rows.boxes, BEFORE_CLASSES + rows.classes)
+    graph.set_output(_listed(rows.tensor), "output0", graph.batch_side, rows.boxes, BEFORE_CLASSES + rows.classes)
 
 
 def _yolov8(graph: Graph, rows: Rows) -> None:
-    joined = graph.join([*_scored(graph, rows)], axis=1)
-    graph.set_output(joined, "output0", graph.batch_side, 4 + rows.classes, rows.boxes)
+    graph.set_output(join(rows.scored(), axis=1), "output0", graph.batch_side, 4 + rows.classes, rows.boxes)
 
 
 FORMATS: dict[str, Callable[[Graph, Rows], None]] = {"boxes": _boxes, "yolov5": _yolov5, "yolov8": _yolov8}
 RAW_OUTPUTS = ExportOptions()
 
 
-# --- non-maximum suppression -----------------------------------------------------------------------------------------
+# --- after non-maximum suppression -----------------------------------------------------------------------------------
 
 
-def _suppressed(graph: Graph, place: str, scores: str, thresh: float, iou_thresh: float) -> str:
-    """(m, 3) int64: picture, class and box of each score that remains, class by class."""
-    most = graph.constant(np.iinfo(np.int32).max, np.int64)
-    limits = [graph.constant(value) for value in (iou_thresh, thresh)]
-    return graph.add("NonMaxSuppression", _listed(graph, place), scores, most, *limits, center_point_box=1)
-
-
-def _found(graph: Graph, corners: str, scores: str, kept: str) -> None:
+def _found(graph: Graph, corners: Tensor, scores: Tensor, kept: Tensor) -> None:
     """`detections` (m, 7): picture of the batch, left, top, right, bottom, class, score."""
-    picture, kind, box = graph.split(kept, [1, 1, 1], axis=1)
-    places = graph.add("GatherND", corners, graph.join([picture, box], axis=1))
-    score = graph.add("Unsqueeze", graph.add("GatherND", scores, kept), graph.integers([1]))
-    picture, kind = graph.cast(picture, np.float32), graph.cast(kind, np.float32)
-    graph.set_output(graph.join([picture, places, kind, score], axis=1), "detections", "detections", 7)
+    picture, kind, box = kept.split([1, 1, 1], axis=1)
+    places = corners.node("GatherND", join([picture, box], axis=1))
+    score = scores.node("GatherND", kept).unsqueezed(1)
+    picture, kind = picture.cast(np.float32), kind.cast(np.float32)
+    graph.set_output(join([picture, places, kind, score], axis=1), "detections", "detections", 7)
 
 
-def _padded(graph: Graph, corners: str, scores: str, kept: str, rows: Rows) -> None:
+def _padded(graph: Graph, corners: Tensor, scores: Tensor, kept: Tensor, rows: Rows) -> None:
     """`output0` (n, k, 6): left, top, right, bottom, score, class, best first, padded with zeros."""
-    zero = graph.constant(0.0)
-    none = graph.add("Clip", scores, zero, zero)  # instead of ConstantOfShape, which OpenCV cannot read here
-    alive = graph.add("ScatterND", none, kept, graph.add("GatherND", scores, kept))
-    alive = graph.add("Reshape", alive, graph.integers([0, -1]))
+    zero = graph.tensor(0.0)
+    none = scores.node("Clip", zero, zero)  # instead of ConstantOfShape, which OpenCV cannot read here
+    alive = none.node("ScatterND", kept, scores.node("GatherND", kept)).node("Reshape", [0, -1])
     largest: Side = "detections"
     if isinstance(rows.boxes, int):
         largest = min(MOST_DETECTIONS, rows.boxes * rows.classes)
-        boxes, count = graph.integers([rows.boxes]), graph.integers([largest])
+        boxes, count = graph.tensor([rows.boxes]), graph.tensor([largest])
     else:
-        boxes = graph.side(scores, 2)
-        count = graph.add("Min", graph.integers([MOST_DETECTIONS]), graph.side(alive, 1))
-    score, index = graph.add_several("TopK", [alive, count], 2, axis=1)
-    box = graph.add("Unsqueeze", graph.add("Mod", index, boxes), graph.integers([2]))
-    kind = graph.add("Unsqueeze", graph.cast(graph.add("Div", index, boxes), np.float32), graph.integers([2]))
-    score = graph.add("Unsqueeze", score, graph.integers([2]))
-    found = graph.join([graph.add("GatherND", corners, box, batch_dims=1), score, kind], axis=2)
-    is_real = graph.add("Greater", score, zero)
-    graph.set_output(graph.add("Where", is_real, found, zero), "output0", graph.batch_side, largest, 6)
+        boxes = scores.side(2)
+        count = graph.tensor([MOST_DETECTIONS]).node("Min", alive.side(1))
+    score, index = graph.add("TopK", alive, count, count=2, axis=1)
+    box = index.node("Mod", boxes).unsqueezed(2)
+    kind = (index / boxes).cast(np.float32).unsqueezed(2)
+    score = score.unsqueezed(2)
+    found = join([corners.node("GatherND", box, batch_dims=1), score, kind], axis=2)
+    is_real = score.node("Greater", zero)
+    graph.set_output(is_real.node("Where", found, zero), "output0", graph.batch_side, largest, 6)

@@ -34,11 +34,8 @@ def _float_from_bits(b, bits):
 
 @scalar
 def exp32(x):
-    """e^x in float32, to 2 units in the last place: argument reduced by powers of two, then a polynomial.
-
-    Saturates at e^88.3 and e^-87.3 instead of overflowing, which every user here wants. The polynomial is the classic
-    minimax one of the Cephes library for |r| <= ln(2)/2.
-    """
+    """e^x in float32, to 2 units in the last place: argument reduced by powers of two, then Cephes' minimax polynomial
+    for |r| <= ln(2)/2. Saturates at e^88.3 and e^-87.3 instead of overflowing."""
     x = min(max(x, f32(-87.3)), f32(88.3))
     n = numba.int32(x * f32(1.44269504) + f32(128.5)) - numba.int32(128)
     r = x - f32(n) * f32(0.693359375)
@@ -77,10 +74,7 @@ COEFFICIENTS = 0.0082902721, 0.0418981603, 0.1666763813, 0.4999914784, 0.9999997
 
 
 def _exp(x: Term, largest: float = 88.3) -> Term:
-    """e^x to 2 units in the last place: the argument reduced by powers of two, then a polynomial.
-
-    Saturates at e^`largest` and e^-87.3 instead of overflowing.
-    """
+    """`exp32` over vectors, saturating at e^`largest`."""
     x = x.clipped(-87.3, largest)
     shifted = x * 1.44269504 + ROUND
     n = shifted - ROUND
@@ -138,13 +132,6 @@ _apply_logistic, _apply_mish, _apply_swish = map(_make_fused, (_logistic, _mish,
 
 
 @device
-def fill_with_nan(run):
-    """What an activation id that no branch knows gives."""
-    for k in range(run.size):
-        run[k] = f32(np.nan)
-
-
-@device
 def activate_fused(run, activation):
     """Apply one of FUSED in place."""
     if activation == LOGISTIC:
@@ -154,7 +141,7 @@ def activate_fused(run, activation):
     elif activation == SWISH:
         _apply_swish(run)
     else:
-        fill_with_nan(run)
+        run[:] = f32(np.nan)
 
 
 @scalar

@@ -25,23 +25,10 @@ def cell(at, picture, block, row, column):
 
 
 @inlined
-def storage(at, picture, block):
-    """The first float of a plane, halo included."""
-    return picture * at.picture_stride + block * at.block_stride
-
-
-@inlined
-def rows_under(window, row, height):
-    """(first, end) of the input's rows under the windows of an output row; height: of the input."""
-    top = row * window.stride_y - window.padding
-    return max(top, 0), min(top + window.size, height)
-
-
-@inlined
-def columns_under(window, column, width):
-    """(first, end) of the input's columns under the windows of an output column; width: of the input."""
-    left = column * window.stride_x - window.padding
-    return max(left, 0), min(left + window.size, width)
+def cells_under(window, place, stride, side):
+    """(first, end) of the input's rows under an output row's windows, or columns; side: how many the input has."""
+    first = place * stride - window.padding
+    return max(first, 0), min(first + window.size, side)
 
 
 @inlined
@@ -72,7 +59,7 @@ def zero_halo(y, at, picture, block):
     """Write zeros round one plane of y; nothing where it has no halo. at: `Planes` of y."""
     if at.halo == 0:
         return
-    row_size, first = at.pitch * LANES, storage(at, picture, block)
+    row_size, first = at.pitch * LANES, cell(at, picture, block, -at.halo, -at.halo)
     edge = at.halo * (row_size + LANES)  # the rows above the plane, and the cells on the left of its first row
     clear(y[first : first + edge])
     for row in range(at.height):

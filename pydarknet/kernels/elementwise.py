@@ -4,8 +4,8 @@ flat float32; x_at, y_at, ...: their geometry, `Planes` unless a function says `
 import numba
 from numba import prange
 
-from ..runtime.jit import inlined, kernel
-from .addressing import cell, plane_task, row_task, row_tasks, strided_cell, written_row
+from ..runtime.jit import kernel
+from .addressing import cell, plane_task, row_task, row_tasks, strided_cell, written_row, zero_halo
 from .simd import LANES, vload, vmuladd, vsplat, vstore, vwhere_positive
 
 f32 = numba.float32
@@ -27,10 +27,7 @@ def add(a, a_at, b, b_at, slope, y, y_at):
 
 @kernel
 def scale(x, x_at, gain, bias, slope, y, y_at):
-    """y = gain * x + bias, channel by channel, and `slope` times that where it is not above 0.
-
-    gain, bias: (blocks * LANES,).
-    """
+    """y = gain * x + bias, each (blocks * LANES,), and `slope` times that where it is not above 0."""
     for task in prange(row_tasks(y_at)):
         picture, block, row = written_row(task, y, y_at)
         floats, channel = y_at.width * LANES, block * LANES
@@ -46,10 +43,8 @@ def scale(x, x_at, gain, bias, slope, y, y_at):
 
 @kernel
 def add_scaled(x, x_at, keep, gain, y, y_at, extent):
-    """y = keep * y + gain * x in place. x_at, y_at: `Strides`; extent: `Extent`, the cells that take part.
-
-    keep, gain: (blocks * LANES,).
-    """
+    """y = keep * y + gain * x in place, on the cells of `extent` (`Extent`). x_at, y_at: `Strides`; keep, gain:
+    (blocks * LANES,)."""
     for task in prange(row_tasks(extent)):
         picture, block, row = row_task(task, extent)
         channel = block * LANES
@@ -110,24 +105,19 @@ def sum_blocks(x, x_at, stride, factor, y, y_at):
 # --- backward passes --------------------------------------------------------------------------------------------------
 
 
-@inlined
-def plane_total(x, x_at, picture, block):
-    """The sum of each channel of a block, row by row."""
-    total = vsplat(f32(0.0))
-    for row in range(x_at.height):
-        x_row, line = cell(x_at, picture, block, row, 0), vsplat(f32(0.0))
-        for column in range(x_at.width):
-            line = line + vload(x, x_row + column * LANES)
-        total = total + line
-    return total
-
-
 @kernel
-def channel_total(x, x_at, out):
-    """out (pictures, blocks * LANES), flat: the sum of each channel of each picture."""
-    for task in prange(x_at.pictures * x_at.blocks):
-        picture, block = plane_task(task, x_at)
-        vstore(out, task * LANES, plane_total(x, x_at, picture, block))
+def sum_planes(x, x_at, factor, y, y_at):
+    """y, planes of one cell = the sum of each channel of x, row by row, times `factor`."""
+    for task in prange(y_at.pictures * y_at.blocks):
+        picture, block = plane_task(task, y_at)
+        zero_halo(y, y_at, picture, block)
+        total = vsplat(f32(0.0))
+        for row in range(x_at.height):
+            x_row, line = cell(x_at, picture, block, row, 0), vsplat(f32(0.0))
+            for column in range(x_at.width):
+                line = line + vload(x, x_row + column * LANES)
+            total = total + line
+        vstore(y, cell(y_at, picture, block, 0, 0), total * vsplat(factor))
 
 
 @kernel

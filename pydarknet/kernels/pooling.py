@@ -5,8 +5,7 @@ import numba
 from numba import prange
 
 from ..runtime.jit import device, kernel
-from .addressing import cell, columns_under, plane_task, row_tasks, rows_under, written_row, zero_halo
-from .elementwise import plane_total
+from .addressing import cell, cells_under, plane_task, row_tasks, written_row
 from .simd import LANES, vload, vmax, vsplat, vstore, vwhere_equal
 
 f32 = numba.float32
@@ -35,9 +34,9 @@ def maxpool(x, x_at, window, y, y_at):
     for task in prange(row_tasks(y_at)):
         picture, block, row = written_row(task, y, y_at)
         source, target = cell(x_at, picture, block, 0, 0), cell(y_at, picture, block, row, 0)
-        top, bottom = rows_under(window, row, x_at.height)
+        top, bottom = cells_under(window, row, window.stride_y, x_at.height)
         for column in range(y_at.width):
-            left, right = columns_under(window, column, x_at.width)
+            left, right = cells_under(window, column, window.stride_x, x_at.width)
             best = vsplat(LOWEST if top < bottom and left < right else f32(0.0))
             for i in range(top, bottom):
                 for j in range(left, right):
@@ -51,25 +50,15 @@ def local_average(x, x_at, window, y, y_at):
     for task in prange(row_tasks(y_at)):
         picture, block, row = written_row(task, y, y_at)
         source, target = cell(x_at, picture, block, 0, 0), cell(y_at, picture, block, row, 0)
-        top, bottom = rows_under(window, row, x_at.height)
+        top, bottom = cells_under(window, row, window.stride_y, x_at.height)
         for column in range(y_at.width):
-            left, right = columns_under(window, column, x_at.width)
+            left, right = cells_under(window, column, window.stride_x, x_at.width)
             total = vsplat(f32(0.0))
             for i in range(top, bottom):
                 for j in range(left, right):
                     total = total + vload(x, source + (i * x_at.pitch + j) * LANES)
             cells = max((bottom - top) * (right - left), 1)
             vstore(y, target + column * LANES, total * vsplat(f32(1.0) / f32(cells)))
-
-
-@kernel
-def global_average(x, x_at, y, y_at):
-    """y = the mean of each channel of x, in planes of one cell."""
-    for task in prange(y_at.pictures * y_at.blocks):
-        picture, block = plane_task(task, y_at)
-        zero_halo(y, y_at, picture, block)
-        mean = plane_total(x, x_at, picture, block) * vsplat(f32(1.0) / f32(x_at.height * x_at.width))
-        vstore(y, cell(y_at, picture, block, 0, 0), mean)
 
 
 @kernel
@@ -84,9 +73,9 @@ def maxpool_gradient(x, x_at, window, y, y_at, delta, delta_at, out, out_at, add
         source, target = cell(x_at, picture, block, 0, 0), cell(out_at, picture, block, 0, 0)
         for row in range(y_at.height):
             y_row, delta_row = cell(y_at, picture, block, row, 0), cell(delta_at, picture, block, row, 0)
-            top, bottom = rows_under(window, row, x_at.height)
+            top, bottom = cells_under(window, row, window.stride_y, x_at.height)
             for column in range(y_at.width):
-                left, right = columns_under(window, column, x_at.width)
+                left, right = cells_under(window, column, window.stride_x, x_at.width)
                 best = vload(y, y_row + column * LANES)
                 pending = vload(delta, delta_row + column * LANES)  # what has not found its cell yet
                 for i in range(top, bottom):
@@ -105,9 +94,9 @@ def average_gradient(delta, delta_at, factor, window, out, out_at):
         scale, target = vsplat(f32(factor)), cell(out_at, picture, block, 0, 0)
         for row in range(delta_at.height):
             delta_row = cell(delta_at, picture, block, row, 0)
-            top, bottom = rows_under(window, row, out_at.height)
+            top, bottom = cells_under(window, row, window.stride_y, out_at.height)
             for column in range(delta_at.width):
-                left, right = columns_under(window, column, out_at.width)
+                left, right = cells_under(window, column, window.stride_x, out_at.width)
                 change = vload(delta, delta_row + column * LANES) * scale
                 for i in range(top, bottom):
                     for j in range(left, right):

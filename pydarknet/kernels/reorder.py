@@ -6,7 +6,7 @@ from numba import prange
 
 from ..runtime.jit import device, kernel, one_thread_kernel, scalar
 from .activation import LOGISTIC, activate_fused, exp32
-from .addressing import cell, clear, plane_task, row_task, row_tasks, storage, zero_halo
+from .addressing import cell, clear, plane_task, row_task, row_tasks, zero_halo
 from .simd import LANES, transpose
 
 
@@ -28,7 +28,7 @@ def pack(plain, channels, lanes, blocked, at):
     halo. at: `Planes` of a tensor of its own memory, its strides counted with these lanes."""
     for task in prange(row_tasks(at)):
         picture, block, row = row_task(task, at)
-        base = storage(at, picture, block)
+        base = cell(at, picture, block, -at.halo, -at.halo)
         if row == 0:
             clear(blocked[base : base + at.halo * (at.pitch + 1) * lanes])
         first = base + ((row + at.halo) * at.pitch + at.halo) * lanes
@@ -117,9 +117,8 @@ def copy_channels(x, x_at, first, count, y, y_at, to):
 def resample(image, levels, columns, far_x, near_x, rows, far_y, near_y, row_above, row_below, out):
     """Bilinear, in float32: out (c, h, w) from image (H, W, c) uint8, of which `levels` (256,) gives the values.
 
-    columns, rows: (2, w) and (2, h) of unsigned integers, the two source columns and rows each output lies between;
-    far_x, near_x (w,) and far_y, near_y (h,): the shares of the second and the first of them. row_above, row_below:
-    (c, w) scratch.
+    columns, rows: (2, w) and (2, h) unsigned, the source columns and rows each output lies between; far_x, near_x (w,)
+    and far_y, near_y (h,): the shares of the second and the first. row_above, row_below: (c, w) scratch.
     """
     channels, height, width = out.shape
     for y in range(height):

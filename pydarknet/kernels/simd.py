@@ -67,9 +67,8 @@ def _opened(context: Any, builder: ir.IRBuilder, type_: Any, value: ir.Value) ->
 
 
 def returning(result: Any) -> Callable[[Callable[..., Any]], Any]:
-    """The decorator that makes a Numba intrinsic, whose value is of the type `result`, of a function that emits
-    instructions: emit(emitter, *arguments), with the address of an array's first element, the Members of a named tuple,
-    and other values as they are."""
+    """The decorator that makes a Numba intrinsic, whose value is of the type `result`, of emit(emitter, *arguments),
+    which gets the address of an array's first element, the Members of a named tuple, and other values as they are."""
 
     def decorate(emit: Callable[..., Any]) -> Any:
         @wraps(emit)
@@ -91,11 +90,10 @@ simd = returning(float32x16)
 
 
 def one_of(variants: Mapping[int, Any]) -> Any:
-    """An intrinsic `variant(code, *arguments)` that runs variants[code](*arguments). Each of `variants` is an intrinsic
-    that returns nothing; all take the same arguments. A code that is not a key is not checked: it runs the last one.
+    """An intrinsic `variant(code, *arguments)` that runs variants[code](*arguments), intrinsics of the same arguments
+    that return nothing; the last one for a code that is no key.
 
-    The choice is an LLVM `switch` over the variants' code. Numba infers types for one call, whatever the number of
-    variants; a chain of `if` in Python, with a call in each branch, takes twice as long to compile.
+    It is an LLVM `switch`: a chain of `if`, in each branch a call for Numba, takes twice as long to compile.
     """
     definitions = {code: variant._defn for code, variant in variants.items()}
     first, *_ = definitions.values()

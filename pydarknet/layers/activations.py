@@ -45,12 +45,12 @@ class Activation:
 
     @property
     def fused_slope(self) -> np.float32:
-        """The negative slope that such a kernel applies; 1 where it applies none."""
+        """The negative slope that such a kernel applies."""
         return np.float32(self.negative_slope if self.fusable and self.id == ids.NONE else 1.0)
 
     @property
     def fused_id(self) -> int:
-        """The id of the function that such a kernel applies, or NONE."""
+        """The id of the function that such a kernel applies."""
         return self.id if self.fusable else ids.NONE
 
     @property
@@ -72,17 +72,18 @@ class Activation:
         channels, slope = tensor.shape.channels, np.float32(self.negative_slope)
         return [KernelCall(activate, tensor.data, tensor.planes, channels, slope, self.id)]
 
-    def apply_nchw(self, values: Array) -> None:
-        """Apply in place to a contiguous (batch, outputs) float32 array in NCHW order."""
-        if self.is_linear:
-            return
+    def apply_nchw(self, values: Array) -> Array:
+        """Apply in place to a contiguous (batch, outputs) float32 array in NCHW order. Returns what `backward_nchw`
+        takes for the function's input."""
+        before = values.copy() if self.needs_input else values
         if self.over_channels:
             values[:] = self._of_channels(values.reshape(len(values), -1, 1)).reshape(values.shape)
-            return
-        flat = values.reshape(-1)
-        edges = np.linspace(0, flat.size, 5).astype(np.int64)
-        segments = np.stack([edges[:-1], np.diff(edges)], axis=1)
-        activate_segments(flat, np.ascontiguousarray(segments), np.float32(self.negative_slope), self.id)
+        elif not self.is_linear:
+            flat = values.reshape(-1)
+            edges = np.linspace(0, flat.size, 5).astype(np.int64)
+            segments = np.stack([edges[:-1], np.diff(edges)], axis=1)
+            activate_segments(flat, np.ascontiguousarray(segments), np.float32(self.negative_slope), self.id)
+        return before
 
     def _apply_over_channels(self, tensor: Tensor) -> None:
         tensor.fill(self._of_channels(tensor.plain().reshape(-1, tensor.shape.channels, tensor.shape.cells)))
@@ -105,18 +106,16 @@ class Activation:
             slope = np.float32(self.negative_slope)
             activation_gradient(delta.data, delta.planes, y.data, y.planes, x.data, x.planes, slope, self.id)
 
-    def backward_nchw(self, delta: Array, y: Array) -> Tensor:
-        """The delta of x, a tensor of vectors, from that of y, both (batch, outputs); where y alone gives f'."""
-        layout = Layout(len(y), Shape(y.shape[1]))
-        change, values = Tensor(layout), Tensor(layout)
-        change.fill(delta)
-        values.fill(y)
-        self.backward(change, values, values)
-        return change
+    def backward_nchw(self, delta: Array, y: Array, x: Array) -> Tensor:
+        """The delta of x, a tensor of vectors, from that of y, all (batch, outputs)."""
+        tensors = [Tensor(Layout(len(y), Shape(y.shape[1]))) for _ in range(3)]
+        for tensor, values in zip(tensors, (delta, y, x), strict=True):
+            tensor.fill(values)
+        self.backward(*tensors)
+        return tensors[0]
 
     def _backward_over_channels(self, delta: Tensor, y: Tensor) -> Array:
         """(batch, outputs): delta times the sum over channels of y delta, as darknet has it (not the true derivative).
-
         Where y is 0, normalize_channels leaves delta as it is."""
         values = y.plain().reshape(-1, delta.shape.channels, delta.shape.cells)
         change = delta.plain().reshape(values.shape)
@@ -142,8 +141,7 @@ LOGGY, TANH = ACTIVATIONS["loggy"], ACTIVATIONS["tanh"]
 
 
 def read_activation(section: Section, dialect: Dialect, default: str, key: str = "activation") -> Activation:
-    """The activation that `key` names; for a name that the dialect does not know, ReLU with a warning, as in
-    darknet."""
+    """The activation that `key` names; for a name that the dialect does not know, ReLU with a warning."""
     name = section.text(key, default) or default
     if name in ACTIVATIONS and name not in dialect.foreign_activations:
         return ACTIVATIONS[name]

@@ -13,6 +13,7 @@ from ..runtime.cache import CACHE_FOLDER
 from ..utils.files import write_file
 
 log = logging.getLogger("pydarknet")
+Candidates = Mapping[int, Callable[[], None]]  # the calls to be timed, by name
 
 SECONDS, FEWEST = 0.03, 3  # how long one candidate is timed, and how often at least
 
@@ -31,24 +32,16 @@ class Tuning:
         """The choices by kind of work, read from the file at first use; a damaged file counts as empty."""
         if self._known is None:
             self._known = {}
-            if self.path is None:
-                return self._known
             with contextlib.suppress(OSError, ValueError, AttributeError, RecursionError):
-                content = json.loads(self.path.read_text(encoding="utf-8"))
+                content = json.loads(self.path.read_text(encoding="utf-8")) if self.path else {}
                 self._known = {key: choice for key, choice in content.items() if type(choice) is int}
         return self._known
 
-    def choose(
-        self,
-        key: str,
-        guess: int,
-        allowed: Collection[int],
-        candidates: Callable[[], Mapping[int, Callable[[], None]]],
-    ) -> int:
+    def choose(self, key: str, guess: int, allowed: Collection[int], candidates: Callable[[], Candidates]) -> int:
         """The choice known for `key`; else, while measuring, the fastest candidate; else the guess.
 
         allowed: the names of the candidates. A known choice that is none of them is reported and forgotten: the file
-        may be damaged, and another algorithm may not fit the layer at all. candidates: makes the calls to be timed.
+        may be damaged.
         """
         choice = self.known.get(key)
         if choice is not None and choice not in allowed:

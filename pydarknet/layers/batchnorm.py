@@ -8,7 +8,7 @@ they are those of the mini-batch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -36,12 +36,11 @@ class BatchNorm:
 
     inside_root: the forward pass divides by sqrt(v + inside_root) (AlexeyAB), or if it is 0 by sqrt(v) + 1e-6
     (pjreddie's CPU build).
-    frozen: a training pass uses the running statistics and does not change them.
     """
 
     channels: int
     inside_root: float
-    frozen: bool = field(default=False, init=False, repr=False)
+    frozen: bool = field(default=False, init=False, repr=False)  # whether training uses the running statistics alone
     scales: Array = field(init=False, repr=False)
     rolling_mean: Array = field(init=False, repr=False)
     rolling_variance: Array = field(init=False, repr=False)
@@ -53,8 +52,7 @@ class BatchNorm:
 
     def named_parameters(self) -> list[Parameter]:
         """Scales, mean and variance, in file order."""
-        names = ("scales", "rolling_mean", "rolling_variance")
-        return [Parameter(name, getattr(self, name)) for name in names]
+        return [Parameter(name, getattr(self, name)) for name in ("scales", "rolling_mean", "rolling_variance")]
 
     def initialise(self) -> None:
         """darknet's initial values: the variance is 0, not 1."""
@@ -66,8 +64,7 @@ class BatchNorm:
         return np.sqrt(wide + self.inside_root) if self.inside_root else np.sqrt(wide) + OUTER_EPSILON
 
     def fold(self, biases: Array) -> tuple[Array, Array]:
-        """(gain, offset) float32 such that gain * x + offset is x normalised by the running statistics, scaled and
-        shifted."""
+        """(gain, offset) float32 such that gain * x + offset is x normalised by the running statistics."""
         with np.errstate(invalid="ignore", over="ignore"):  # untrained or broken statistics give what they give in C
             gain = self.scales / self.deviation(self.rolling_variance)
             return gain.astype(np.float32), (biases - gain * self.rolling_mean).astype(np.float32)
@@ -76,12 +73,11 @@ class BatchNorm:
 class BatchNormTraining:
     """Batch normalisation over one mini-batch: forward with its statistics, running averages, and backward.
 
-    `pre_norm` holds x, the tensor to be normalised. Activations with a negative slope (ReLU, leaky ReLU) may be part
-    of the pass: the backward pass computes y from x again to see its sign.
+    `pre_norm` holds x, the tensor to be normalised. `learned`: the trained biases and scales, where there are any.
+    Activations with a negative slope (ReLU, leaky ReLU) may be part of the pass.
 
     **The backward pass.** For one channel, let the mini-batch have N elements x_i with mean m and variance v, let
-    r = 1 / sqrt(v + 1e-5), y_i = s r (x_i - m) + bias, and d_i the delta of y_i. The loss depends on x_i directly, by m
-    and by v. With sums over i:
+    r = 1 / sqrt(v + 1e-5), y_i = s r (x_i - m) + bias, and d_i the delta of y_i. With sums over i:
 
         delta of bias   D = sum d_i
         delta of s      r P, where P = sum d_i (x_i - m)
@@ -101,14 +97,9 @@ class BatchNormTraining:
     """
 
     def __init__(
-        self,
-        norm: BatchNorm,
-        scales: Trainable | None,
-        biases: Trainable | None,
-        layout: Layout,
-        slope: np.float32 = _ONE,
+        self, norm: BatchNorm, learned: Mapping[str, Trainable], layout: Layout, slope: np.float32 = _ONE
     ) -> None:
-        self.norm, self.scales, self.biases, self.slope = norm, scales, biases, slope
+        self.norm, self.learned, self.slope = norm, learned, slope
         self.pre_norm = Tensor(layout)
         self.count = layout.batch * layout.shape.cells
         self._last_step: BatchNormTraining | None = None
@@ -144,10 +135,9 @@ class BatchNormTraining:
     def _lanes(self, values: Array) -> Array:
         return padded_lanes(values, self.pre_norm.layout.blocks)
 
-    def _per_sample(self) -> tuple[Array, Array]:
-        """Two (batch, blocks x 16) arrays for sums over the pixels of each sample."""
-        at = self.pre_norm.layout
-        return np.empty((at.batch, at.blocks * LANES), np.float32), np.empty((at.batch, at.blocks * LANES), np.float32)
+    def _per_sample(self) -> Array:
+        """Room for two sums over the pixels of each sample, (2, batch, blocks x 16)."""
+        return np.empty((2, self.pre_norm.layout.batch, self.pre_norm.layout.blocks * LANES), np.float32)
 
     def _take_statistics(self) -> None:
         norm, cells = self.norm, self.pre_norm.shape.cells
@@ -173,10 +163,9 @@ class BatchNormTraining:
     def _factors(self, delta: Tensor) -> tuple[Array, Array, Array]:
         """Accumulate the updates of scales and biases; a, b and c of the class's docstring."""
         total, product = self._sums(delta)
-        if self.biases is not None:
-            self.biases.update += total.astype(np.float32)
-        if self.scales is not None:
-            self.scales.update += (product / self._deviation).astype(np.float32)
+        for name, update in ("biases", total), ("scales", product / self._deviation):
+            if name in self.learned:
+                self.learned[name].update += update.astype(np.float32)
         counts = self._last_step or self
         mean, variance = counts.mean, counts.variance.astype(np.float64)
         product += (self.mean - mean) * total
@@ -194,20 +183,15 @@ class BatchNormLayer(Layer):
 
     row: ClassVar[str] = "Batch Normalization Layer: {x.width} x {x.height} x {x.channels} image"
     norm: BatchNorm
-    biases: Array = field(repr=False)
+    biases: Array
     has_biases: bool
-    _training: BatchNormTraining = field(init=False, repr=False)
+    _training: BatchNormTraining = field(init=False)
 
     @classmethod
     def from_section(cls, section: Section, context: BuildContext) -> BatchNormLayer:
-        channels = context.shape(context.index - 1).channels
-        return cls.build(
-            section,
-            context,
-            norm=BatchNorm(channels, context.dialect.epsilon_inside_root),
-            biases=np.zeros(channels, np.float32),
-            has_biases=context.dialect.batchnorm_layer_has_bias,
-        )
+        channels, dialect = context.before.channels, context.dialect
+        norm, biases = BatchNorm(channels, dialect.epsilon_inside_root), np.zeros(channels, np.float32)
+        return cls.build(section, context, norm=norm, biases=biases, has_biases=dialect.batchnorm_layer_has_bias)
 
     def named_parameters(self) -> list[Parameter]:
         biases = [Parameter("biases", self.biases)] if self.has_biases else []
@@ -227,21 +211,17 @@ class BatchNormLayer(Layer):
 
     def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
         super().setup_training(source_deltas, delta)
-        self._trainables = (
-            [Trainable("biases", self.biases), Trainable("scales", self.norm.scales)] if self.has_biases else []
-        )
-        biases, scales = self._trainables or (None, None)
-        self._training = BatchNormTraining(self.norm, scales, biases, Layout(self.batch, self.shape))
+        if not self.has_biases:
+            self.learned = {}
+        self._training = BatchNormTraining(self.norm, self.learned, Layout(self.batch, self.shape))
 
     def forward_training(self) -> None:
-        (x,), kept, blocks = self.source_tensors, self._training.pre_norm, self.output.layout.blocks
-        identity = np.ones(blocks * LANES, np.float32), np.zeros(blocks * LANES, np.float32)
-        elementwise.scale(x.data, x.planes, *identity, _ONE, kept.data, kept.planes)
+        (x,), kept = self.source_tensors, self._training.pre_norm
+        elementwise.spread_cells(x.data, x.planes, kept.data, kept.layout.strides())
         self._training.forward(self.biases, self.output)
 
     def backward(self) -> None:
-        (target,) = self.source_deltas
-        change = Tensor(self.delta.layout)
+        (target,), change = self.source_deltas, Tensor(self.delta.layout)
         self._training.backward(self.delta, change)
         if target is not None:
             target.data += change.data

@@ -15,7 +15,7 @@ from ..kernels.dense import dense, dense_input_gradient, dense_weight_gradient
 from ..tensor import Layout, Shape, Tensor
 from ..utils.arrays import Array
 from .activations import Activation, read_activation
-from .base import BuildContext, Layer, Parameter, Trainable
+from .base import BuildContext, Parameter
 from .batchnorm import BatchNorm, BatchNormTraining
 from .nchw_layer import NchwLayer
 
@@ -26,8 +26,7 @@ LARGEST_MATRIX = 1 << 29  # weights of one layer
 class Connected(NchwLayer):
     """y = activation(W x + bias), with W x batch-normalised before the bias where `norm` is set.
 
-    `prefix` begins the names of the parameters of a layer that is a part of a recurrent one. In a .weights file, the
-    statistics of batch normalisation come after the weights.
+    In a .weights file, the statistics of batch normalisation come after the weights.
     """
 
     row: ClassVar[str] = "connected                            {self.inputs_count:4d}  ->  {self.outputs_count:4d}"
@@ -38,12 +37,10 @@ class Connected(NchwLayer):
     outputs_count: int
     activation: Activation
     norm: BatchNorm | None = None
-    prefix: str = ""
-    biases: Array = field(init=False, repr=False)
-    weights: Array = field(init=False, repr=False)
-    _gain: Array | None = field(default=None, repr=False)
-    _offset: Array | None = field(default=None, repr=False)
-    _norm: BatchNormTraining | None = field(default=None, repr=False)
+    biases: Array = field(init=False)
+    weights: Array = field(init=False)
+    _folded: tuple[Array, Array] | None = None  # gain and offset
+    normalisation: BatchNormTraining | None = None  # of the last mini-batch
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -56,31 +53,17 @@ class Connected(NchwLayer):
 
     @classmethod
     def from_section(cls, section: Section, context: BuildContext) -> Connected:
-        outputs = section.positive("output", 1)
-        return cls.part(
-            section,
-            context,
-            "",
-            context.shape(context.index - 1).outputs,
-            outputs,
-            read_activation(section, context.dialect, "logistic"),
-        )
+        outputs, activation = section.positive("output", 1), read_activation(section, context.dialect, "logistic")
+        return cls.part(section, context, context.before.outputs, outputs, activation)
 
     @classmethod
     def part(
-        cls, section: Section, context: BuildContext, prefix: str, inputs: int, outputs: int, activation: Activation
+        cls, section: Section, context: BuildContext, inputs: int, outputs: int, activation: Activation
     ) -> Connected:
         """A connected layer with these sizes, alone or as a part of a recurrent layer."""
-        normalised = section.flag("batch_normalize")
-        return cls.build(
-            section,
-            context,
-            inputs_count=inputs,
-            outputs_count=outputs,
-            activation=activation,
-            norm=BatchNorm(outputs, context.dialect.connected_epsilon_inside_root) if normalised else None,
-            prefix=prefix,
-        )
+        inside_root = context.dialect.connected_epsilon_inside_root
+        norm = BatchNorm(outputs, inside_root) if section.flag("batch_normalize") else None
+        return cls.build(section, context, inputs_count=inputs, outputs_count=outputs, activation=activation, norm=norm)
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         if inputs[0].outputs != self.inputs_count:
@@ -91,15 +74,11 @@ class Connected(NchwLayer):
         return Shape(self.outputs_count)
 
     def named_parameters(self) -> list[Parameter]:
-        own = [
-            Parameter(f"{self.prefix}biases", self.biases),
-            Parameter(f"{self.prefix}weights", self.weights, matrix=True),
-        ]
-        norm = self.norm.named_parameters() if self.norm else []
-        return own + [Parameter(f"{self.prefix}{record.name}", record.array) for record in norm]
+        own = [Parameter("biases", self.biases), Parameter("weights", self.weights, matrix=True)]
+        return own + (self.norm.named_parameters() if self.norm else [])
 
     def parameters_changed(self) -> None:
-        self._gain = self._offset = None
+        self._folded = None
 
     def initialise(self, rng: np.random.Generator, dialect: Dialect) -> None:
         spread = np.float32(math.sqrt(2 / self.inputs_count))
@@ -110,13 +89,16 @@ class Connected(NchwLayer):
         self.parameters_changed()
 
     def compute(self, x: Array, y: Array) -> None:
-        if self._gain is None:
-            ones = np.ones(self.outputs_count, np.float32)
-            self._gain, self._offset = self.norm.fold(self.biases) if self.norm else (ones, self.biases)
-        self._multiply(x, self._gain, self._offset, y)
+        if self._folded is None:
+            self._folded = self.norm.fold(self.biases) if self.norm else (self._ones, self.biases)
+        self._multiply(x, *self._folded, y)
         self.activation.apply_nchw(y)
 
-    def _multiply(self, x: Array, gain: Array | None, offset: Array | None, y: Array) -> None:
+    @property
+    def _ones(self) -> Array:
+        return np.ones(self.outputs_count, np.float32)
+
+    def _multiply(self, x: Array, gain: Array, offset: Array, y: Array) -> None:
         """y = gain W x + offset."""
         sizes = len(x), self.inputs_count, self.outputs_count
         flat = self.weights.reshape(-1)
@@ -124,47 +106,29 @@ class Connected(NchwLayer):
 
     # === Training ===
 
-    def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
-        super().setup_training(source_deltas, delta)
-        if self._trainables:
-            return  # a copy of an unrolled recurrent layer; all copies share their updates
-        self._trainables = [Trainable("biases", self.biases), Trainable("weights", self.weights, decays=True)]
-        if self.norm:
-            self._trainables.append(Trainable("scales", self.norm.scales))
-
-    def use_statistics_of(self, last: Layer) -> None:
-        if isinstance(last, Connected) and self._norm is not None and last._norm is not None:
-            self._norm.use_statistics_of(last._norm)
-
-    @property
-    def pre_norm_delta(self) -> Array:
-        return self._pre_norm_delta
-
     def forward_training(self) -> None:
-        """The forward pass with the batch's own statistics; keeps what the backward pass needs."""
         self.read_sources()
-        (x,), y, no_offset = self.nchw_inputs, self.values, np.zeros(self.outputs_count, np.float32)
-        self._multiply(x, np.ones(self.outputs_count, np.float32), no_offset if self.norm else self.biases, y)
-        self._norm = None
+        (x,), y = self.nchw_inputs, self.values
+        self._multiply(x, self._ones, np.zeros_like(self.biases) if self.norm else self.biases, y)
+        self.normalisation = None
         if self.norm:
             layout = Layout(len(x), Shape(self.outputs_count))
-            self._norm = BatchNormTraining(self.norm, self._trainables[2], self._trainables[0], layout)
-            self._norm.pre_norm.fill(y)
-            scaled = Tensor(layout)
-            self._norm.forward(self.biases, scaled)
+            self.normalisation, scaled = BatchNormTraining(self.norm, self.learned, layout), Tensor(layout)
+            self.normalisation.pre_norm.fill(y)
+            self.normalisation.forward(self.biases, scaled)
             scaled.read_into(y)
-        self.activation.apply_nchw(y)
+        self._before = self.activation.apply_nchw(y)
         self.write_output()
 
     def compute_backward(self, delta: Array) -> list[Array]:
         x, sizes = self.nchw_inputs[0], (len(delta), self.inputs_count, self.outputs_count)
-        change = self.activation.backward_nchw(delta, self.values)
-        if self._norm:
-            self._norm.backward(change, change)
-        delta = self._pre_norm_delta = change.plain()
-        if not self._norm:
-            self._trainables[0].update += delta.sum(axis=0)
-        dense_weight_gradient(x.reshape(-1), delta.reshape(-1), *sizes, self._trainables[1].update.reshape(-1))
+        change = self.activation.backward_nchw(delta, self.values, self._before)
+        if self.normalisation:
+            self.normalisation.backward(change, change)
+        delta = self.pre_norm_delta = change.plain()
+        if not self.normalisation:
+            self.learned["biases"].update += delta.sum(axis=0)
+        dense_weight_gradient(x.reshape(-1), delta.reshape(-1), *sizes, self.learned["weights"].update.reshape(-1))
         out = np.empty_like(x)
         dense_input_gradient(delta.reshape(-1), self.weights.reshape(-1), *sizes, out.reshape(-1))
         return [out]

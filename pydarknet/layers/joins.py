@@ -20,31 +20,30 @@ from ..runtime.program import Call, KernelCall
 from ..tensor import Shape, Tensor
 from ..utils.arrays import LANES, Array
 from .activations import LINEAR, Activation, read_activation
-from .base import NOTHING, BuildContext, Layer, Parameter, Trainable, padded_lanes, sizes
+from .base import NOTHING, BuildContext, Layer, Parameter, padded_lanes, sizes
 from .nchw_layer import NchwLayer
 
 _WEIGHTS = {"none": "none", "per_feature": "per_feature", "per_layer": "per_feature", "per_channel": "per_channel"}
 _NORMALIZATIONS = {"none": "none", "relu": "relu", "avg_relu": "relu", "softmax": "softmax"}
 
 
-def _resolved(section: Section, context: BuildContext, key: str, references: Iterable[int]) -> tuple[int, ...]:
-    """The layers that `references` name. Raises ConfigError."""
-    return tuple(context.resolve(section, key, reference) for reference in references)
-
-
-def _mark_branches(context: BuildContext, sources: Iterable[int]) -> None:
-    """Tell each source that another layer reads it as well."""
+def _sources(
+    section: Section, context: BuildContext, key: str, references: Iterable[int], *first: int
+) -> tuple[int, ...]:
+    """The layers `first` and those that references name, which are told of another reader. Raises ConfigError."""
+    sources = *first, *(context.resolve(section, key, reference) for reference in references)
     for source in sources:
         if source >= 0:
             context.layers[source].mark_branch()
+    return sources
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Route(Layer):
     """The channels of sources of equal height and width, one source after another.
 
-    With `groups`, only slice `group_id` of the equal channel slices of each source. Where the memory plan lets a source
-    write straight into the output (concatenation), or the output be a part of its source (split), nothing is copied.
+    With `groups`, only slice `group_id` of the equal channel slices of each source. Where the memory plan lets source
+    and output share memory, nothing is copied.
     """
 
     groups: int = 1
@@ -55,14 +54,13 @@ class Route(Layer):
         references = section.integers("layers")
         if not references:
             raise section.error("Route Layer must specify input layers: layers=...; expected layer numbers")
-        sources = _resolved(section, context, "layers", references)
+        sources = _sources(section, context, "layers", references)
         groups, group_id = section.positive("groups", 1), section.natural("group_id", 0)
         section.ignore("stream", "wait_stream")
         if group_id >= groups:
             raise section.error(
                 f"group_id={group_id}: expected a number from 0 to {groups - 1} (groups={groups})", "group_id"
             )
-        _mark_branches(context, sources)
         shapes = [context.shape(source) for source in sources]
         if any((s.height, s.width) != (shapes[0].height, shapes[0].width) for s in shapes):
             if groups > 1:
@@ -165,24 +163,34 @@ class _Activated(Layer):
     """A layer that joins the previous layer, x_0, and those that `from` names, and applies an activation."""
 
     activation: Activation
-    _before: Tensor = field(init=False, repr=False)  # the pre-activation, in training
+    _before: Tensor = field(init=False)  # the pre-activation, in training
 
     @classmethod
-    def joining(cls, section: Section, context: BuildContext, references: Iterable[int] | None) -> tuple[int, ...]:
-        """The sources. Raises ConfigError, also where there are no references."""
+    def joining(cls, section: Section, context: BuildContext, references: Iterable[int] | None, **options: Any) -> Any:
+        """The layer with these references, which there must be, and options. Raises ConfigError."""
         if not references:
             raise section.error("has no from=; expected the number of an earlier layer")
-        return context.index - 1, *_resolved(section, context, "from", references)
-
-    @classmethod
-    def build(cls, section: Section, context: BuildContext, **options: Any) -> Any:
-        _mark_branches(context, options["sources"])
+        sources = _sources(section, context, "from", references, context.index - 1)
         activation = read_activation(section, context.dialect, "linear")
-        return super().build(section, context, activation=activation, **options)
+        return cls.build(section, context, sources=sources, activation=activation, **options)
 
     def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
         super().setup_training(source_deltas, delta)
         self._before = Tensor(self.output.layout) if self.activation.needs_input else self.output
+
+    def joined(self, y: Tensor) -> list[Call]:
+        """The calls that write the pre-activation to y."""
+        raise NotImplementedError
+
+    def bind(self) -> list[Call]:
+        return [*self.joined(self.output), *self.activation.calls(self.output)]
+
+    def forward_training(self) -> None:
+        for call in self.joined(self._before):
+            call()
+        if self._before is not self.output:
+            self.output.data[:] = self._before.data
+        self.activation.apply(self.output)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -194,8 +202,7 @@ class _Product(_Activated):
 
     @classmethod
     def from_section(cls, section: Section, context: BuildContext) -> Layer:
-        references = [section.integer("from", 0)] if section.has("from") else None
-        return cls.build(section, context, sources=cls.joining(section, context, references))
+        return cls.joining(section, context, [section.integer("from", 0)] if section.has("from") else None)
 
     def wanted(self, shape: Shape) -> tuple[Shape, str]:
         """The shape that x_0 must have where x_1 has this one, and how errors describe it."""
@@ -215,11 +222,10 @@ class _Product(_Activated):
         """Where the kernel finds the cells of x_0, and floats between their lanes; a stride of 0 repeats."""
         return strides, 1
 
-    def bind(self) -> list[Call]:
-        (x, other), y = self.source_tensors, self.output
+    def joined(self, y: Tensor) -> list[Call]:
+        x, other = self.source_tensors
         factors = self.factors(x.layout.strides())
-        product = KernelCall(elementwise.multiply, x.data, *factors, other.data, other.planes, y.data, y.planes)
-        return [product, *self.activation.calls(y)]
+        return [KernelCall(elementwise.multiply, x.data, *factors, other.data, other.planes, y.data, y.planes)]
 
     def backward(self) -> None:
         self.activation.backward(self.delta, self.output, self._before)
@@ -263,9 +269,9 @@ class Shortcut(_Activated):
     """y = activation(w_0 x_0 + w_1 x_1 + ...), with x_0 the previous layer. y has its shape.
 
     pjreddie's: one further source of any size, with w_0 = alpha and w_1 = beta. Where the widths differ by a factor,
-    pixels are skipped on the wider side; channels that only x_0 has stay as they are.
-    AlexeyAB's: several sources of one size. With `weights_type`, trained weights for each source, or for each source
-    and channel, normalised over the sources.
+    pixels are skipped on the wider side; channels that only x_0 has stay as they are. AlexeyAB's: several sources of
+    one size, with `weights_type` with trained weights for each source, or for each source and channel, normalised over
+    the sources.
     """
 
     resamples: bool
@@ -273,34 +279,32 @@ class Shortcut(_Activated):
     beta: float = real(1.0)
     weights_type: str = "none"
     normalization: str = "none"
-    weights: Array | None = field(default=None, repr=False)
+    weights: Array | None = None
 
     @classmethod
     def from_section(cls, section: Section, context: BuildContext) -> Shortcut:
-        resamples, references = context.dialect.shortcut_resamples, section.integers("from")
-        sources = cls.joining(section, context, references[:1] if references and resamples else references)
+        resamples, references = context.dialect.shortcut_resamples, section.integers("from") or ()
+        if resamples:
+            references = references[:1]
         weights_type = _WEIGHTS[section.choice("weights_type", "none", _WEIGHTS)]
         normalization = _NORMALIZATIONS[section.choice("weights_normalization", "none", _NORMALIZATIONS)]
         weights = None
         if weights_type != "none":
             if normalization == "none":
                 raise section.error("weights_type needs weights_normalization=relu or softmax", "weights_type")
-            per_source = context.shape(context.index - 1).channels if weights_type == "per_channel" else 1
-            weights = np.ones((len(sources), per_source), np.float32)
-        return cls.build(
-            section, context, sources=sources, resamples=resamples, weights_type=weights_type,
-            normalization=normalization, weights=weights,
+            per_source = context.before.channels if weights_type == "per_channel" else 1
+            weights = np.ones((1 + len(references), per_source), np.float32)
+        return cls.joining(
+            section, context, references, resamples=resamples, weights_type=weights_type, normalization=normalization,
+            weights=weights,
         )  # fmt: skip
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         first = inputs[0]
         for source, shape in zip(self.sources[1:], inputs[1:], strict=True):
+            fits = (shape.height, shape.width) == (first.height, first.width)
             if self.resamples:
-                down, up = max(1, shape.width // first.width), max(1, first.width // shape.width)
-                rows = max(1, shape.height // first.height), max(1, first.height // shape.height)
-                fits = (down, up) == rows
-            else:
-                fits = (shape.height, shape.width) == (first.height, first.width)
+                fits = _steps(shape.width, first.width) == _steps(shape.height, first.height)
             if not fits:
                 raise self.section.shape_error(
                     f"from: layer {source} gives {shape}, the previous layer {first} (width x height x channels); "
@@ -351,16 +355,13 @@ class Shortcut(_Activated):
         return padded_lanes(kept, self.output.layout.blocks)
 
     def bind(self) -> list[Call]:
-        y, x = self.output, self.source_tensors[0]
-        if self._is_plain_sum:
-            slope = self.activation.fused_slope
-            other = self.source_tensors[1]
-            total = KernelCall(elementwise.add, x.data, x.planes, other.data, other.planes, slope, y.data, y.planes)
-            return [total, *(self.activation.calls(y) if slope == 1 else [])]
-        return [*self._sums(y), *self.activation.calls(y)]
+        if not self._is_plain_sum:
+            return super().bind()
+        (x, other), y, slope = self.source_tensors, self.output, self.activation.fused_slope
+        total = KernelCall(elementwise.add, x.data, x.planes, other.data, other.planes, slope, y.data, y.planes)
+        return [total, *(self.activation.calls(y) if slope == 1 else [])]
 
-    def _sums(self, y: Tensor) -> list[Call]:
-        """The calls that write the first term to y and add the others."""
+    def joined(self, y: Tensor) -> list[Call]:
         x, first = self.source_tensors[0], self._gain(0)
         scale = first, np.zeros_like(first), np.float32(1)
         calls: list[Call] = [KernelCall(elementwise.scale, x.data, x.planes, *scale, y.data, y.planes)]
@@ -376,23 +377,11 @@ class Shortcut(_Activated):
 
         own, other: tensors of the output's and of the source's shape."""
         mine, theirs = self.shape, self.inputs[position]
-        down, up = max(1, theirs.width // mine.width), max(1, mine.width // theirs.width)
+        down, up = _steps(theirs.width, mine.width)
         height, width = min(mine.height, theirs.height), min(mine.width, theirs.width)
         return down, up, Extent(own.layout.batch, min(own.layout.blocks, other.layout.blocks), height, width)
 
     # === Training ===
-
-    def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
-        super().setup_training(source_deltas, delta)
-        self._trainables = [] if self.weights is None else [Trainable("weights", self.weights, decays=True)]
-
-    def forward_training(self) -> None:
-        """The sum and the activation one after the other, so that the pre-activation is kept where it is needed."""
-        for call in self._sums(self._before):
-            call()
-        if self._before is not self.output:
-            self.output.data[:] = self._before.data
-        self.activation.apply(self.output)
 
     def backward(self) -> None:
         delta = self.delta
@@ -411,7 +400,7 @@ class Shortcut(_Activated):
     def _add_weight_gradients(self, delta: Tensor) -> None:
         """Products of delta and source; as in darknet, without the derivative of the weights' normalisation."""
         change = delta.plain().reshape(self.batch, self.shape.channels, -1)
-        update, per_channel = self._trainables[0].update, self.weights_type == "per_channel"
+        update, per_channel = self.learned["weights"].update, self.weights_type == "per_channel"
         for position, source in enumerate(self.source_tensors):
             common = min(self.shape.channels, source.shape.channels)
             values = source.plain().reshape(self.batch, source.shape.channels, -1)
@@ -432,3 +421,8 @@ class Shortcut(_Activated):
         )
         differing = [f"\n ({sizes(self.shape)}) + ({sizes(s)}) " for s in self.inputs[1:] if s != self.shape]
         return row + "".join(differing)
+
+
+def _steps(theirs: int, mine: int) -> tuple[int, int]:
+    """From pixel to pixel in a source and in the output, of lengths that differ by a factor."""
+    return max(1, theirs // mine), max(1, mine // theirs)

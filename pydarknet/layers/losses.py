@@ -13,7 +13,7 @@ from ..config.names import WordTree, read_tree, softmax_groups
 from ..config.sections import Section, flag, real
 from ..kernels.reorder import softmax_planes, softmax_rows, unpack
 from ..runtime.program import Call, KernelCall
-from ..tensor import Shape
+from ..tensor import Shape, Tensor
 from ..utils.arrays import Array
 from .activations import LOGISTIC
 from .base import BuildContext, Layer, sizes
@@ -65,16 +65,14 @@ class Softmax(NchwLayer):
 
     @classmethod
     def from_section(cls, section: Section, context: BuildContext) -> Softmax:
-        inputs = context.shape(context.index - 1).outputs
+        inputs = context.before.outputs
         groups = section.positive("groups", 1)
         if inputs % groups:
             raise section.shape_error(f"groups={groups} does not divide its {inputs} inputs", "groups")
         temperature = section.real("temperature", 1.0)
         if np.float32(temperature) == 0:
-            shown = section.text("temperature")
-            raise section.error(
-                f"temperature={shown}: expected another number, by which inputs are divided", "temperature"
-            )
+            shown = f"temperature={section.text('temperature')}"
+            raise section.error(f"{shown}: expected another number, by which inputs are divided", "temperature")
         tree = tree_of(section)
         if tree is not None and len(tree.names) != inputs:
             raise section.shape_error(f"tree has {len(tree.names)} nodes, but the layer reads {inputs} values", "tree")
@@ -89,9 +87,11 @@ class Softmax(NchwLayer):
         if self.spatial:
             starts, sums = np.arange(batch) * shape.outputs, np.empty(2 * batch * shape.cells, np.float32)
             sizes = shape.channels, shape.cells, shape.cells
-            return [unpacked, KernelCall(softmax_planes, x, y, starts, *sizes, temperature, sums), *self.pack_calls()]
-        rows = batch * self.groups
-        return [unpacked, KernelCall(softmax_rows, x, y, rows, len(x) // rows, temperature), *self.pack_calls()]
+            softmax = KernelCall(softmax_planes, x, y, starts, *sizes, temperature, sums)
+        else:
+            rows = batch * self.groups
+            softmax = KernelCall(softmax_rows, x, y, rows, len(x) // rows, temperature)
+        return [unpacked, softmax, *self.pack_calls()]
 
     def compute(self, x: Array, y: Array) -> None:
         assert self.tree is not None
@@ -146,7 +146,7 @@ class Cost(Identity):
     smooth_sign: float = 1.0
     scale: float = real(1.0)
     smoothing: float = real(key="smooth")
-    loss_delta: Array = field(default_factory=lambda: np.empty((0, 0), np.float32), repr=False)
+    loss_delta: Array = field(init=False)
 
     @property
     def is_alias(self) -> bool:  # type: ignore[override]
@@ -180,9 +180,8 @@ class Cost(Identity):
         self.loss_delta = delta * np.float32(self.scale)
         return float(cost.sum(dtype=np.float64))
 
-    def backward(self) -> None:
-        if self.source_deltas[0] is not None:
-            self.source_deltas[0].add_plain(self.loss_delta)
+    def add_gradient(self, target: Tensor) -> None:
+        target.add_plain(self.loss_delta)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -25,9 +25,9 @@ class NchwLayer(Layer):
     keeps_nchw_output: ClassVar[bool] = True
     # Whether `compute` gets the same array as x and y.
     in_place: ClassVar[bool] = False
-    values: Array = field(default_factory=lambda: np.empty((0, 0), np.float32), repr=False)
-    nchw_inputs: list[Array] = field(default_factory=list, repr=False)
-    value_deltas: Array = field(default_factory=lambda: np.empty((0, 0), np.float32), repr=False)
+    values: Array = field(init=False)
+    nchw_inputs: list[Array] = field(init=False)
+    value_deltas: Array = field(init=False)
 
     def setup(self, sources: list[Tensor], output: Tensor | None) -> None:
         super().setup(sources, output)
@@ -87,6 +87,3 @@ class NchwLayer(Layer):
 
         By default delta itself: where darknet does so, or where `loss` gives the delta of the source."""
         return [delta]
-
-    def inputs_changed(self) -> None:
-        self.read_sources()

@@ -14,7 +14,7 @@ from ..config.sections import Section, flag, integer, natural, positive, real
 from ..tensor import Shape, Tensor
 from ..utils.arrays import Array
 from .activations import LOGISTIC
-from .base import BuildContext, Layer, Parameter, Trainable
+from .base import BuildContext, Layer, Parameter
 from .nchw_layer import NchwLayer
 
 LARGEST_IMPLICIT = 1 << 29  # weights of one layer
@@ -31,9 +31,6 @@ class Identity(Layer):
     def forward(self) -> None:
         return
 
-    def backward(self) -> None:
-        return
-
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Empty(Identity):
@@ -46,8 +43,8 @@ class Empty(Identity):
 class Dropout(Identity):
     """`[dropout]`: the identity at inference; in training, values are dropped at random and the others scaled up.
 
-    Each value is dropped with `probability`, or with `squares` at most one square of each plane. The side of squares is
-    a number of pixels or, where that is 0, a part of the plane's sides.
+    Each value is dropped with `probability`, or with `squares` at most one square of each plane. Its side is a number
+    of pixels or, where that is 0, a part of the plane's sides.
     """
 
     probability: float
@@ -104,18 +101,16 @@ class Dropout(Identity):
         """The start of a square; beyond the last possible one it starts again from the other side, as in darknet."""
         return max(0, min(start - last if start > last else start, last))
 
-    def backward(self) -> None:
-        if self.source_deltas[0] is not None:
-            self.source_deltas[0].add_plain(self.delta.plain() * self._factors)
+    def add_gradient(self, target: Tensor) -> None:
+        target.add_plain(self.delta.plain() * self._factors)
 
     def table_row(self) -> str:
-        n = self.inputs[0].outputs
-        if not self.squares:
-            return f"dropout    p = {self.probability:.3f}        {n:4d}  ->   {n:4d}"
-        size = f"l.dropblock_size_rel = {self.part:.2f}"
-        if not self.part:
-            size = f"l.dropblock_size_abs = {min(self.pixels, self.inputs[0].width, self.inputs[0].height)}"
-        return f"dropblock    p = {self.probability:.3f}   {size}    {n:4d}  ->   {n:4d}"
+        x = self.inputs[0]
+        size = f"l.dropblock_size_abs = {min(self.pixels, x.width, x.height)}"
+        if self.part:
+            size = f"l.dropblock_size_rel = {self.part:.2f}"
+        name, shown = ("dropblock", f"   {size}    ") if self.squares else ("dropout", "        ")
+        return f"{name}    p = {self.probability:.3f}{shown}{x.outputs:4d}  ->   {x.outputs:4d}"
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -183,7 +178,7 @@ class Implicit(Layer):
     atoms: int = positive()
     mean: float = real()
     deviation: float = real(0.2, key="std")
-    weights: Array = field(init=False, repr=False)
+    weights: Array = field(init=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -202,15 +197,11 @@ class Implicit(Layer):
     def initialise(self, rng: np.random.Generator, dialect: Dialect) -> None:
         self.weights[:] = self.mean + self.deviation * (2 * rng.random(self.weights.size, np.float32) - 1)
 
-    def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
-        super().setup_training(source_deltas, delta)
-        self._trainables = [Trainable("weights", self.weights, decays=True)]
-
     def forward(self) -> None:
         self.output.fill(np.tile(self.weights, (self.output.layout.batch, 1)))
 
     def backward(self) -> None:
-        self._trainables[0].update += self.delta.plain().sum(axis=0)
+        self.learned["weights"].update += self.delta.plain().sum(axis=0)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -266,7 +257,7 @@ class Normalization(NchwLayer):
     beta: float = real(0.75)
     kappa: float = real(1.0)
     size: int = positive(5)
-    _factors: Array = field(init=False, repr=False)
+    _factors: Array = field(init=False)
 
     def compute(self, x: Array, y: Array) -> None:
         channels = self.shape.channels

@@ -1,11 +1,11 @@
 """The arguments of kernels: what compiled code for them depends on, and the machine words that they become.
 
 A kernel takes arrays, numbers, and named tuples of these (`kernels/views.py`). Numba's machine code takes the members
-of a tuple one by one, in their order, as if they had been passed without it. The loader, the writer, thunks and
-programs share the functions here, so all four agree.
+of a tuple one by one, in their order. The loader, the writer, thunks and programs share the functions here.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ def kinds_of(arguments: Sequence[Any]) -> tuple[str, ...] | None:
 
     An array's kind is `<f4[1]` (dtype and dimensions), that of a tuple `Planes(int64,int64)` (class and members).
     """
-    return _all_kinds(_kind_of, arguments)
+    return _all_kinds(map(_kind_of, arguments))
 
 
 def _kind_of(argument: Any) -> str | None:
@@ -39,28 +39,23 @@ def _kind_of(argument: Any) -> str | None:
 
 def kinds_of_types(signature: Sequence[Any]) -> tuple[str, ...] | None:
     """`kinds_of` for Numba's types of the arguments."""
-    return _all_kinds(_kind_of_type, signature)
+    return _all_kinds(map(_kind_of_type, signature))
 
 
 def _kind_of_type(type_: Any) -> str | None:
     from numba.np.numpy_support import as_dtype
 
-    types = _numba_types()
+    types: Any = import_module("numba.types")  # whose stubs do not know all of it
     if isinstance(type_, types.Array) and type_.layout == "C" and type_.mutable and type_.aligned:
         return _array_kind(np.dtype(as_dtype(type_.dtype)), type_.ndim)
     if isinstance(type_, types.BaseTuple):
         return _tuple_kind(getattr(type_, "instance_class", tuple), kinds_of_types(type_.types))
-    numbers = {types.int64: "int64", types.boolean: "bool", types.float64: "float64", types.float32: "float32"}
-    return numbers.get(type_)
+    return str(type_) if str(type_) in KINDS.values() else None
 
 
-def _all_kinds(kind_of: Callable[[Any], str | None], arguments: Iterable[Any]) -> tuple[str, ...] | None:
-    kinds = []
-    for argument in arguments:
-        if (kind := kind_of(argument)) is None:
-            return None
-        kinds.append(kind)
-    return tuple(kinds)
+def _all_kinds(kinds: Iterable[Any]) -> tuple[str, ...] | None:
+    found = tuple(kinds)
+    return None if None in found else found
 
 
 def _array_kind(dtype: np.dtype, dimensions: int) -> str:
@@ -90,19 +85,9 @@ def words_of(argument: Any) -> list[int]:
     return [int(argument)]
 
 
-def _numba_types() -> Any:
-    """Numba's module of types, imported when it is asked for; Any, as Numba's stubs do not know all of it."""
-    from numba import types
-
-    return types
-
-
-def word_count(signature: Sequence[Any]) -> int:
-    """The number of words of arguments of these Numba types."""
-    types, count = _numba_types(), 0
-    for type_ in signature:
-        if isinstance(type_, types.BaseTuple):
-            count += word_count(type_.types)
-        else:
-            count += WORDS_OF_ARRAY + 2 * type_.ndim if isinstance(type_, types.Array) else 1
-    return count
+def word_count(type_: Any) -> int:
+    """The number of words of an argument of this Numba type."""
+    types: Any = import_module("numba.types")
+    if isinstance(type_, types.BaseTuple):
+        return sum(map(word_count, type_.types))
+    return WORDS_OF_ARRAY + 2 * type_.ndim if isinstance(type_, types.Array) else 1

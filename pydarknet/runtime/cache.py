@@ -119,11 +119,8 @@ def package_folder(package: str) -> Path:
 
 
 def fingerprint() -> str:
-    """A hash of all kernel sources and versions.
-
-    Numba's own cache looks at one file only and would miss a change in a function that a kernel inlines, so every
-    state of the sources gets a folder of its own.
-    """
+    """A hash of all kernel sources and versions: every state of them gets a folder of its own, as a kernel depends on
+    functions in other files, too."""
     digest = hashlib.sha256(f"{sys.implementation.cache_tag}".encode())
     digest.update((package_folder("numba") / "_version.py").read_bytes())
     digest.update(sources_digest())
@@ -184,10 +181,10 @@ def make_own(folder: Path, forbidden: int, follow_links: bool = False) -> None:
 def base_folders() -> Iterator[tuple[Path, bool]]:
     """Where the cache may be, best first: $NUMBA_CACHE_DIR or the user's cache folder, then the temporary folder; each
     with whether it may be a symbolic link, which it must not where others can make one."""
-    if os.environ.get("NUMBA_CACHE_DIR"):
-        yield Path(os.environ["NUMBA_CACHE_DIR"]), True
-    elif os.environ.get("XDG_CACHE_HOME"):
-        yield Path(os.environ["XDG_CACHE_HOME"]) / "pydarknet", True
+    if own := os.environ.get("NUMBA_CACHE_DIR"):
+        yield Path(own), True
+    elif users := os.environ.get("XDG_CACHE_HOME"):
+        yield Path(users) / "pydarknet", True
     else:
         try:
             yield Path.home() / ".cache" / "pydarknet", True
@@ -229,10 +226,7 @@ def is_cold() -> bool:
 
 @cache
 def remove_old() -> None:
-    """Remove what other versions have left and nobody has used for KEPT_DAYS, and what killed processes left behind.
-
-    Called by processes that compile, once each.
-    """
+    """Remove what other versions have left and nobody has used for KEPT_DAYS, and what killed processes left behind."""
     if CACHE_FOLDER is None:
         return
     now = time.time()
@@ -240,7 +234,7 @@ def remove_old() -> None:
         is_ours = re.fullmatch(r"kernels-[0-9a-f]{16}", path.name) and path != CACHE_FOLDER and not path.is_symlink()
         if is_ours and _age(path, now) > KEPT_DAYS * 86400:
             shutil.rmtree(path, ignore_errors=True)
-    for path in [*CACHE_FOLDER.glob("*/*.part"), *CACHE_FOLDER.glob("*/*.claim")]:
+    for path in [*CACHE_FOLDER.rglob("*.part"), *CACHE_FOLDER.rglob("*.claim")]:
         if _age(path, now) > 3600:
             _unlink(path)
 

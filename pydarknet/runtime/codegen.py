@@ -23,6 +23,7 @@ from numba.core.dispatcher import Dispatcher
 from numba.core.lowering import BaseLower
 
 from . import compile_time
+from .cache import numba_is_known
 
 BODY = "__numba_parfor_gufunc"  # Numba's name for the body of a parallel loop begins so
 WRAPPERS = "parallelgufuncwrapper", "<numba.np.ufunc.wrappers._GufuncWrapper"
@@ -37,7 +38,7 @@ _DEFINITION = re.compile(
     r"^(define [^\n]*\)(?: local_unnamed_addr| unnamed_addr)?(?: #\d+)?)((?: comdat)?(?: align \d+)? \{)$", re.MULTILINE
 )
 
-_kernels: set[Any] = set()  # the dispatchers of kernels
+kernels: list[Any] = []  # the dispatchers of kernels: what is compiled for one is a part of it
 _numbas: dict[str, Callable[..., Any]] = {}  # Numba's own methods in whose place are those of CHANGES, by their names
 _stack: list[Any] = []  # the dispatchers of what is being compiled: a kernel, a function that it calls, ...
 
@@ -49,42 +50,34 @@ class CodeForCallers:
 class _Listener(event.Listener):
     """Follows what is being compiled, and for how long. Numba compiles in one thread at a time."""
 
-    _collects = False  # whether the collector is to go on afterwards
+    collects = False  # whether the collector is to go on afterwards
 
     def on_start(self, event: Any) -> None:
         compile_time.begin()
         if not _stack:
-            self._collects = gc.isenabled()
+            self.collects = gc.isenabled()
             gc.disable()
         _stack.append(event.data["dispatcher"])
 
     def on_end(self, event: Any) -> None:
         compile_time.end()
         _stack.pop()
-        if not _stack and self._collects:
+        if not _stack and self.collects:
             gc.enable()
 
 
-def follow() -> None:
-    """From now on, follow what Numba compiles."""
-    event.register("numba:compile", _Listener())
-
-
-def add_kernel(dispatcher: Any) -> None:
-    """From now on, what is compiled for this dispatcher is a part of it."""
-    _kernels.add(dispatcher)
+def _compiles_kernel() -> bool:
+    return bool(_stack) and _stack[0] in kernels
 
 
 def _is_nested() -> bool:
     """Whether a function is being compiled that a kernel calls, and that is not kept in a cache of its own."""
-    return len(_stack) > 1 and _stack[0] in _kernels and isinstance(_stack[-1]._cache, NullCache)
+    return len(_stack) > 1 and _compiles_kernel() and isinstance(_stack[-1]._cache, NullCache)
 
 
 def _is_part(library: Any) -> bool:
     """Whether a library is only linked into others: a kernel is being compiled, and it is not the kernel's own."""
-    if not _stack or _stack[0] not in _kernels:
-        return False
-    return _is_nested() or library.name != _stack[-1].py_func.__qualname__
+    return _compiles_kernel() and (_is_nested() or library.name != _stack[-1].py_func.__qualname__)
 
 
 def timed_as(text: str, processor: str) -> str:
@@ -116,7 +109,7 @@ def _finalize_final_module(library: Any) -> None:
         library._finalize_dynamic_globals()
         library._finalized, library._is_partial = True, True
         return
-    if _stack and _stack[0] in _kernels:
+    if _compiles_kernel():
         _choose_model(library)
     _numbas["_finalize_final_module"](library)
 
@@ -162,7 +155,7 @@ def create_cpython_wrapper(lower: Any, release_gil: bool = False) -> None:
 
 
 def create_cfunc_wrapper(lower: Any) -> None:
-    if not (_stack and _stack[0] in _kernels):  # C calls no kernels
+    if not _compiles_kernel():  # C calls no kernels
         _numbas["create_cfunc_wrapper"](lower)
 
 
@@ -179,9 +172,11 @@ CHANGES = (
 
 
 def install() -> None:
-    """Change Numba's classes. Functions and wrappers of other users, as of parallel ufuncs, are completed when somebody
-    asks for an address in them. A version of Numba that lacks what is changed here is left as it is."""
-    if all(hasattr(owner, function.__name__) for owner, function in CHANGES):
+    """Follow what Numba compiles, and change its classes. Functions and wrappers of other users, as of parallel ufuncs,
+    are completed when somebody asks for an address in them. An unknown Numba, or one that lacks what is changed here,
+    is only followed."""
+    event.register("numba:compile", _Listener())
+    if numba_is_known() and all(hasattr(owner, function.__name__) for owner, function in CHANGES):
         for owner, function in CHANGES:
             _numbas[function.__name__] = getattr(owner, function.__name__)
             setattr(owner, function.__name__, function)

@@ -16,7 +16,6 @@ COMPILED_BEFORE = (
     "method 'spawn' or 'forkserver', or a second run, which finds the kernels compiled"
 )
 
-
 _locks: weakref.WeakSet[threading.RLock] = weakref.WeakSet()  # those that nobody may hold during a fork
 _taken: list[threading.RLock] = []
 _guard = threading.RLock()  # of the set, which must not change while it is read
@@ -64,11 +63,8 @@ def in_child(function: Callable[[], None]) -> None:
 
 
 def _renew_locks_of_numba() -> None:
-    """Give this process locks of its own for the start of Numba's threads.
-
-    Numba shares one semaphore between a process and its forked children: a child that is killed while it holds it would
-    let every other process wait for ever. Another thread of the parent may have held the lock between threads.
-    """
+    """Give this process locks of its own for the start of Numba's threads: a child that is killed while it holds the
+    semaphore that Numba shares with it would let all others wait for ever; the lock between threads may be held."""
     parallel = sys.modules.get("numba.np.ufunc.parallel")
     for name in ("_backend_init_process_lock", "_backend_init_thread_lock"):
         if hasattr(parallel, name):

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import pickle
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from . import object_writer  # isort: skip  (sets what has to be set before Numb
 import numba
 import numpy as np
 from numba.core.caching import FunctionCache
+from numba.core.compiler import CompileResult
 from numba.core.runtime import rtsys
 from numba.core.serialize import dumps
 
@@ -29,12 +30,7 @@ log = logging.getLogger("pydarknet")
 
 Recorded = list[tuple[Any, tuple[Any, ...]]]  # kernels and the types of their arguments, each once, in order
 
-codegen.follow()
-if numba_is_known():
-    codegen.install()
-
-_kernels: list[Any] = []  # all dispatchers that are called from Python
-_parallel: list[Any] = []  # those of kernels that use Numba's threads
+codegen.install()
 
 
 def _name_of(function: Callable[..., Any]) -> str:
@@ -46,110 +42,99 @@ class TakenError(Exception):
     """Another process compiles this kernel; only who has other things to do is told so."""
 
 
-class _CheckedFiles:
-    """The files of one function in the place of Numba's: one for each key, with a checksum.
-
-    Numba's own have none, and two processes that compile at a time can give two signatures one file. What is read is a
-    pickle, which only this user can have written (`cache.py`).
-    """
-
-    def __init__(self, folder: Path, base: str) -> None:
-        self._folder, self._base = folder, base
-
-    def path(self, key: Any) -> Path:
-        return self._folder / f"{self._base}.{hashlib.sha256(repr(key).encode()).hexdigest()[:16]}.nbc"
-
-    def load(self, key: Any) -> Any:
-        data = read_checked(self.path(key))
-        return None if data is None else pickle.loads(data)
-
-    def save(self, key: Any, data: Any) -> None:
-        write_checked(self.path(key), dumps(data))
-
-    def flush(self) -> None:
-        for path in self._folder.glob(f"{self._base}.*.nbc"):
-            path.unlink(missing_ok=True)
-
-
 @cache
 def _tell_once(reason: str) -> None:
     log.warning("%s: compiled kernels cannot be kept (%s)", CACHE_FOLDER, reason)
 
 
-class _QuickCache(FunctionCache):
-    """Numba's cache without the 0.1 s in which it gets ready to compile, before it looks whether it has to.
+class _SourcesCache(FunctionCache):
+    """Numba's cache, but for a kernel that another function makes: what it closes over is as the sources are."""
 
-    What is not in the cache is compiled in the ordinary way, which gets ready by itself.
+    def _index_key(self, sig: Any, codegen: Any) -> Any:
+        return sig, codegen.magic_tuple(), hashlib.sha256(self._py_func.__code__.co_code).hexdigest()
+
+
+class _KernelCache(_SourcesCache):
+    """The compiled code of a kernel: a file for each kind of arguments, with a checksum.
+
+    Numba's own files have none, and two processes that compile at a time can give two signatures one file. They are
+    also others for a package at another path, where those here, and saved code, depend on the sources alone. What is
+    read is a pickle, which only this user can have written (`cache.py`).
+
+    Numba gets ready to compile, 0.1 s, before it looks whether it has to; here, only what is compiled waits for that.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        super().__init__(function)
-        self._kernel = _name_of(function)
-        self._cache_file: Any = _CheckedFiles(Path(self.cache_path), self._impl.filename_base)
-
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
-        rtsys.initialize(target_context)
-        found = self._load_overload(sig, target_context) or self._claimed(sig, target_context)
-        if found is not None and object_writer.is_wanted(self._kernel, sig):
-            key = self._index_key(sig, target_context.codegen())
-            object_writer.save(self._kernel, sig, self._cache_file.load(key)[0], found.fndesc)
-        return found
+        self._py_func, self._kernel = function, _name_of(function)
 
     def file(self, sig: Any, target_context: Any) -> Path:
         """Where the code for arguments of these types is kept."""
-        return self._cache_file.path(self._index_key(sig, target_context.codegen()))
+        key = repr(self._index_key(sig, target_context.codegen()))
+        assert CACHE_FOLDER is not None
+        return CACHE_FOLDER / f"{self._kernel}.{hashlib.sha256(key.encode()).hexdigest()[:16]}.nbc"
 
-    def _claimed(self, sig: Any, target_context: Any) -> Any:
-        """Claim the kernel; what another process, which had claimed it, has compiled, or None.
-
-        Raises TakenError where another process has the claim and this one never waits.
-        """
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        rtsys.initialize(target_context)
         file = self.file(sig, target_context)
-        if compile_ahead.claim(file):
-            compile_ahead.kernel_is_missing()
-        elif compile_ahead.never_waits:
-            raise TakenError
-        else:
-            compile_time.begin()
-            try:
-                compile_ahead.wait(file, meanwhile=_compile_another)
-            finally:
-                compile_time.end()
-        found = self._load_overload(sig, target_context) if file.exists() else None
-        if found is not None:
-            compile_ahead.release(file)
+        data = read_checked(file) or _claimed(file)
+        if data is None:
+            return None
+        content = pickle.loads(data)
+        found = CompileResult._rebuild(target_context, *content)
+        object_writer.save(self._kernel, sig, content[0], found.fndesc)
         return found
 
     def save_overload(self, sig: Any, data: Any) -> None:
         remove_old()
+        file = self.file(sig, data.target_context)
         try:
-            self._save_overload(sig, data)
-            if object_writer.is_wanted(self._kernel, sig):
-                object_writer.save(self._kernel, sig, data.library.serialize_using_object_code(), data.fndesc)
+            if not data.library.has_dynamic_globals:  # addresses, which the next process does not have
+                content = data._reduce()
+                write_checked(file, dumps(content))
+                object_writer.save(self._kernel, sig, content[0], data.fndesc)
         except OSError as error:
             _tell_once(error.strerror or str(error))
-            self.disable()
         finally:
-            compile_ahead.release(self.file(sig, data.target_context))
+            compile_ahead.release(file)
+
+
+def _claimed(file: Path) -> bytes | None:
+    """Claim the kernel of a file; what another process, which had claimed it, has put into the file, or None.
+
+    Raises TakenError where another process has the claim and this one never waits.
+    """
+    if compile_ahead.claim(file):
+        compile_ahead.kernel_is_missing()
+    elif compile_ahead.never_waits:
+        raise TakenError
+    else:
+        compile_time.begin()
+        try:
+            compile_ahead.wait(file, meanwhile=_compile_another)
+        finally:
+            compile_time.end()
+    data = read_checked(file)
+    if data is not None:
+        compile_ahead.release(file)
+    return data
 
 
 def _compile(function: Callable[..., Any], **options: Any) -> Any:
     dispatcher = numba.njit(nogil=True, error_model="numpy", **options)(function)
-    codegen.add_kernel(dispatcher)
-    _kernels.append(dispatcher)
-    if options.get("parallel"):
-        _parallel.append(dispatcher)
+    codegen.kernels.append(dispatcher)
     if CACHE_FOLDER is None:
+        return dispatcher
+    if numba_is_known():
+        dispatcher._cache = _KernelCache(function)
+        _give_claims_back(dispatcher)
         return dispatcher
     # Numba asks for the folder when the cache is made; the setting of the user's own Numba functions is put back.
     config: Any = numba.config
     previous, config.CACHE_DIR = config.CACHE_DIR, str(CACHE_FOLDER)
     try:
-        dispatcher._cache = _QuickCache(function) if numba_is_known() else FunctionCache(function)
+        dispatcher._cache = _SourcesCache(function)
     finally:
         config.CACHE_DIR = previous
-    if numba_is_known():
-        _give_claims_back(dispatcher)
     return dispatcher
 
 
@@ -193,7 +178,7 @@ def _give_claims_back(dispatcher: Any) -> None:
 
 def all_kernels() -> list[Any]:
     """The dispatchers of all kernels that have been imported and are called from Python."""
-    return [kernel for kernel in _kernels if isinstance(kernel._cache, _QuickCache)]
+    return [kernel for kernel in codegen.kernels if isinstance(kernel._cache, _KernelCache)]
 
 
 def cache_file(kernel: Any, types: tuple[Any, ...]) -> Path:
@@ -208,32 +193,45 @@ def _refuse_kernels() -> None:
             return
     except ValueError:  # no parallel loop has run yet: the child starts threads of its own
         return
-    for dispatcher in _parallel:
-        dispatcher._clear()
-        dispatcher._compile_for_args = refuse
+    for dispatcher in codegen.kernels:
+        if dispatcher.targetoptions.get("parallel"):
+            dispatcher._clear()
+            dispatcher._compile_for_args = refuse
     KernelCall.__call__ = refuse  # type: ignore[method-assign]
 
 
 in_child(_refuse_kernels)
 
 
-def kernel(function: Callable[..., Any]) -> Any:
-    """A kernel that spreads its outermost `prange` over the threads. Each task writes its own part of the output, so
-    the result does not depend on the number of threads."""
-    return _compile(function, parallel=True)
+# --- decorators -------------------------------------------------------------------------------------------------------
+
+# A kernel that spreads its outermost `prange` over the threads. Each task writes its own part of the output, so the
+# result does not depend on the number of threads.
+kernel = partial(_compile, parallel=True)
+
+# A kernel whose inner sums may be reordered into SIMD lanes, the same way at every thread count. Only reassociation
+# and contraction are allowed: infinities and NaN keep their meaning.
+reducing_kernel = partial(_compile, parallel=True, fastmath={"reassoc", "contract", "nsz"})
+
+# A kernel that stays in the thread that calls it, for what several threads do at a time or what is soon done.
+one_thread_kernel = _compile
+
+# A function compiled into the kernels that call it.
+device = numba.njit(error_model="numpy", nogil=True)
+
+# The same, but inlined: a call, which takes seven numbers for each array, would cost as much as what it does. And a
+# function of a few numbers, so that loops over it become SIMD.
+inlined = scalar = numba.njit(error_model="numpy", nogil=True, forceinline=True)
 
 
-def reducing_kernel(function: Callable[..., Any]) -> Any:
-    """A kernel whose inner sums may be reordered into SIMD lanes, the same way at every thread count.
+def named(module: str, name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The decorator for a kernel's function that another one makes: `name` of `module` will be its one name."""
 
-    Only reassociation and contraction are allowed: infinities and NaN keep their meaning.
-    """
-    return _compile(function, parallel=True, fastmath={"reassoc", "contract", "nsz"})
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        function.__module__, function.__name__, function.__qualname__ = module, name, name
+        return function
 
-
-def one_thread_kernel(function: Callable[..., Any]) -> Any:
-    """A kernel that stays in the thread that calls it, for what several threads do at a time or what is soon done."""
-    return _compile(function)
+    return decorate
 
 
 # --- which kernels some work calls ------------------------------------------------------------------------------------
@@ -278,15 +276,3 @@ def recording() -> Iterator[Recorded]:
         np.empty, np.empty_like = empty, empty_like  # type: ignore[misc]
         for kernel in kernels:
             del kernel.compile, kernel._compile_for_args
-
-
-# --- what kernels call ------------------------------------------------------------------------------------------------
-
-# A function compiled into the kernels that call it.
-device = numba.njit(error_model="numpy", nogil=True)
-
-# The same, but inlined: a call, which takes seven numbers for each array, would cost as much as what it does.
-inlined = numba.njit(error_model="numpy", nogil=True, forceinline=True)
-
-# A function of a few numbers, inlined so that loops over it become SIMD.
-scalar = inlined

@@ -14,8 +14,8 @@ from typing import Any
 from ..errors import OptionError
 from .cache import package_folder
 
-# GNU's OpenMP threads spin for milliseconds at the end of each parallel loop, which is what other programs on a busy
-# machine have to wait for, and then we for them. A short spin costs nothing on an idle one. Read when it is loaded.
+# GNU's OpenMP threads spin for milliseconds at the end of each parallel loop, and keep the processors of a busy machine
+# from others. A short spin costs nothing on an idle one. Read when it is loaded.
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 LOOP = "numba_parallel_for"  # the name by which compiled code knows it

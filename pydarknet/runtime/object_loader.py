@@ -2,13 +2,12 @@
 
 Importing Numba takes longer than everything else that a command does before it computes. A process that compiles
 therefore also keeps each kernel's object code (`object_writer.py`), and wheels hold code for each level of processors
-(`shipped.py`). Later processes run it through proxies, this machine's own code first: `docs/runtime.md` draws the
-states of a module of kernels. The first call with arguments of some kinds reads the object code and links it (`load`);
-later calls find the machine code by the types of the arguments.
+(`shipped.py`). Later processes run it through proxies: `docs/runtime.md` draws the states of a module of kernels. The
+first call with arguments of some kinds reads the object code and links it; later calls find the machine code by the
+types of the arguments.
 
 All modules become real at once, and stay so; but where code was shipped, imports go on finding proxies. Callers that
-hold a SavedKernel keep using it: it passes on to the real kernel what has no saved code. Numbers are the same either
-way, because the code is.
+hold a SavedKernel keep using it: it passes on to the real kernel what has no saved code.
 """
 
 from __future__ import annotations
@@ -130,8 +129,11 @@ def real_module(name: str) -> ModuleType:
             if _pool_of not in (None, os.getpid()):
                 refuse()
             count, library = threads.threads(), shipped.library()
-            if library and shipped.is_forced():
-                _compile_for(library)
+            if library and shipped.is_forced():  # for a better processor Numba would divide the work otherwise
+                if "numba" in sys.modules:
+                    expected = "expected a program that does not import numba by itself"
+                    raise OptionError(f"{shipped.CHOICE}={library.level}: {expected}")
+                os.environ["NUMBA_CPU_NAME"], os.environ["NUMBA_CPU_FEATURES"] = library.target
             for proxy in _proxies.values():
                 sys.modules.pop(proxy.__name__, None)
             _real.update({each: import_module(f"{PACKAGE}.{each}") for each in _proxies})
@@ -140,13 +142,6 @@ def real_module(name: str) -> ModuleType:
             threads.use_pool(library and library.threads, with_numba=True)
             threads.set_threads(count)
         return _real[name]
-
-
-def _compile_for(library: shipped.Library) -> None:
-    """Have Numba compile what fits the code of a level: for a better processor it would divide the work otherwise."""
-    if "numba" in sys.modules:
-        raise OptionError(f"{shipped.CHOICE}={library.level}: expected a program that does not import numba by itself")
-    os.environ["NUMBA_CPU_NAME"], os.environ["NUMBA_CPU_FEATURES"] = library.target
 
 
 # --- calls ------------------------------------------------------------------------------------------------------------
@@ -221,8 +216,8 @@ def checks_of(arguments: tuple) -> Checks | None:
 
 
 def compiled(kernel: Any, *arguments: Any) -> Callable[..., Any]:
-    """The machine code of a kernel for arguments of these types, in contiguous arrays: a call of it saves the
-    microseconds in which each call of the kernel looks at the types anew."""
+    """The machine code of a kernel for arguments of these types, in contiguous arrays; its calls do not look at the
+    types anew."""
     if isinstance(kernel, SavedKernel):
         with LOCK:
             return kernel.code_for(arguments)
@@ -254,13 +249,12 @@ def layer() -> str:
 
 
 class Team(NamedTuple):
-    """Addresses in the team's code: of its board (`threads.py`), of what its threads run, of what runs parallel loops
-    in the pool's place, and of what runs kernels one after another (`program.py`)."""
+    """Addresses in the team's code."""
 
-    board: int
-    serve: int
-    loop: int
-    run: int
+    board: int  # see `threads.py`
+    serve: int  # what its threads run
+    parallel_for: int  # runs loops in the pool's place
+    run: int  # runs kernels one after another, see `program.py`
 
 
 class Thunk(NamedTuple):
@@ -273,33 +267,26 @@ class Thunk(NamedTuple):
 @cache
 def team() -> Team | None:
     """The team's code, its threads started; None where the system lacks what they call."""
-    names = "board", "serve", "parallel_for", "run"
     if library := shipped.library():
-        team = Team(*map(library.address, names))
-    elif (engine := _own_team()) is not None:
-        team = Team(*map(engine.get_global_value_address, names))
-        engine.detach()  # its threads run until the process ends, and so long their code stays
+        team = Team(*map(library.address, Team._fields))
     else:
-        return None
+        called = {name: address_of(name, layer()) for name in ("sem_wait", "sem_post", "sched_yield")}
+        if None in called.values():
+            return None
+        code = read(TEAM)
+        if code is None:
+            from .thread_team_ir import object_file, write_module
+
+            code = object_file(write_module())
+            with contextlib.suppress(OSError):  # without it, the next process makes it too
+                write(TEAM, code)
+        engine = linked(code, called)
+        team = Team(*map(engine.get_global_value_address, Team._fields))
+        engine.detach()  # its threads run until the process ends, and so long their code stays
     start = partial(start_team, team.board, team.serve, most_threads() - 1)
     start()
     in_child(start)
     return team
-
-
-def _own_team() -> Any:
-    """An engine with the team's code, saved or made here; None as `team` says."""
-    addresses = {name: address_of(name, layer()) for name in ("sem_wait", "sem_post", "sched_yield")}
-    if None in addresses.values():
-        return None
-    code = read(TEAM)
-    if code is None:
-        from .thread_team_ir import machine_code
-
-        code = machine_code()
-        with contextlib.suppress(OSError):  # without it, the next process makes it too
-            write(TEAM, code)
-    return linked(code, addresses)
 
 
 def linked(code: bytes, addresses: dict[str, int | None], thunk: bytes | None = None) -> Any:
@@ -339,7 +326,7 @@ def load_own(module: str, name: str, kinds: tuple[str, ...]) -> Callable[..., An
     if library := shipped.library():
         addresses |= {symbol: library.address(symbol) for symbol in shipped.SCHEDULING if symbol in addresses}
     if LOOP in addresses and (loops := team()):
-        addresses[LOOP] = loops.loop
+        addresses[LOOP] = loops.parallel_for
     engine = linked(found["code"], addresses, found["thunk"])
     dynfunc = extension("_dynfunc")
     environment = dynfunc.Environment({})

@@ -4,7 +4,6 @@ each kernel with arguments that lie in memory (see `program.py`)."""
 import contextlib
 import struct
 from importlib import import_module
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -17,29 +16,26 @@ from numba.core.registry import cpu_target
 
 from . import object_loader
 from .arguments import kinds_of_types, word_count
-from .cache import CATALOGUE, encode, file_of, folder, is_possible, write
+from .cache import CATALOGUE, PACKAGE, encode, file_of, folder, is_possible, write
 from .numba_libraries import LAYERS, address_of
 from .thread_team_ir import ADDRESS, BYTES, INT, LONG, object_file
 
-KERNELS = Path(__file__).parents[1] / "kernels"
 RETURNED = (types.none, types.int64, types.boolean, types.float64, types.float32)
 WITHOUT_NUMBA = {"__init__", "views"}  # modules of kernels/ that are imported as they are
 UNDEFINED, SYMBOL_TABLE = 0, 2  # ELF's numbers for a symbol's section and a section's type
 
 
-def is_wanted(kernel: str, signature: tuple) -> bool:
-    """Whether code for these types can be saved and has not been."""
-    kinds = kinds_of_types(signature)
-    return kinds is not None and is_possible() and not (folder() / file_of(kernel, kinds)).exists()
-
-
 def save(kernel: str, signature: tuple, library: Any, description: Any) -> None:
-    """Keep the machine code of one kernel for arguments of these types; what cannot be kept is compiled again.
+    """Keep the machine code of one kernel for arguments of these types, unless that is kept; what cannot be kept is
+    compiled again.
 
     library: as Numba puts it into its cache; description: Numba's of the function.
     """
     kinds = kinds_of_types(signature)
-    if kinds is None or description.restype not in RETURNED:  # others need more than code to be returned
+    if kinds is None or not is_possible() or description.restype not in RETURNED:  # others need more than code
+        return
+    file = file_of(kernel, kinds)
+    if (folder() / file).exists():
         return
     code: bytes = library[2][0]  # an ELF object file
     needed = undefined_symbols(code)
@@ -57,7 +53,7 @@ def save(kernel: str, signature: tuple, library: Any, description: Any) -> None:
             "thunk": thunk(signature, description),
             "symbols": needed,
         }
-        write(file_of(kernel, kinds), content)
+        write(file, content)
         if not (folder() / CATALOGUE).exists():
             write(CATALOGUE, {"layer": layer, "modules": catalogue()})
 
@@ -69,7 +65,8 @@ def catalogue() -> dict[str, tuple[list[str], dict[str, Any]]]:
 
 def modules() -> dict[str, ModuleType]:
     """All modules with kernels, imported, by their names in `kernels`."""
-    files = [path.relative_to(KERNELS) for path in KERNELS.rglob("*.py") if path.stem not in WITHOUT_NUMBA]
+    kernels = PACKAGE / "kernels"
+    files = [path.relative_to(kernels) for path in kernels.rglob("*.py") if path.stem not in WITHOUT_NUMBA]
     names = sorted(".".join(file.with_suffix("").parts) for file in files)
     return {name: import_module(f"{object_loader.PACKAGE}.{name}") for name in names}
 
@@ -120,13 +117,12 @@ def write_thunk(
     """A module with the function `name(words)` for kernels of these types; None for those that return something.
 
     words: the address of the kernel, then each argument's, as `arguments.words_of` gives them. It gives the kernel's
-    status: 0 where nothing has gone wrong. What differs from kernel to kernel is data, so nothing has to be linked.
-    In code that is linked (`release/`), `kernel` is the symbol that is called in place of the address, and `failed`
-    that of a word which is not 0 where a part of a parallel loop has gone wrong.
+    status: 0 where nothing has gone wrong. In code that is linked (`release/`), `kernel` is the symbol that is called
+    in place of the address, and `failed` that of a word which is not 0 where a part of a parallel loop has failed.
     """
     convention = cpu_target.target_context.call_conv
     type_ = convention.get_function_type(description.restype, description.argtypes)
-    if description.restype != types.none or len(type_.args) != 2 + word_count(signature):
+    if description.restype != types.none or len(type_.args) != 2 + sum(map(word_count, signature)):
         return None
     module = ir.Module(name)
     function = ir.Function(module, ir.FunctionType(INT, [ADDRESS]), name)
@@ -144,7 +140,6 @@ def write_thunk(
 
 
 def _argument(b: ir.IRBuilder, word: ir.Value, kind: ir.Type) -> ir.Value:
-    """What a word stands for."""
     if isinstance(kind, ir.PointerType):
         return b.inttoptr(word, kind)
     if isinstance(kind, ir.DoubleType):

@@ -250,13 +250,8 @@ def write_module() -> ir.Module:
     return module
 
 
-def machine_code() -> bytes:
-    """The team's code as an object file for this machine."""
-    return object_file(write_module())
-
-
 def object_file(module: ir.Module) -> bytes:
-    """A module's machine code."""
+    """A module's machine code for this machine."""
     machine, parsed = native_machine(), llvm.parse_assembly(str(module))
     parsed.triple, parsed.data_layout = machine.triple, str(machine.target_data)
     parsed.verify()

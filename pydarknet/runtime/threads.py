@@ -1,9 +1,5 @@
 """How many threads kernels spread over, whoever runs them: Numba, its pool of threads alone, or the thread team, which
-takes the place of that pool in saved and shipped code.
-
-In the team, parts of a loop are claimed: whoever calls a loop takes the first part and then what nobody else has begun,
-and waits only for parts that somebody is at work on (`docs/runtime.md`). Several threads may call loops at a time: the
-team helps one of them, the others do theirs alone. `thread_team_ir.py` makes its code.
+takes the place of that pool in saved and shipped code (`docs/runtime.md`; `thread_team_ir.py` makes its code).
 """
 
 import ctypes

@@ -12,8 +12,7 @@ from ..errors import OptionError
 from ..layers import INPUT, Layer
 from ..layers.base import Trainable, TrainingProgress
 from ..layers.convolution.converted import FLOAT32
-from ..layers.heads.base import Head
-from ..layers.heads.delta_rejection import DeltaRejection
+from ..layers.heads.yolo_loss import DeltaRejection, YoloLoss
 from ..network.memory_plan import Graph, allocate, find_steps, plan_tensors
 from ..network.network import Network
 from ..runtime.program import pass_under_way
@@ -107,13 +106,15 @@ class Learner:
         self._stop_index = max(lasting, default=-1)
         with network.held():
             self._prepare()
+        for _, trainable in self.parameters.values():  # of what another learner has left there
+            trainable.update.fill(0)
 
     def _prepare(self) -> None:
         network = self.network
         for index, layer in enumerate(network.layers):
             layer.training = network.dialect.trains_before_stop or index >= self._stop_index
             layer.rng, layer.progress, layer.autotuned = self._rng, self._progress, False
-            if isinstance(layer, Head) and layer.rejects_deltas:
+            if isinstance(layer, YoloLoss) and not layer.is_gaussian:
                 layer.rejection = self._rejection
         network.rewire()
         input_, batch = network.input, network.batch
@@ -320,7 +321,8 @@ class Learner:
 
 
 def _running(layer: Layer) -> dict[str, Array]:
-    return {parameter.name: parameter.array for parameter in layer.named_parameters() if "rolling" in parameter.name}
+    numbered = enumerate(layer.named_parameters())  # parts of recurrent layers may have equal names
+    return {f"{number}.{each.name}": each.array for number, each in numbered if "rolling" in each.name}
 
 
 def _first_delta_writers(graph: Graph) -> dict[int, int]:

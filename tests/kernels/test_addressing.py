@@ -27,7 +27,7 @@ def test_a_cell_is_where_numpy_finds_it(shape):
     for picture, block, row, column in np.ndindex(at.pictures, at.blocks, at.height, at.width):
         found = addressing.cell(at, picture, block, row, column)
         assert found == numbers[picture, block, row + at.halo, column + at.halo, 0]
-        assert addressing.storage(at, picture, block) == numbers[picture, block, 0, 0, 0]
+        assert addressing.cell(at, picture, block, -at.halo, -at.halo) == numbers[picture, block, 0, 0, 0]
         if row % 2 == 0 and column % 3 == 0:
             first = addressing.strided_cell(strided, picture, block, row // 2)
             assert first + column // 3 * strided.column_stride == found
@@ -43,8 +43,8 @@ def test_tasks_go_through_all_rows_of_all_planes_in_order(at):
 
 def test_windows_are_cut_at_the_edges():
     window = SlidingWindow(3, 2, 1, 1)
-    assert [addressing.rows_under(window, row, 4) for row in range(3)] == [(0, 2), (1, 4), (3, 4)]
-    assert [addressing.columns_under(window, column, 4) for column in range(4)] == [(0, 2), (0, 3), (1, 4), (2, 4)]
+    assert [addressing.cells_under(window, row, 2, 4) for row in range(3)] == [(0, 2), (1, 4), (3, 4)]
+    assert [addressing.cells_under(window, column, 1, 4) for column in range(4)] == [(0, 2), (0, 3), (1, 4), (2, 4)]
 
 
 @pytest.mark.parametrize("shape", SHAPES)

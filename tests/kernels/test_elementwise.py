@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from reference import layers as naive
-from support.tensors import assert_blocked, assert_close, blocked, dirty, given, values
+from support.tensors import assert_blocked, blocked, dirty, given, values
 
 from pydarknet.kernels import elementwise
-from pydarknet.kernels.elementwise import add_channels, channel_total, spread_cells
+from pydarknet.kernels.elementwise import add_channels, spread_cells, sum_planes
 from pydarknet.kernels.views import Extent
 
 SHAPES = [(1, 1, 1, 1), (2, 3, 4, 5), (1, 16, 1, 9), (2, 17, 7, 3), (1, 70, 2, 2)]
@@ -91,13 +91,13 @@ def test_sum_blocks_adds_each_square(stride, height, width):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_totals_of_channels(shape):
+@pytest.mark.parametrize("halo", [0, 2])
+def test_totals_of_channels(shape, halo):
     x = values(*shape)
     tensor = blocked(x, 1)
-    out = np.full((shape[0], tensor.layout.blocks * 16), np.nan, np.float32)
-    channel_total(*given(tensor), out.reshape(-1))
-    assert_close(out[:, : shape[1]], x.astype(np.float64).sum(axis=(2, 3)))
-    assert not out[:, shape[1] :].any()
+    out = dirty(*shape[:2], 1, 1, halo)
+    sum_planes(*given(tensor), np.float32(0.5), *given(out))
+    assert_blocked(out, 0.5 * x.astype(np.float64).sum(axis=(2, 3), keepdims=True))
 
 
 @pytest.mark.parametrize("shape", SHAPES)

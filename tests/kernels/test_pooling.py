@@ -40,16 +40,6 @@ def test_local_average_counts_the_cells_inside_the_plane(size, stride, padding, 
     assert_blocked(target, naive.pooled(x, size, stride, padding, np.mean))
 
 
-@pytest.mark.parametrize("channels", [1, 16, 33])
-@pytest.mark.parametrize("plane", [(1, 1), (7, 7), (5, 33)])
-@pytest.mark.parametrize("halo", [0, 2])
-def test_global_average_gives_one_cell_a_channel(channels, plane, halo):
-    x = values(2, channels, *plane)
-    source, target = blocked(x, 1), dirty(2, channels, 1, 1, halo)
-    pooling.global_average(*given(source), *given(target))
-    assert_blocked(target, x.astype(np.float64).mean(axis=(2, 3), keepdims=True))
-
-
 def test_maxpool_passes_infinities_on():
     x = np.full((1, 1, 2, 2), np.inf, np.float32)
     assert np.isinf(pool(pooling.maxpool, x, 2, (2, 2), 0).plain()).all()

@@ -43,7 +43,7 @@ def test_kinds_and_words_are_those_of_numbas_types(given, kinds, count):
     types = tuple(map(numba.typeof, given))
     assert arguments.kinds_of(given) == kinds == arguments.kinds_of_types(types)
     words = [word for argument in given for word in arguments.words_of(argument)]
-    assert len(words) == count == arguments.word_count(types)
+    assert len(words) == count == sum(map(arguments.word_count, types))
     assert words == arguments.words_of(tuple(given))
 
 

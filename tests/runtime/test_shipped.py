@@ -124,10 +124,10 @@ told["child"] = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 def test_what_is_missing_is_compiled_and_kept_beside_what_was_shipped(run, levels):
     missing = """
-from pydarknet.kernels.pooling import global_average
+from pydarknet.kernels.elementwise import sum_planes
 from pydarknet.kernels.views import Planes
 x, y = np.ones(16 * 4, np.float32), np.zeros(16, np.float32)
-global_average(x, Planes(1, 1, 2, 2, 64, 64, 2, 0), y, Planes(1, 1, 1, 1, 16, 16, 1, 0))
+sum_planes(x, Planes(1, 1, 2, 2, 64, 64, 2, 0), np.float32(0.25), y, Planes(1, 1, 1, 1, 16, 16, 1, 0))
 told["mean"] = y.tolist() == [1.0] * 16
 told["again"] = step().tolist() == [number + 0.5 for number in range(4000)]
 set_threads(1)

@@ -17,7 +17,7 @@ from pydarknet.runtime import object_loader as saved, threads as team, thread_te
 names = ("sem_wait", "sem_post", "sched_yield")
 library = ctypes.CDLL(None)
 addresses = {name: ctypes.cast(getattr(library, name), ctypes.c_void_p).value for name in names}
-engine = saved.linked(team_code.machine_code(), addresses)
+engine = saved.linked(team_code.object_file(team_code.write_module()), addresses)
 board, serve, address = map(engine.get_global_value_address, ("board", "serve", "parallel_for"))
 team.start_team(board, serve, 3)
 numbers = ctypes.POINTER(ctypes.c_int64)

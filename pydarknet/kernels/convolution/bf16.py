@@ -5,12 +5,9 @@ Nothing is compiled before it is called for, so that the module can be imported 
 """
 
 from llvmlite import ir
-from numba import prange
 
-from ...runtime.jit import kernel
-from ..addressing import reset_queue
 from ..simd import INT32, LANES, VECTOR, Emitter
-from .direct import make_convolve, make_convolve_pixels, make_pack_panel
+from .direct import make_convolve, make_convolve_pixels, make_pack
 from .microkernel import Product, missing_features
 
 MISSING = missing_features("avx512f", "avx512bf16")
@@ -36,21 +33,5 @@ class BFloat16(Product):
 
 BF16 = BFloat16()
 FACTORS = BF16.factors
-_convolve_tasks, _pack_panel = make_convolve(BF16, make_convolve_pixels(BF16)), make_pack_panel(BF16)
-
-
-@kernel
-def pack_pairs(filters, panels, packed):
-    """Filters as `pack_filters` orders them, rounded, two input lanes side by side (`make_pack_panel`)."""
-    for index in prange(panels.shape[0]):
-        _pack_panel(filters, panels, index, packed)
-
-
-@kernel
-def convolve_bf16(x, x_at, filters, y, y_at, epilogue, residual, schedule, queue, workers, work, work_size):
-    """y = activation(bias + weights * x), as `make_convolve` says."""
-    reset_queue(queue, workers)
-    for worker in prange(workers):
-        _convolve_tasks(
-            worker, x, x_at, filters, y, y_at, epilogue, residual, schedule, queue, workers, work, work_size
-        )  # fmt: skip
+convolve_bf16 = make_convolve(BF16, make_convolve_pixels(BF16), __name__, "convolve_bf16")
+pack_bf16 = make_pack(BF16, __name__, "pack_bf16")

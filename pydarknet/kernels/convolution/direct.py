@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from numba import prange
 
-from ...runtime.jit import device, inlined, kernel
+from ...runtime.jit import device, inlined, kernel, named
 from ..activation import activate_fused, clear_lanes
 from ..addressing import cell, next_task, reset_queue, residual_cell, zero_halo, zero_halos
 from ..pooling import pool_rows
@@ -111,9 +111,8 @@ def make_convolve_pixels(product: Product) -> Any:
     """What computes one panel of filters at the pixels from `first` to `last` of a plane, in reading order.
 
     convolve_pixels(x, source, filters, panel, y, target, first, last, width, epilogue, residual, residual_at,
-    prefetches): x, y: flat float32, x with words of the product; source: PlaneSource, in words; target: PlaneTarget, of
-    y's first block of the panel; filters: PackedFilters; residual_at: where the plane's first pixel is in the residual;
-    prefetches: whether the panel that follows this one comes from memory and is needed next.
+    prefetches): x: words of the product; source: PlaneSource, in words; target: PlaneTarget of the panel's first block;
+    residual_at: of the plane's first pixel; prefetches: whether the next panel comes from memory.
     """
     singles, kinds = make_tiles(product, 1, product.kinds), product.kinds
     pair_tile = wide_tile = single_tile = one_of(singles)  # of one block of output channels
@@ -186,11 +185,8 @@ def make_convert_cell(product: Product) -> Any:
 
 
 def make_convert_task(product: Product) -> Any:
-    """What converts the inputs of a task, the pixels from `first` to `last` of a plane.
-
-    convert_task(x, x_base, x_at, first, last, work, to): x_at: Origins; to: where words are written to. Where
-    a filter has one cell, the cells in use are converted, and lie side by side; else all from the first to the last.
-    """
+    """convert_task(x, x_base, x_at, first, last, work, to): converts the inputs of the pixels from `first` to `last` of
+    a plane, x_at: Origins. Of a filter of one cell those in use, which then lie side by side; else all between them."""
     cell_words, convert_cell = product.cell, make_convert_cell(product)
 
     @device
@@ -220,68 +216,72 @@ def make_convert_task(product: Product) -> Any:
     return convert_task
 
 
-def make_convolve(product: Product, convolve_pixels: Any) -> Any:
-    """What one worker does of a convolution whose products these are: the body of a kernel's loop.
+def make_convolve(product: Product, convolve_pixels: Any, module: str, name: str) -> Any:
+    """The kernel `name` of `module`: y = activation(bias + weights * x), plus the residual, over all pictures, panels
+    of filters and pixels.
 
-    convolve_tasks(worker, x, x_at, filters, y, y_at, epilogue, residual, schedule, queue, workers, work, work_size):
-    arguments as `convolve`. Where the product converts: x_at: Origins; the offsets of `filters` count words in
-    what a worker has converted, its panels and weights are those of `make_pack_panel`. A worker converts what a task
-    reads of x into its `work_size` floats of `work`, unless it has just done so.
+    x, y: flat float32; x_at: Origins; y_at: Planes, whose halo is filled with zeros; filters: PackedFilters; epilogue:
+    Epilogue; residual: Residual; schedule: Schedule; queue: the tasks of `workers` workers. Where the product converts,
+    the offsets of `filters` count words in what a worker has converted, its panels and weights are those of
+    `make_pack`. A worker converts what a task reads of x into its `work_size` floats of `work`, unless it has just
+    done so.
     """
     converts, by_block, factors, cell_words = product.converts, product.by_block, product.factors, product.cell
     convert_task = make_convert_task(product) if converts else None
 
-    @device
-    def convolve_tasks(
-        worker, x, x_at, filters, y, y_at, epilogue, residual, schedule, queue, workers, work, work_size
-    ):
+    @kernel
+    @named(module, name)
+    def convolve(x, x_at, filters, y, y_at, epilogue, residual, schedule, queue, workers, work, work_size):
         width, panels = x_at.width, filters.panels.shape[0]
         plane = x_at.height * width
         tiles = (plane + MR - 1) // MR
         chunks = (tiles + schedule.tiles_per_task - 1) // schedule.tiles_per_task
         tasks = y_at.pictures * chunks * panels
-        scratch, present = worker * work_size, -1
-        task = next_task(queue, worker, workers, tasks)
-        while task >= 0:
-            picture = task // (chunks * panels)
-            rest = task - picture * chunks * panels
-            if schedule.by_panel:
-                index = rest // chunks
-                chunk = rest - index * chunks
-            else:
-                chunk = rest // panels
-                index = rest - chunk * panels
-            panel = panel_of(filters, index)
-            if chunk == 0:
-                zero_halos(y, y_at, picture, panel.block, panel.oc_vectors)
-            first = chunk * schedule.tiles_per_task * MR
-            last = min(plane, first + schedule.tiles_per_task * MR)
-            x_base, row_step, step = picture * x_at.picture_stride, x_at.row_stride, x_at.column_stride
-            if by_block:
-                x_base += panel.block * x_at.block_stride
-            if converts:
-                if present != picture * chunks + chunk:
-                    present = picture * chunks + chunk
-                    convert_task(x, x_base + x_at.low, x_at, first, last, work, scratch)
-                gathers = x_at.reach == 0
-                row_step = cell_words * width if gathers else x_at.row_stride // factors
-                step = cell_words if gathers else x_at.column_stride // factors
-                x_base = scratch - (first * cell_words if gathers else first // width * row_step)
-            target = PlaneTarget(cell(y_at, picture, panel.block, 0, 0), y_at.block_stride, y_at.pitch)
-            residual_at = residual_cell(residual, picture, panel.block, 0, 0)
-            convolve_pixels(
-                work if converts else x, PlaneSource(x_base, row_step, step), filters, panel, y, target, first, last,
-                width, epilogue, residual, residual_at, schedule.by_panel and tiles <= FEW_TILES,
-            )  # fmt: skip
+        reset_queue(queue, workers)
+        for worker in prange(workers):
+            scratch, present = worker * work_size, -1
             task = next_task(queue, worker, workers, tasks)
+            while task >= 0:
+                picture = task // (chunks * panels)
+                rest = task - picture * chunks * panels
+                if schedule.by_panel:
+                    index = rest // chunks
+                    chunk = rest - index * chunks
+                else:
+                    chunk = rest // panels
+                    index = rest - chunk * panels
+                panel = panel_of(filters, index)
+                if chunk == 0:
+                    zero_halos(y, y_at, picture, panel.block, panel.oc_vectors)
+                first = chunk * schedule.tiles_per_task * MR
+                last = min(plane, first + schedule.tiles_per_task * MR)
+                x_base, row_step, step = picture * x_at.picture_stride, x_at.row_stride, x_at.column_stride
+                if by_block:
+                    x_base += panel.block * x_at.block_stride
+                if converts:
+                    if present != picture * chunks + chunk:
+                        present = picture * chunks + chunk
+                        convert_task(x, x_base + x_at.low, x_at, first, last, work, scratch)
+                    gathers = x_at.reach == 0
+                    row_step = cell_words * width if gathers else x_at.row_stride // factors
+                    step = cell_words if gathers else x_at.column_stride // factors
+                    x_base = scratch - (first * cell_words if gathers else first // width * row_step)
+                target = PlaneTarget(cell(y_at, picture, panel.block, 0, 0), y_at.block_stride, y_at.pitch)
+                residual_at = residual_cell(residual, picture, panel.block, 0, 0)
+                convolve_pixels(
+                    work if converts else x, PlaneSource(x_base, row_step, step), filters, panel, y, target, first,
+                    last, width, epilogue, residual, residual_at, schedule.by_panel and tiles <= FEW_TILES,
+                )  # fmt: skip
+                task = next_task(queue, worker, workers, tasks)
 
-    return convolve_tasks
+    return convolve
 
 
-def make_pack_panel(product: Product) -> Any:
-    """What brings one panel of filters from float32, as `pack_filters` orders it, into words: (words, blocks, 16).
+def make_pack(product: Product, module: str, name: str) -> Any:
+    """The kernel `name` of `module`, which brings filters from float32, as `pack_filters` orders them, into words.
 
-    pack_panel(filters, panels, index, packed): panels: of the float32 filters; packed: float32 in whose bits words lie.
+    pack(filters, panels, packed): panels: of the float32 filters; packed: (words, blocks, 16) for each panel, float32
+    in whose bits words lie.
     """
     factors, words = product.factors, product.words
 
@@ -291,30 +291,30 @@ def make_pack_panel(product: Product) -> Any:
         vectors = b.load_vectors(b.ahead(x, x_at), step, factors)
         b.store_vector(b.interleaved([product.convert_filters(b, vector) for vector in vectors]), b.ahead(y, y_at))
 
-    @device
-    def pack_panel(filters, panels, index, packed):
-        oc_vectors, start = panels[index, OC_VECTORS], panels[index, WEIGHTS]
-        for word in range(panels[index, TAPS] * words):
-            for r in range(oc_vectors):
-                first = start + (word * factors * oc_vectors + r) * 16
-                to = start // factors + (word * oc_vectors + r) * 16
-                pack_words(filters, first, oc_vectors * 16, packed, to)
+    @kernel
+    @named(module, name)
+    def pack(filters, panels, packed):
+        for index in prange(panels.shape[0]):
+            oc_vectors, start = panels[index, OC_VECTORS], panels[index, WEIGHTS]
+            for word in range(panels[index, TAPS] * words):
+                for r in range(oc_vectors):
+                    first = start + (word * factors * oc_vectors + r) * 16
+                    to = start // factors + (word * oc_vectors + r) * 16
+                    pack_words(filters, first, oc_vectors * 16, packed, to)
 
-    return pack_panel
+    return pack
 
 
 FLOAT32, DEPTHWISE = Float32(), Depthwise()
 convolve_pixels, convolve_depthwise_pixels = make_convolve_pixels(FLOAT32), make_convolve_pixels(DEPTHWISE)
-_convolve_tasks, _convolve_depthwise_tasks = (
-    make_convolve(FLOAT32, convolve_pixels),
-    make_convolve(DEPTHWISE, convolve_depthwise_pixels),
-)
+convolve = make_convolve(FLOAT32, convolve_pixels, __name__, "convolve")
+convolve_depthwise = make_convolve(DEPTHWISE, convolve_depthwise_pixels, __name__, "convolve_depthwise")
 
 
 @device
 def opaque_zero_and_false(count):
-    """(0, False) for `count` above zero, in a way that the compiler cannot see: it would compile a specialised copy of
-    `convolve_pixels`, with all tiles, for arguments that it knows."""
+    """(0, False) for `count` above zero, hidden from the compiler: it would copy `convolve_pixels`, with all tiles, for
+    arguments that it knows."""
     return 0 * count, count < 0
 
 
@@ -328,35 +328,9 @@ def nothing_added(data, zero, never):
 
 
 @kernel
-def convolve(x, x_at, filters, y, y_at, epilogue, residual, schedule, queue, workers):
-    """y = activation(bias + weights * x), plus the residual, over all pictures, panels of filters and pixels.
-
-    x, y: flat float32; x_at: Origins; y_at: Planes, whose halo is filled with zeros; filters: PackedFilters; epilogue:
-    Epilogue; residual: Residual; schedule: Schedule; queue: the tasks of `workers` workers.
-    """
-    reset_queue(queue, workers)
-    for worker in prange(workers):
-        _convolve_tasks(worker, x, x_at, filters, y, y_at, epilogue, residual, schedule, queue, workers, y, 0)
-
-
-@kernel
-def convolve_depthwise(x, x_at, filters, y, y_at, epilogue, residual, schedule, queue, workers):
-    """y = activation(bias + each channel convolved with its own filter); arguments as `convolve`, a panel for each
-    block."""
-    reset_queue(queue, workers)
-    for worker in prange(workers):
-        _convolve_depthwise_tasks(
-            worker, x, x_at, filters, y, y_at, epilogue, residual, schedule, queue, workers, y, 0
-        )  # fmt: skip
-
-
-@kernel
 def convolve_pooled(x, x_at, filters, y, y_at, epilogue, queue, workers, work, work_size):
-    """The largest of each 2 x 2 cells of `convolve`'s output, of those that there are.
-
-    Arguments as `convolve`; y_at: after pooling. A task is two rows of one panel's blocks. Each worker has `work_size`
-    floats of `work` for its rows.
-    """
+    """The largest of each 2 x 2 cells of `convolve`'s output, of those that there are. A task is two rows of one
+    panel's blocks, which a worker has in `work`."""
     width, panels = x_at.width, filters.panels.shape[0]
     tasks = y_at.pictures * y_at.height * panels
     reset_queue(queue, workers)
@@ -390,9 +364,9 @@ _wide_straight_tile = make_tile(DEPTHWISE, 1, straight=LANES, pixels=MR_WIDE) if
 
 @device
 def straight_depthwise_rows(x, x_at, row_stride, filters, panel, y, y_at, rows, width, epilogue):
-    """`convolve_depthwise_pixels` with stride 1, to rows of at least SHORTEST pixels that follow one another: in tiles
-    that begin in their row and may go beyond its end, into what the next row's then overwrite. Up to MR pixels are read
-    and written behind the last row. No activation but a slope."""
+    """`convolve_depthwise_pixels` with stride 1, to rows of at least SHORTEST pixels that follow one another. Tiles may
+    go beyond the end of their row, into what the next row's overwrite, the last by up to MR pixels. No activation but a
+    slope."""
     for row in range(rows):
         column = 0
         while column < width:

@@ -7,12 +7,9 @@ Nothing is compiled before it is called for, so that the module can be imported 
 """
 
 from llvmlite import ir
-from numba import prange
 
-from ...runtime.jit import kernel
-from ..addressing import reset_queue
 from ..simd import INT32, LANES, VECTOR, Emitter
-from .direct import make_convolve, make_convolve_pixels, make_pack_panel
+from .direct import make_convolve, make_convolve_pixels, make_pack
 from .microkernel import Product, missing_features
 
 MISSING = missing_features("avx512f", "avx512vnni")
@@ -25,6 +22,7 @@ class Int8(Product):
     """Four neighbouring channels lie in a word: of inputs unsigned numbers, of filters signed ones."""
 
     factors = 4
+    tap_lanes = LANES  # fewer words would be multiplied faster than their addresses can be found
     vector = SUMS
 
     def convert(self, b: Emitter, values: ir.Value, scale: ir.Value, zero: ir.Value) -> ir.Value:
@@ -64,22 +62,6 @@ def _float(number: float) -> ir.Constant:
 
 
 INT8 = Int8()
-FACTORS = INT8.factors
-_convolve_tasks, _pack_panel = make_convolve(INT8, make_convolve_pixels(INT8)), make_pack_panel(INT8)
-
-
-@kernel
-def pack_quadruples(filters, panels, packed):
-    """Filters as `pack_filters` orders them, rounded, four input lanes side by side (`make_pack_panel`)."""
-    for index in prange(panels.shape[0]):
-        _pack_panel(filters, panels, index, packed)
-
-
-@kernel
-def convolve_int8(x, x_at, filters, y, y_at, epilogue, residual, schedule, queue, workers, work, work_size):
-    """y = activation(bias + weights * x), as `make_convolve` says; never with sums that begin with y."""
-    reset_queue(queue, workers)
-    for worker in prange(workers):
-        _convolve_tasks(
-            worker, x, x_at, filters, y, y_at, epilogue, residual, schedule, queue, workers, work, work_size
-        )  # fmt: skip
+FACTORS, TAP_LANES = INT8.factors, INT8.tap_lanes
+convolve_int8 = make_convolve(INT8, make_convolve_pixels(INT8), __name__, "convolve_int8")
+pack_int8 = make_pack(INT8, __name__, "pack_int8")

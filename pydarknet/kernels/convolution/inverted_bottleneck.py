@@ -98,10 +98,9 @@ def convolve_inverted_bottleneck(
 ):  # fmt: skip
     """y = project(depthwise(expand(x))), or project(depthwise(x)) where `expand` has no panels, plus the residual.
 
-    x_at: BandedPlanes; expand, depthwise, project: BottleneckLink; y_at: Planes; residual: Residual. A task is
-    one band of a picture's rows. queue: the tasks of `workers` workers; each has `work_size` floats
-    of `work`: for the depthwise rows of all expanded channels, then for the expanded rows of as many blocks as a panel
-    has, and room for MR pixels more.
+    x_at: BandedPlanes; expand, depthwise, project: BottleneckLink. A task is one band of a picture's rows. A worker's
+    `work_size` floats of `work` are for the depthwise rows of all expanded channels, then for the expanded rows of a
+    panel's blocks, and MR pixels more.
     """
     height, width, middle = y_at.height, y_at.width, (depthwise.channels + 15) // 16
     between, tasks = x_at.most_rows * width * 16, y_at.pictures * x_at.bands

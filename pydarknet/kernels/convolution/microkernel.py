@@ -27,8 +27,8 @@ from numba import config
 from ...runtime.jit import inlined
 from ..simd import HALF, INT64, LANES, VECTOR, Emitter, constant, instructions
 
-# Input channels that one tap covers: small enough that a network's three colours waste little, large enough that the
-# loop costs nothing beside its products.
+# Input channels that one tap covers, unless its product says otherwise: small enough that a network's three colours
+# waste little, large enough that the loop costs nothing beside its products.
 TAP_LANES = 4
 COLOURS = 3  # lanes that the picture itself uses
 
@@ -130,9 +130,8 @@ def panel_of(filters, index):
 
 
 def _offsets_of_pixels(b: Emitter, distance: int, count: int, at, step, wrap, run) -> list[ir.Value]:
-    """Offsets of a tile's `count` pixels: `step` apart, `wrap` at the end of a row, the last one repeated past the
-    plane's end. Where all are `distance` apart, it is part of the instructions, not in registers. run: the members of
-    Run."""
+    """Offsets of a tile's `count` pixels: all `distance` apart, which is part of the instructions, or, where it is 0,
+    `step` apart and `wrap` at the end of a row, the last one repeated past the plane's end."""
     if distance:
         return [b.add(at, c * distance) for c in range(count)]
     offsets, column = [at], run.column
@@ -154,18 +153,18 @@ def _offsets_of_square(b: Emitter, side: int, at, wrap) -> list[ir.Value]:
 
 
 class Product:
-    """What a number type multiplies: this one float32, whose sums are float32. Emits LLVM's instructions.
+    """What a number type multiplies, in LLVM's instructions; this one float32. Others override what differs.
 
     Inputs and filters lie in words of 32 bits, each the numbers of `factors` neighbouring channels: an instruction
-    multiplies a word of an input, in all lanes, with a vector of words, one for each output channel, and adds to that
-    channel's sum. Another number type overrides what it does differently.
+    multiplies a word of an input, in all lanes, with one for each output channel, and adds to that channel's sum.
     """
 
     factors = 1  # numbers of a word
     converts = True  # a worker converts what it reads of float32 inputs; else these are read where they are
     by_block = False  # an output block reads the input block of its own number, and no other
     widens = False  # there are tiles for twice as many pixels of up to NARROW channels
-    kinds: tuple[int, ...] = STRAIGHT, STRAIGHT_IN, ANY, SHORT  # of tiles
+    kinds: tuple[int, ...] = STRAIGHT, STRAIGHT_2, STRAIGHT_IN, ANY, SHORT  # of tiles
+    tap_lanes = TAP_LANES  # input channels of a tap
     vector = VECTOR  # what a vector of sums is
 
     @property
@@ -176,7 +175,7 @@ class Product:
     @property
     def words(self) -> int:
         """Words of a tap's inputs."""
-        return TAP_LANES // self.factors
+        return self.tap_lanes // self.factors
 
     def convert(self, b: Emitter, values: ir.Value, scale: ir.Value, zero: ir.Value) -> ir.Value:
         """Sixteen float32 inputs as numbers of this type; as integers `scale` times them plus `zero`."""
@@ -196,8 +195,7 @@ class Product:
         return b.multiply_add(x, w, sums)
 
     def start(self, b: Emitter, filters, panel, epilogue, places) -> list[list[ir.Value]]:
-        """What sums[row][pixel] begin with; places[row][pixel]: where they will be written. filters, panel, epilogue:
-        the members of these tuples."""
+        """What sums[row][pixel] begin with; places[row][pixel]: where they will be written."""
         biases = biases_of(b, filters, panel, len(places), self.vector)
         return _start_of_sums(b, epilogue.accumulates, biases, places)
 
@@ -241,19 +239,18 @@ def make_tile(
 ):  # fmt: skip
     """The tile for so many vectors of output channels and up to `pixels` pixels, as a Numba intrinsic.
 
-    tile(x, source, filters, panel, y, target, run, epilogue): arrays x and y are flat float32, `filters` has the
-    members offsets, weights and bias of PackedFilters, the others are TileSource, Panel, TileTarget, Run and Epilogue.
+    tile(x, source, filters, panel, y, target, run, epilogue): source: TileSource; target: TileTarget.
 
     words: those of a tap that are in use, if not all. straight: words from one pixel's input to the next one's, where
     neither the pixels nor what they read leave their rows; 0 where they may. joined: nor does what they write.
-    prefetches_panel: it prefetches the filters that follow its own in memory. square: it is for a plane of so many
-    pixels a side, side by side, and prefetches filters.
+    prefetches_panel: it asks for the filters that follow its own. square: it is for a whole plane of so many pixels a
+    side, and prefetches filters.
     """
     count = square * square or pixels * LANES // product.vector.count
     loaded = ir.VectorType(ir.FloatType(), product.vector.count)
     lines = product.words * oc_vectors  # vectors of a tap's filters
     # Of large planes, memory is to be asked early; elsewhere there is no time to.
-    fetches = product.words == TAP_LANES and straight >= LANES
+    fetches = not product.converts and product.words > 1 and straight >= LANES
 
     @instructions
     def tile(b, x, source, filters, panel, y, target, run, epilogue):
@@ -317,8 +314,7 @@ def make_tiles(product: Product, oc_vectors: int, kinds: Collection[int], pixels
 
 
 def make_kind_of(product: Product) -> Any:
-    """kind_of(lanes, step, x_wrap, y_wrap, column, width, pixels, count): the kind of tile of `count` pixels that the
-    lanes in use and the way its cells lie ask for."""
+    """kind_of(lanes, step, x_wrap, y_wrap, column, width, pixels, count): the kind of a tile of `count` pixels."""
     has_colours, has_short, has_stride_2, has_inputs = (
         kind in product.kinds for kind in (RGB, SHORT, STRAIGHT_2, STRAIGHT_IN)
     )
@@ -351,7 +347,7 @@ def make_kind_of(product: Product) -> Any:
 
 
 def biases_of(b: Emitter, filters, panel, oc_vectors: int, vector: ir.VectorType = VECTOR) -> list[ir.Value]:
-    """The biases of a panel's output blocks. filters, panel: the members of PackedFilters and Panel."""
+    """The biases of a panel's output blocks."""
     first = b.ahead(filters.bias, b.mul(panel.block, LANES))
     return b.load_vectors(first, LANES, oc_vectors, vector)
 
@@ -364,8 +360,7 @@ def _fetch_targets(b: Emitter, places) -> None:
 
 
 def _fetch_inputs(b: Emitter, cell, step: int, count: int, t) -> None:
-    """Ask for the cells that the tile after the next one reads where this one reads `cell` and those after it, `step`
-    floats apart: at each of the taps of a cell for some of them."""
+    """Ask for the cells of the tile after the next one: at each of the taps of a cell for some of them."""
     taps = LANES // TAP_LANES
     share = -(-count // taps)
     first = b.ahead(cell, b.mul(b.urem(t, taps), share * step))
@@ -419,8 +414,7 @@ def loop_over_taps(b: Emitter, tap_count, start, products) -> list[list[ir.Value
 
 
 def store_sums(b: Emitter, sums, places, slope) -> None:
-    """Write every sum to its place, multiplied by `slope`, which is at most 1, where it is not above zero; zeros after
-    half a vector."""
+    """Write every sum, times `slope` (at most 1) where it is not above zero; zeros after half a vector."""
     vector = sums[0][0].type
     slopes, zero = b.splat(slope, vector), ir.Constant(vector, [0.0] * vector.count)
     for row, targets in zip(sums, places):

@@ -56,8 +56,7 @@ def _next_vectors(left, width):
 
 @device
 def convolve_row(x, x_at, filters, y, y_at, y_plane, outs, width):
-    """One row of all `outs` planes, of at least FEWEST vectors; the last of a row's tiles computes some pixels of the
-    one before once more, rather than being a shorter one."""
+    """One row of all `outs` planes, of at least FEWEST vectors; its last tile may overlap the one before."""
     for first in range(0, outs, OUTS):
         left, start = (width + 15) // 16, 0
         while left > 0:
@@ -123,10 +122,9 @@ def convolve_rows(address, x_at, filters, y, y_at, activation, queue, workers, w
     """y = activation(bias + weights * x), with stride 1 or 2.
 
     address: of x, (pictures, channels, height, width) float32; x_at: NchwRows. filters: NchwFilters, whose offsets are
-    in what `_take_row` gives of `size` rows of each plane. y_at: Planes; y: NCHW, where there is a slope alone, or
-    where `x_at.blocked` nChw16c with whole blocks. The width is at least that of the shortest tile. A task is some
-    rows. queue: the tasks of `workers` workers; each has `work_size` floats of `work`: for those
-    rows, and for sixteen of SPAN pixels.
+    in what `_take_row` gives of `size` rows of each plane. y: NCHW, where there is a slope alone, or where
+    `x_at.blocked` nChw16c with whole blocks, in rows no shorter than the shortest tile. A task is some rows; a worker's
+    `work_size` floats of `work` are for those, and for sixteen rows of SPAN pixels.
     """
     channels, size, stride, pitch = x_at.channels, x_at.size, x_at.stride, x_at.pitch
     height, width, blocked = y_at.height, y_at.width, x_at.blocked
@@ -214,9 +212,8 @@ def convolve_picture(address, x_at, filters, y, y_at, activation, queue, workers
 
     address: of x, (pictures, channels, height, width) float32; x_at: NchwRows, its width at least COLUMN_SPAN, both
     sides even where they are pooled; then the slope is applied afterwards, and no activation. filters: NchwFilters in
-    the order of `nchw_microkernel.make_column_tile`, of whole blocks; y_at: Planes. A task is some pairs of rows.
-    queue: the tasks of `workers` workers; each has `work_size` floats of `work`: for the rows of a pair after B^T,
-    `x_at.pitch` floats apart, and for two rows of sixteen planes of COLUMN_SPAN pixels.
+    the order of `nchw_microkernel.make_column_tile`, of whole blocks. A task is some pairs of rows; a worker's `work`
+    is for a pair after B^T, `x_at.pitch` floats apart, and for two rows of sixteen planes of COLUMN_SPAN pixels.
     """
     channels, height, width, pitch, pooled = x_at.channels, x_at.height, x_at.width, x_at.pitch, x_at.pooled
     pairs, plane = (height + 1) // 2, height * width
@@ -335,10 +332,8 @@ def convolve_nchw_bottleneck(
     """y = project(depthwise(expand(x))), plus the residual, an NCHW tensor.
 
     address: of x, NCHW float32; x_at: NchwRows; expand, depthwise, project: NchwFilters, of which depthwise has
-    offsets for each slot of the first row. y_at: Planes; y: NCHW, or where `x_at.blocked` one block of nChw16c. A task
-    is some rows. queue: the tasks of `workers` workers; each has `work_size` floats of `work`: for a
-    Ring of the expanded planes, one row of these after the depthwise convolution, and one row of sixteen planes of the
-    output.
+    offsets for each slot of the first row. y: NCHW, or where `x_at.blocked` one block of nChw16c. A task is some rows;
+    a worker's `work` is for a Ring, one row of its planes after the depthwise convolution, and one of the output's.
     """
     height, width, size, stride, padding = y_at.height, y_at.width, x_at.size, x_at.stride, x_at.padding
     middle, channels, blocked = depthwise.bias.shape[0], project.bias.shape[0], x_at.blocked

@@ -110,8 +110,7 @@ _product = one_of(
 
 class Tiles(NamedTuple):
     """The tiles of one task: `used` of them from `first` on, in reading order over all pictures. Memory is for `width`
-    tiles, which is even, in `parts`: as few as a product takes at a time, of about the same size, as each reads all
-    filters."""
+    tiles, an even number, in as few `parts` as products can take, as each reads all filters."""
 
     m: int
     stride: int
@@ -126,9 +125,8 @@ class Tiles(NamedTuple):
 
 
 class Prefetch(NamedTuple):
-    """What is prefetched while products are computed: input tiles of the task `tiles` from the first to the last, and
-    where the products' own tiles go in so many output blocks, with the residual there. Nothing of tensors that are not
-    LARGE."""
+    """What is prefetched while products are computed: input tiles of the task `tiles`, and where the products' own
+    tiles go in so many output blocks, with the residual there. Nothing of tensors that are not LARGE."""
 
     tiles: Tiles
     first: int
@@ -206,8 +204,7 @@ def transform_input(x, source, tiles, work, scratch, patches):
 
 @device
 def fetch_patches(x, source, tiles, begin, end):
-    """Prefetch what some input tiles of a task read, in the order of blocks of tiles, but for what their neighbours
-    above and on the left have read."""
+    """Prefetch what some input tiles of a task read that their neighbours above and on the left have not."""
     n, step = tiles.side, tiles.m * tiles.stride
     for patch in range(begin, end):
         t = patch // source.blocks
@@ -347,9 +344,8 @@ def convolve_winograd(x, source, filters, y, y_at, epilogue, residual, schedule,
     """y = activation(bias + filters * x); of that the largest of each 2 x 2 cells where `source.pool` is 1 (m even), or
     plus the residual.
 
-    x, y: flat float32; source: WinogradInput; filters: WinogradFilters; y_at: Planes; epilogue: Epilogue; residual:
-    Residual; schedule: WinogradSchedule; queue: the tasks of `workers` workers (`addressing.next_task`), each of which
-    has `work_size` floats of `work` for itself.
+    source: WinogradInput; filters: WinogradFilters; schedule: WinogradSchedule; queue: the tasks of `workers` workers
+    (`addressing.next_task`), each of which has `work_size` floats of `work`.
     """
     points, blocks, ranges = side_of(filters.m, filters.stride) ** 2, source.blocks, schedule.panel_ranges
     whole = tiles_of(filters, source, y_at.pictures, 0, schedule.tiles_per_task)

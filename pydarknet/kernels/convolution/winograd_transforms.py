@@ -131,11 +131,8 @@ FORMS = {
 
 def square(b: Emitter, x, row, column, half, side: int, formula: Formula) -> Iterator[Sequence[Term]]:
     """The formula over the columns and then the rows of side x side vectors from x on, `row` and `column` floats apart,
-    line by line. The caller stores each line before it asks for the next one.
-
-    Half-transformed vectors stay in registers where AVX-512 has enough of them; else they go to memory from `half` on,
-    which may be where the vectors came from.
-    """
+    line by line; the caller stores each before it asks for the next. Half-transformed vectors stay in registers where
+    AVX-512 has enough of them, else they go to `half`, which may be where they came from."""
 
     def transformed(start, step):
         return formula(*(Term(b, vector) for vector in b.load_vectors(start, step, side)))
@@ -156,8 +153,7 @@ def square(b: Emitter, x, row, column, half, side: int, formula: Formula) -> Ite
 
 
 def _make_transform(side: int, formula: Formula):
-    """The transform of a square, whose cells are written `y_step` floats apart. In `work` there is room for the square
-    halfway, from `half` on."""
+    """The transform of a square, whose cells are written `y_step` floats apart; halfway it is in `work`."""
 
     @instructions
     def transform(b, x, x_at, x_row, x_column, y, y_at, y_step, work, half):

@@ -1,9 +1,8 @@
 """The backward pass of a convolution: both gradients on the forward pass's layout and registers; and how binary ones
 learn."""
 
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,84 +15,18 @@ from ...kernels.convolution.weight_gradient import (
     unpack_weight_gradient,
     weight_gradient,
 )
-from ...kernels.elementwise import channel_total, spread_cells
+from ...kernels.elementwise import spread_cells, sum_planes
 from ...kernels.views import Extent, PartialSums
-from ...runtime.program import Call
 from ...tensor import Layout, Shape, Tensor
 from ...utils.arrays import LANES, Array, aligned_empty
 from ..activations import Activation
-from ..base import Layer, Parameter, Trainable
+from ..base import Trainable
 from ..batchnorm import BatchNorm, BatchNormTraining
 from .algorithm import Algorithm
 from .direct import DepthwiseConvolution, output_panels
-from .geometry import PackedConvolution, Window, neutral, not_bound
+from .geometry import PackedConvolution, Window, neutral
 
-LARGEST_FILTERS = 1 << 29  # weights of one layer
 TASKS_WANTED = 16  # below, rows are divided too; a constant, so that sums do not depend on the machine
-
-
-class Parameters(NamedTuple):
-    """What a convolution learns; a convolution that shares another's weights shares these."""
-
-    biases: Trainable
-    scales: Trainable | None
-    weights: Trainable
-
-
-@dataclass(kw_only=True, eq=False, repr=False)
-class FilterLayer(Layer):
-    """A layer that convolves with filters, normalises where it has a norm, and activates: its parameters."""
-
-    sets_channels: ClassVar[bool] = True
-
-    channels: int
-    filters: int
-    activation: Activation
-    norm: BatchNorm | None = None
-    biases: Array = field(init=False, repr=False)
-    weights: Array = field(init=False, repr=False)
-    parameters_trained: Parameters | None = field(default=None, repr=False)
-    _packed: PackedConvolution | None = field(default=None, repr=False)
-    _call: Call = field(default=not_bound, repr=False)
-
-    def _make_parameters(self, shape: tuple[int, ...], named: str) -> None:
-        """Biases and weights of this shape, which messages call `named`. Raises ShapeError."""
-        if math.prod(shape) > LARGEST_FILTERS:
-            raise self.section.shape_error(f"has {named} weights; expected at most {LARGEST_FILTERS}")
-        self.biases, self.weights = np.zeros(self.filters, np.float32), np.zeros(shape, np.float32)
-
-    def named_parameters(self) -> list[Parameter]:
-        norm = self.norm.named_parameters() if self.norm else []
-        weights = Parameter("weights", self.weights, matrix=self.has_filters and self.record_options.flipped)
-        return [Parameter("biases", self.biases), *norm, weights]
-
-    def parameters_changed(self) -> None:
-        super().parameters_changed()
-        self._packed = None
-
-    def _initialise(self, spread: float, rng: np.random.Generator, uniform: bool = False) -> None:
-        shape = self.weights.shape
-        numbers = 2 * rng.random(shape, np.float32) - 1 if uniform else rng.standard_normal(shape, np.float32)
-        self.weights[:] = np.float32(spread) * numbers
-        self.biases[:] = 0
-        if self.norm:
-            self.norm.initialise()
-        self.parameters_changed()
-
-    def _gain_and_bias(self) -> tuple[Array, Array]:
-        return self.norm.fold(self.biases) if self.norm else (neutral(self.filters)[0], self.biases)
-
-    def _unnormalised(self) -> tuple[Array, Array]:
-        """Gain and bias of the raw sums in training."""
-        gain, zeros = neutral(self.filters)
-        return gain, zeros if self.norm else self.biases
-
-    def _make_trainables(self) -> Parameters:
-        scales = Trainable("scales", self.norm.scales) if self.norm else None
-        return Parameters(Trainable("biases", self.biases), scales, Trainable("weights", self.weights, decays=True))
-
-    def trainables(self) -> list[Trainable]:
-        return [parameter for parameter in self.parameters_trained or () if parameter is not None]
 
 
 class ConvolutionLearning:
@@ -104,17 +37,16 @@ class ConvolutionLearning:
     """
 
     def __init__(
-        self, parameters: Parameters, weights: Array, norm: BatchNorm | None, x: Tensor, output: Tensor, window: Window,
-        groups: int, activation: Activation, source_delta: Tensor | None, delta: Tensor,
+        self, learned: Mapping[str, Trainable], weights: Array, norm: BatchNorm | None, x: Tensor, output: Tensor,
+        window: Window, groups: int, activation: Activation, source_delta: Tensor | None, delta: Tensor,
     ) -> None:  # fmt: skip
-        """`weights`: what x is convolved with; those of `parameters`, or what is made of them."""
-        self.parameters, self.x, self.output, self.window = parameters, x, output, window
+        """`weights`: what x is convolved with; those that are learned, or what is made of them."""
+        self.learned, self.x, self.output, self.window = learned, x, output, window
         self.activation, self.source_delta, self.delta = activation, source_delta, delta
         layout = Layout(x.layout.batch, output.shape)
         self._sloped = activation.id == NONE and not activation.over_channels
         self._slope = np.float32(activation.negative_slope if self._sloped else 1)
-        of_norm = parameters.scales, parameters.biases, layout, self._slope
-        self.norm = BatchNormTraining(norm, *of_norm) if norm else None
+        self.norm = BatchNormTraining(norm, learned, layout, self._slope) if norm else None
         self.before = Tensor(layout) if activation.needs_input else output
         self.raw = self.norm.pre_norm if self.norm else self.before
         self.gradient = ConvolutionGradient(x, output.shape, window, weights, groups)
@@ -139,9 +71,9 @@ class ConvolutionLearning:
         if self.norm:
             self.norm.backward(delta, spread, *steps)
         else:
-            self.parameters.biases.update += _channel_sums(delta)
+            self.learned["biases"].update += _channel_sums(delta)
             write_dilated(delta, spread, *steps)
-        self.gradient.add_filter_gradient(self.parameters.weights.update)
+        self.gradient.add_filter_gradient(self.learned["weights"].update)
         if self.source_delta is not None:
             self.gradient.add_input_gradient(self.source_delta, overwrites)
 
@@ -154,9 +86,9 @@ def write_dilated(delta: Tensor, out: Tensor, stride_y: int = 1, stride_x: int =
 def _channel_sums(tensor: Tensor) -> Array:
     """(channels,) float32: the sum over batch and pixels, of each sample first and then over samples in order."""
     at = tensor.layout
-    out = np.empty((at.batch, at.blocks * LANES), np.float32)
-    channel_total(tensor.data, tensor.planes, out.reshape(-1))
-    return out.sum(axis=0, dtype=np.float64)[: tensor.shape.channels].astype(np.float32)
+    sums = Tensor(Layout(at.batch, Shape(tensor.shape.channels)))
+    sum_planes(tensor.data, tensor.planes, np.float32(1), sums.data, sums.planes)
+    return sums.data.reshape(at.batch, -1).sum(axis=0, dtype=np.float64)[: tensor.shape.channels].astype(np.float32)
 
 
 @dataclass(eq=False)

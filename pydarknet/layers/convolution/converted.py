@@ -12,7 +12,7 @@ from ...errors import OptionError
 from ...kernels.convolution import bf16, int8, microkernel
 from ...kernels.convolution.direct import convolve
 from ...kernels.convolution.microkernel import MR, TAP_LANES, WEIGHTS
-from ...kernels.convolution.pack import COLUMN, ROW, UNIT
+from ...kernels.convolution.pack import CHANNEL, COLUMN, ROW
 from ...kernels.views import Epilogue, PackedFilters, Residual, Schedule
 from ...runtime.program import Call
 from ...runtime.threads import threads
@@ -45,12 +45,13 @@ class NumberType(NamedTuple):
     """A type of numbers that direct convolutions multiply. Costs are in multiply-adds of a SIMD vector of float32."""
 
     convolve: Any  # the kernel: `make_convolve` of the type's product
-    pack: Any  # the kernel: `make_pack_panel` of that for every panel; None: filters stay float32
+    pack: Any  # the kernel: `make_pack` of that; None: filters stay float32
     factors: int  # numbers of a word
     product_cost: float  # of the product of a vector with one number
     conversion_cost: float  # of a vector of inputs
     filter_cost: float  # of a float of filters
     extension: str = ""  # of the processor that it needs
+    tap_lanes: int = TAP_LANES  # input channels of a tap
     # (gain, biases) of (weights, gain, biases, inputs): what filters are multiplied with before they are packed, and
     # what the product's `start` and `finish` read as biases.
     scale: Callable[[Array, Array, Array, IntegerInputs], tuple[Array, Array]] | None = None
@@ -79,11 +80,12 @@ def integer_filters(weights: Array, gain: Array, biases: Array, inputs: IntegerI
 # Costs of bf16 and int8 are good on Zen 5.
 NUMBER_TYPES = {
     FLOAT32: NumberType(convolve, None, 1, 1.0, 0.0, 0.8),
-    BF16: NumberType(bf16.convolve_bf16, bf16.pack_pairs, bf16.FACTORS, 0.5, 4.0, 0.5, "AVX-512 BF16"),
+    BF16: NumberType(bf16.convolve_bf16, bf16.pack_bf16, bf16.FACTORS, 0.5, 4.0, 0.5, "AVX-512 BF16"),
     INT8: NumberType(
-        int8.convolve_int8, int8.pack_quadruples, int8.FACTORS, 0.25, 6.0, 0.3, "AVX-512 VNNI", integer_filters
+        int8.convolve_int8, int8.pack_int8, int8.FACTORS, 0.25, 6.0, 0.3, "AVX-512 VNNI", int8.TAP_LANES,
+        integer_filters,
     ),
-}
+}  # fmt: skip
 
 
 def checked_precision(name: str) -> str:
@@ -115,7 +117,7 @@ class ConvertedConvolution(TiledConvolution):
         self.numbers, self.inputs, biases = numbers, inputs or IntegerInputs(np.float32(1), np.float32(0)), bias
         if numbers.scale:
             gain, biases = numbers.scale(weights, gain, bias, self.inputs)
-        super().__init__(weights, gain, bias, groups, LANES)
+        super().__init__(weights, gain, bias, groups, tap_lanes=numbers.tap_lanes)
         if numbers.scale:
             self.bias = biases
         floats, panels = self.packed, self.panels.copy()
@@ -132,9 +134,9 @@ class ConvertedConvolution(TiledConvolution):
         words = _cells(tiles, out, window, at) * LANES // factors
         span = -(-words // LANES) * LANES | LANES  # an odd number of cache lines, so that blocks do not collide
         within = window.offset(at, self.taps[:, ROW], self.taps[:, COLUMN]) - low
-        channel = self.taps[:, UNIT] * TAP_LANES
+        channel = self.taps[:, CHANNEL]
         offsets = channel // LANES * span + (channel % LANES + within) // factors
-        filters = PackedFilters(np.ascontiguousarray(offsets), TAP_LANES, self.panels, self.packed, self.bias)
+        filters = PackedFilters(np.ascontiguousarray(offsets), self.used, self.panels, self.packed, self.bias)
         x_at = origins_of(x, window, out)._replace(
             blocks=at.blocks, span=span, low=low, reach=reach, scale=self.inputs.scale, zero=self.inputs.zero
         )

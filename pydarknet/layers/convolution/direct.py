@@ -6,13 +6,13 @@ import numpy as np
 
 from ...kernels.convolution.direct import convolve, convolve_depthwise, convolve_pooled
 from ...kernels.convolution.microkernel import COLOURS, MR, NR, OC_VECTORS, TAP_LANES, TAPS, WEIGHTS
-from ...kernels.convolution.pack import COLUMN, ROW, UNIT, pack_filters
+from ...kernels.convolution.pack import CHANNEL, COLUMN, ROW, pack_filters
 from ...kernels.views import Epilogue, PackedFilters, Residual, Schedule
 from ...runtime.program import Call
 from ...runtime.threads import threads
 from ...tensor import Layout, Shape, Tensor
 from ...utils.arrays import LANES, Array, aligned_empty, aligned_zeros
-from ..workspace import with_queue, with_workspace
+from ..workspace import with_workspace
 from .geometry import PackedConvolution, Table, Window, origins_of
 
 
@@ -22,21 +22,25 @@ class TiledConvolution(PackedConvolution):
     kernel = convolve
     begins_with_output = True
 
-    def __init__(self, weights: Array, gain: Array, bias: Array, groups: int, lanes: int, oc_vectors: int = NR) -> None:
-        """weights: (n, channels / groups, size, size); gain, bias: (n,); lanes: of the tensor that will be read;
-        oc_vectors: output blocks that are computed together."""
+    def __init__(
+        self, weights: Array, gain: Array, bias: Array, groups: int, oc_vectors: int = NR, tap_lanes: int = TAP_LANES
+    ) -> None:  # fmt: skip
+        """weights: (n, channels / groups, size, size); gain, bias: (n,); oc_vectors: output blocks that are computed
+        together; tap_lanes: input channels of a tap."""
         n, channels, self.size, _ = weights.shape
         self.filters = n
         self.used = COLOURS if groups == 1 and channels == COLOURS else TAP_LANES
-        self.taps, self.panels = _tables(n, channels, groups, self.size, oc_vectors)
+        self.taps, self.panels = _tables(n, channels, groups, self.size, oc_vectors, tap_lanes)
         last = self.panels[-1]
-        self.packed = aligned_empty(last[WEIGHTS] + last[OC_VECTORS] * last[TAPS] * TAP_LANES * LANES)
-        pack_filters(weights.reshape(-1), self.size, channels, n // groups, gain, self.taps, self.panels, self.packed)
+        self.packed = aligned_empty(last[WEIGHTS] + last[OC_VECTORS] * last[TAPS] * tap_lanes * LANES)
+        pack_filters(
+            weights.reshape(-1), self.size, channels, n // groups, gain, self.taps, tap_lanes, self.panels, self.packed
+        )
         self.bias = padded(bias, -(-n // LANES) * LANES)
 
     def filters_for(self, x: Layout, within: Table) -> PackedFilters:
         """The filters as kernels take them. within: for each tap, floats from a pixel's origin to its cell in x."""
-        channel = self.taps[:, UNIT] * TAP_LANES
+        channel = self.taps[:, CHANNEL]
         offsets = np.ascontiguousarray(channel // x.lanes * x.block + channel % x.lanes + within)
         return PackedFilters(offsets, self.used, self.panels, self.packed, self.bias)
 
@@ -48,7 +52,7 @@ class TiledConvolution(PackedConvolution):
         arguments = x.data, origins_of(x, window, out), filters, y.data, y.planes, epilogue
         if pooled:
             return with_workspace(convolve_pooled, threads(), NR * 2 * out.width * LANES, *arguments)
-        return with_queue(self.kernel, *arguments, residual, self._schedule(out, x.layout))
+        return with_workspace(self.kernel, threads(), 0, *arguments, residual, self._schedule(out, x.layout))
 
     def _schedule(self, out: Shape, x: Layout) -> Schedule:
         """Few enough tiles that every thread gets several tasks; whole planes where the filters outweigh them."""
@@ -69,7 +73,7 @@ class DepthwiseConvolution(TiledConvolution):
         """weights: (n, 1, size, size); gain, bias: (n,)."""
         n, _, self.size, _ = weights.shape
         self.filters, self.used, blocks = n, 1, -(-n // LANES)
-        self.taps = _taps(0, 1, self.size)
+        self.taps = _taps(range(1), self.size)
         taps = len(self.taps)
         self.panels = np.array([(block, 1, 0, taps, block * taps * LANES) for block in range(blocks)], np.int64)
         lanes = aligned_zeros(blocks * LANES * taps).reshape(blocks * LANES, taps)
@@ -108,10 +112,10 @@ def output_panels(
         block += count
 
 
-def _tables(n: int, channels: int, groups: int, size: int, together: int) -> tuple[Table, Table]:
+def _tables(n: int, channels: int, groups: int, size: int, together: int, lanes: int) -> tuple[Table, Table]:
     """(taps, panels) as `pack_filters` takes them.
 
-    A tap is a unit of TAP_LANES input channels under one cell of the filter. Taps run block by block of 16 channels, so
+    A tap is `lanes` input channels under one cell of the filter. Taps run block by block of 16 channels, so
     that the cells a filter shares between its taps stay in the nearest cache. Output blocks read only the channels
     of the convolution groups that they belong to.
     """
@@ -119,19 +123,19 @@ def _tables(n: int, channels: int, groups: int, size: int, together: int) -> tup
     panels: list[tuple[int, int, int, int, int]] = []
     first_taps: dict[tuple[int, int], int] = {}
     first_tap = weights_at = 0
-    for block, oc_vectors, low, high in output_panels(n, channels, groups, together, TAP_LANES):
+    for block, oc_vectors, low, high in output_panels(n, channels, groups, together, lanes):
         if (low, high) not in first_taps:
             first_taps[low, high] = first_tap
-            tables.append(_taps(low, high, size))
+            tables.append(_taps(range(low * lanes, high * lanes, lanes), size))
             first_tap += len(tables[-1])
         taps = (high - low) * size * size
         panels.append((block, oc_vectors, first_taps[low, high], taps, weights_at))
-        weights_at += taps * TAP_LANES * oc_vectors * LANES
+        weights_at += taps * lanes * oc_vectors * LANES
     return np.concatenate(tables), np.array(panels, np.int64)
 
 
-def _taps(low: int, high: int, size: int) -> Table:
-    """(unit, row, column) for units low..high, ordered by block of 16 channels, row, column, unit."""
-    unit, row, column = np.meshgrid(np.arange(low, high), np.arange(size), np.arange(size), indexing="ij")
-    order = np.lexsort((unit.ravel(), column.ravel(), row.ravel(), unit.ravel() * TAP_LANES // LANES))
-    return np.stack([unit.ravel(), row.ravel(), column.ravel()], axis=1)[order].astype(np.int64)
+def _taps(channels: range, size: int) -> Table:
+    """(channel, row, column), ordered by block of 16 channels, row, column, channel."""
+    channel, row, column = (each.ravel() for each in np.meshgrid(channels, range(size), range(size), indexing="ij"))
+    order = np.lexsort((channel, column, row, channel // LANES))
+    return np.stack([channel, row, column], axis=1)[order].astype(np.int64)

@@ -1,6 +1,7 @@
 """The window of a convolution, and what all convolutions have in common, whatever their algorithm."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,8 +13,11 @@ from ...runtime.program import Call
 from ...tensor import Layout, Shape, Tensor
 from ...utils.arrays import Array
 from ..activations import LINEAR, Activation
+from ..base import Layer, Parameter
+from ..batchnorm import BatchNorm
 
 Table = NDArray[np.int64]
+LARGEST_FILTERS = 1 << 29  # weights of one layer
 
 
 def not_bound() -> None:
@@ -79,8 +83,8 @@ def neutral(filters: int) -> tuple[Array, Array]:
 
 
 class PackedConvolution:
-    """Filters and biases in the order of one algorithm's kernel. Packed once; bound to tensors as often as their sizes
-    change. An algorithm that does not support something is not selected where it is asked for."""
+    """Filters and biases in the order of one algorithm's kernel. An algorithm that does not support something is not
+    selected where it is asked for."""
 
     filters: int
     pools: ClassVar[bool] = True  # it can give the largest of each 2 x 2 cells
@@ -92,8 +96,7 @@ class PackedConvolution:
         added: Tensor | None = None,
     ) -> Call:  # fmt: skip
         """The call that computes y from x, with the slope below zero and the activation's code. `pooled`: y takes the
-        largest of each 2 x 2 cells. `added` is added after the activation; where there is none, y itself may be
-        given."""
+        largest of each 2 x 2 cells. `added`, which may be y, is added after the activation."""
         assert (self.pools or not pooled) and (self.adds or added is None)
         out = window.out_shape(x.shape, self.filters) if pooled else y.shape
         begins = self.begins_with_output and added is y
@@ -107,20 +110,63 @@ class PackedConvolution:
         raise NotImplementedError
 
 
-class FusableConvolution:
-    """What a convolution says to be fused with others, or to read an NCHW tensor."""
+@dataclass(kw_only=True, eq=False, repr=False)
+class FilterLayer(Layer):
+    """A layer that convolves with filters, normalises where it has a norm, and activates: its parameters."""
 
-    sources: tuple[int, ...]
-    inputs: tuple[Shape, ...]
-    batch: int
+    sets_channels: ClassVar[bool] = True
+
     channels: int
     filters: int
-    window: Window
-    groups: int
     activation: Activation
-    blur: Any
-    xnor: bool
-    bin_output: bool
+    norm: BatchNorm | None = None
+    biases: Array = field(init=False)
+    weights: Array = field(init=False)
+    _packed: PackedConvolution | None = None
+    _call: Call = not_bound
+
+    def _make_parameters(self, shape: tuple[int, ...], named: str) -> None:
+        """Biases and weights of this shape, which messages call `named`. Raises ShapeError."""
+        if math.prod(shape) > LARGEST_FILTERS:
+            raise self.section.shape_error(f"has {named} weights; expected at most {LARGEST_FILTERS}")
+        self.biases, self.weights = np.zeros(self.filters, np.float32), np.zeros(shape, np.float32)
+
+    def named_parameters(self) -> list[Parameter]:
+        norm = self.norm.named_parameters() if self.norm else []
+        weights = Parameter("weights", self.weights, matrix=self.has_filters and self.record_options.flipped)
+        return [Parameter("biases", self.biases), *norm, weights]
+
+    def parameters_changed(self) -> None:
+        super().parameters_changed()
+        self._packed = None
+
+    def _initialise(self, spread: float, rng: np.random.Generator, uniform: bool = False) -> None:
+        shape = self.weights.shape
+        numbers = 2 * rng.random(shape, np.float32) - 1 if uniform else rng.standard_normal(shape, np.float32)
+        self.weights[:] = np.float32(spread) * numbers
+        self.biases[:] = 0
+        if self.norm:
+            self.norm.initialise()
+        self.parameters_changed()
+
+    def _gain_and_bias(self) -> tuple[Array, Array]:
+        return self.norm.fold(self.biases) if self.norm else (neutral(self.filters)[0], self.biases)
+
+    def _unnormalised(self) -> tuple[Array, Array]:
+        """Gain and bias of the raw sums in training."""
+        gain, zeros = neutral(self.filters)
+        return gain, zeros if self.norm else self.biases
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class FusableConvolution(FilterLayer):
+    """What a convolution says to be fused with others, or to read an NCHW tensor."""
+
+    window: Window
+    groups: int = 1
+    blur: Any = None
+    xnor: bool = False
+    bin_output: bool = False
 
     @property
     def is_pointwise(self) -> bool:

@@ -14,10 +14,10 @@ from ...config.dialect import Dialect
 from ...config.sections import Section, natural, positive
 from ...kernels.dense import locally_connected
 from ...kernels.views import SlidingWindow
-from ...tensor import Layout, Shape, Tensor
+from ...tensor import Layout, Shape
 from ...utils.arrays import Array
 from ..activations import Activation, read_activation
-from ..base import BuildContext, Parameter, Trainable
+from ..base import BuildContext, Parameter
 from ..nchw_layer import NchwLayer
 
 LARGEST_WEIGHTS = 1 << 29  # of one layer
@@ -35,20 +35,17 @@ class Local(NchwLayer):
     size: int = positive(largest=1 << 12)
     stride: int = positive(largest=1 << 12)
     pad: int = natural(largest=1 << 12)
-    biases: Array = field(init=False, repr=False)
-    weights: Array = field(init=False, repr=False)
+    biases: Array = field(init=False)
+    weights: Array = field(init=False)
 
     @classmethod
     def from_section(cls, section: Section, context: BuildContext) -> Local:
-        previous = context.shape(context.index - 1)
-        activation = read_activation(section, context.dialect, "logistic")
-        layer = cls.build(section, context, channels=previous.channels, activation=activation)
-        out = layer._size_for(previous)
+        before, activation = context.before, read_activation(section, context.dialect, "logistic")
+        layer = cls.build(section, context, channels=before.channels, activation=activation)
+        out = layer._size_for(before)
         count = out.cells * layer.filters * layer.channels * layer.size**2
         if out.cells < 1 or count > LARGEST_WEIGHTS:
-            raise section.shape_error(
-                f"has {count} weights for an input of {previous}; expected 1 to {LARGEST_WEIGHTS}"
-            )
+            raise section.shape_error(f"has {count} weights for an input of {before}; expected 1 to {LARGEST_WEIGHTS}")
         layer.biases = np.zeros(out.outputs, np.float32)
         layer.weights = np.zeros((out.cells, layer.filters, layer.channels, layer.size, layer.size), np.float32)
         return layer
@@ -74,28 +71,21 @@ class Local(NchwLayer):
     def initialise(self, rng: np.random.Generator, dialect: Dialect) -> None:
         self.weights[:] = 0
         spread = np.float32(math.sqrt(2 / (self.size**2 * self.channels)))
-        self.weights[0] = spread * (
-            2 * rng.random(self.weights[0].shape, np.float32) - 1
-        )  # as in C, the first place only
+        # As in C, the first place only.
+        self.weights[0] = spread * (2 * rng.random(self.weights[0].shape, np.float32) - 1)
         self.biases[:] = 0
 
     def compute(self, x: Array, y: Array) -> None:
         window = SlidingWindow(self.size, self.stride, self.stride, self.pad)
         x_at, y_at = (Layout(len(x), shape).nchw for shape in (self.inputs[0], self.shape))
-        locally_connected(
-            x.reshape(-1), x_at, window, self.weights.reshape(-1), self.biases, y.reshape(-1), y_at
-        )  # fmt: skip
-        self.activation.apply_nchw(y)
+        locally_connected(x.reshape(-1), x_at, window, self.weights.reshape(-1), self.biases, y.reshape(-1), y_at)
+        self._before = self.activation.apply_nchw(y)
 
     # --- training ---
 
-    def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
-        super().setup_training(source_deltas, delta)
-        self._trainables = [Trainable("biases", self.biases), Trainable("weights", self.weights, decays=True)]
-
     def _padded_sides(self) -> tuple[int, int, int]:
-        """Channels, rows and columns with zeros before and after the input. The last filters may reach beyond `pad`
-        cells after it: with padding, darknet has a place for each cell, whatever the filters' size."""
+        """Channels, rows and columns with zeros round the input. With padding, the last filters may reach beyond it:
+        darknet has a place for each cell, whatever the filters' size."""
         shape, out = self.inputs[0], self.shape
         rows = max(shape.height + 2 * self.pad, (out.height - 1) * self.stride + self.size)
         columns = max(shape.width + 2 * self.pad, (out.width - 1) * self.stride + self.size)
@@ -103,8 +93,7 @@ class Local(NchwLayer):
 
     def _patches(self, x: Array) -> tuple[Array, NDArray[np.int64]]:
         """(batch, places, channels * size * size) of the padded input, and the flat index in it of each."""
-        shape, p = self.inputs[0], self.pad
-        sides = self._padded_sides()
+        shape, p, sides = self.inputs[0], self.pad, self._padded_sides()
         index = np.arange(np.prod(sides)).reshape(sides)
         windows = np.lib.stride_tricks.sliding_window_view(index, (self.size, self.size), axis=(1, 2))
         windows = windows[:, :: self.stride, :: self.stride][:, : self.shape.height, : self.shape.width]
@@ -115,11 +104,12 @@ class Local(NchwLayer):
 
     def compute_backward(self, delta: Array) -> list[Array]:
         x, shape, p = self.nchw_inputs[0], self.inputs[0], self.pad
-        change_at = self.activation.backward_nchw(delta, self.values).plain().reshape(len(x), self.filters, -1)
-        self._trainables[0].update += change_at.sum(axis=0).reshape(-1)
+        change = self.activation.backward_nchw(delta, self.values, self._before)
+        change_at = change.plain().reshape(len(x), self.filters, -1)
+        self.learned["biases"].update += change_at.sum(axis=0).reshape(-1)
         patches, at = self._patches(x)
         weights = self.weights.reshape(self.shape.cells, self.filters, -1)
-        self._trainables[1].update += np.einsum("nfl,nlk->lfk", change_at, patches).reshape(self.weights.shape)
+        self.learned["weights"].update += np.einsum("nfl,nlk->lfk", change_at, patches).reshape(self.weights.shape)
         back = np.einsum("nfl,lfk->nlk", change_at, weights)
         padded = np.zeros((len(x), *self._padded_sides()), np.float32)
         for item in range(len(x)):

@@ -15,23 +15,18 @@ from ...kernels.reorder import unpack_head
 from ...runtime.program import Call, KernelCall
 from ...utils.arrays import Array
 from ..nchw_layer import NchwLayer
-from .delta_rejection import DeltaRejection
 
 Indices = NDArray[np.intp]  # of predictions, cells, columns, rows or anchors
 
 
 @dataclass(frozen=True)
 class TrainingPictures:
-    """The keys of a head's section that describe the pictures it learns from.
+    """The keys of a head's section that describe the pictures it learns from."""
 
-    jitter: the largest random crop, as a part of each side. random: whether, and in AlexeyAB's by how much, the
-    network's size changes during training. max_boxes: objects of one picture that count.
-    """
-
-    jitter: float = real(0.2)
-    random: float = real()
+    jitter: float = real(0.2)  # the largest random crop, as a part of each side
+    random: float = real()  # whether, and in AlexeyAB's by how much, the network's size changes during training
     resize: float = real(1.0)
-    max_boxes: int = 90
+    max_boxes: int = 90  # objects of one picture that count
 
     @classmethod
     def from_section(cls, section: Section, max_boxes: int) -> TrainingPictures:
@@ -77,16 +72,12 @@ class Statistics:
 class Head(NchwLayer):
     """A layer whose output is decoded into boxes, as centre and size in fractions of the network's input.
 
-    A *prediction* is one anchor (or box number) in one cell of the head's grid.
-
-    `loss` compares the output with the truth. It fills `loss_delta`, the delta of the source, (batch, outputs) float32
-    in the source's NCHW order, and `statistics`, which darknet prints.
+    A *prediction* is one anchor (or box number) in one cell of the head's grid. `loss` fills `loss_delta`, the delta of
+    the source, (batch, outputs) float32 in the source's NCHW order, and `statistics`, which darknet prints.
     """
 
     is_head: ClassVar[bool] = True
     has_loss: ClassVar[bool] = True
-    # Whether options may reject deltas late in a run (`DeltaRejection`).
-    rejects_deltas: ClassVar[bool] = False
     # Whether boxes are moved from the letterboxed canvas back to the picture.
     corrects_letterbox: ClassVar[bool] = True
     # What darknet prints about the last loss of layer `index`, as `Statistics.line` fills it in.
@@ -96,21 +87,15 @@ class Head(NchwLayer):
     nms_kind: str = "default"
     beta_nms: float = 0.6
     pictures: TrainingPictures = field(default_factory=TrainingPictures)
-    loss_delta: Array = field(default_factory=lambda: np.empty((0, 0), np.float32), repr=False)
-    statistics: Statistics = field(default_factory=Statistics, repr=False)
-    rejection: DeltaRejection | None = field(default=None, repr=False)
+    loss_delta: Array = field(init=False)
+    statistics: Statistics = field(default_factory=Statistics)
 
     @np.errstate(all="ignore")
     def loss(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
         """Fill `loss_delta` and `statistics` for the last forward pass; the layer's cost.
 
-        truth: for each sample (k, 5) rows of class, x, y, w, h as fractions of the picture. network_size: (width,
-        height) of the network's input in pixels. seen: images seen, those of this batch included.
-        """
-        if self.loss_delta.shape != self.values.shape:
-            self.loss_delta = np.empty_like(self.values)
-        self.loss_delta.fill(0)
-        self.statistics = Statistics()
+        truth: for each sample (k, 5) rows of class, x, y, w, h as fractions of the picture."""
+        self.loss_delta, self.statistics = np.zeros_like(self.values), Statistics()
         return self.learn(truth, network_size, seen)
 
     def learn(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
@@ -128,10 +113,8 @@ class Head(NchwLayer):
     def unpack_call(
         self, anchors: int, logistic: NDArray[np.bool_], scale: float = 1.0, scaled: Sequence[int] = ()
     ) -> Call:
-        """The kernel call that unpacks the source into `values` in NCHW order and activates it.
-
-        For each of `anchors`, the logistic function is applied to the entries for which `logistic` (entries,) is set;
-        those in `scaled` are then stretched about 1/2 by `scale`."""
+        """The kernel call that unpacks the source into `values` in NCHW order and applies the logistic function to the
+        entries of each anchor where `logistic` (entries,) is set; those in `scaled` are then stretched about 1/2."""
         (source,) = self.source_tensors
         scales, shifts = np.ones(len(logistic), np.float32), np.zeros(len(logistic), np.float32)
         scales[list(scaled)] = scale
@@ -145,8 +128,8 @@ class Head(NchwLayer):
     def detections(self, sample: int, size: tuple[int, int], thresh: float, hier: float) -> Candidates:
         """Decode one sample of the batch, in darknet's order.
 
-        size: (width, height) of the network's input in pixels. thresh: the probability that counts. hier: the one by
-        which a node of a word tree is chosen."""
+        size: (width, height) of the network's input in pixels. thresh, hier: the probabilities that count, and by which
+        a node of a word tree is chosen."""
         raise NotImplementedError
 
 
@@ -157,10 +140,8 @@ def read_word(section: Section, key: str, default: str, known: Container[str], o
 
 
 def read_anchors(section: Section, count: int) -> Array:
-    """(count or more, 2) float32 widths and heights of the anchors.
-
-    Missing ones are 0.5, as in darknet, with a warning where the section lists some but too few. Raises ConfigError for
-    an infinite one."""
+    """(count or more, 2) float32 widths and heights of the anchors. Missing ones are 0.5, as in darknet, with a warning
+    where the section lists some. Raises ConfigError for an infinite one."""
     values = section.reals("anchors") or []
     if not np.isfinite(np.array(values, np.float32)).all():
         raise section.error("anchors: expected finite numbers", "anchors")
@@ -173,10 +154,8 @@ def read_anchors(section: Section, count: int) -> Array:
 
 
 def read_mask(section: Section, count: int, anchors: Array) -> list[int]:
-    """The anchors of this head; all of them where the section gives no mask.
-
-    A mask may go beyond `num` as far as anchors are listed, which published files do. Raises ConfigError.
-    """
+    """The anchors of this head; all of them where the section gives no mask. A mask may go beyond `num` as far as
+    anchors are listed, which published files do. Raises ConfigError."""
     mask = section.integers("mask")
     if mask is None:
         return list(range(count))

@@ -30,7 +30,7 @@ class DetectionHead(Head):
     """side x side cells, each with class probabilities and `num` boxes with an objectness.
 
     The output is a vector: cells x classes, then cells x num objectness, then cells x num x (x, y in the cell; w, h as
-    fractions of the picture, or their square roots with `sqrt`).
+    fractions of the picture, or with `sqrt` their roots).
     """
 
     row: ClassVar[str] = "Detection Layer"
@@ -52,7 +52,7 @@ class DetectionHead(Head):
     class_scale: float = real(1.0)
     rescore: bool = flag()
     forced: bool = flag()
-    _assignment_rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0), repr=False)
+    _assignment_rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
 
     @classmethod
     def from_section(cls, section: Section, context: BuildContext) -> DetectionHead:
@@ -112,7 +112,6 @@ class DetectionHead(Head):
         return square_sum(self.loss_delta)
 
     def _learn_picture(self, values: Array, truths: Truths, delta: Array, rng: np.random.Generator | None) -> None:
-        """Fill the deltas of one picture with these objects. With `rng`, they are assigned to boxes at random."""
         classes, objectness, boxes = self.split(values)
         class_delta, objectness_delta, box_delta = self.split(delta)
         objectness_delta[:] = np.float32(self.noobject_scale) * (0 - objectness)
@@ -161,8 +160,8 @@ class DetectionHead(Head):
         distances = np.sqrt(np.square(found - truth[:, None], dtype=np.float64).sum(axis=2)).astype(np.float32)
         near = np.where(distances < _FAR, distances, _FAR).argmin(axis=1)
         chosen = np.where(positive.any(axis=1), positive.argmax(axis=1), near)
-        if self.forced:
-            chosen = np.where(truth[:, 2] * truth[:, 3] < _SMALL, min(1, self.num - 1), 0)
         if rng is not None:
             chosen = rng.integers(self.num, size=len(truth))
+        elif self.forced:
+            chosen = np.where(truth[:, 2] * truth[:, 3] < _SMALL, min(1, self.num - 1), 0)
         return chosen, overlaps[np.arange(len(truth)), chosen]

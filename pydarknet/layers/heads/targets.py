@@ -48,9 +48,8 @@ class Truths:
 
 
 def read_truths(rows: Array, limit: int) -> Truths:
-    """Rows of class, x, y, w, h, ... up to the first with x = 0, and at most `limit`.
-
-    Raises OptionError for an array that is no table of five or more columns."""
+    """Rows of class, x, y, w, h, ... up to the first with x = 0, and at most `limit`. Raises OptionError for an array
+    of other columns."""
     rows = np.asarray(rows, np.float32)
     if rows.size == 0:
         rows = np.zeros((0, 5), np.float32)
@@ -69,34 +68,31 @@ class ClassMap:
     classes: int
 
     @cached_property
-    def _path(self) -> Path | None:
-        return self.section.file("map")
-
-    @cached_property
-    def _numbers(self) -> ClassIds:
-        assert self._path is not None
-        numbers = np.array(read_map(self._path), np.int64)
+    def _file(self) -> tuple[Path, ClassIds] | None:
+        path = self.section.file("map")
+        if path is None:
+            return None
+        numbers = np.array(read_map(path), np.int64)
         wrong = numbers[(numbers < 0) | (numbers >= self.classes)]
         if len(wrong):
-            raise DataError(f"{self._path}: found class {wrong[0]}; expected 0 to {self.classes - 1}")
-        return numbers
+            raise DataError(f"{path}: found class {wrong[0]}; expected 0 to {self.classes - 1}")
+        return path, numbers
 
     def __call__(self, classes: ClassIds) -> ClassIds:
         """The network's classes; the same ones where the section has no map. Raises DataError."""
-        if self._path is None:
+        if self._file is None:
             return classes
-        wrong = classes[(classes < 0) | (classes >= len(self._numbers))]
+        path, numbers = self._file
+        wrong = classes[(classes < 0) | (classes >= len(numbers))]
         if len(wrong):
-            raise DataError(f"{self._path} has {len(self._numbers)} lines, but a label has class {wrong[0]}")
-        return self._numbers[classes]
+            raise DataError(f"{path} has {len(numbers)} lines, but a label has class {wrong[0]}")
+        return numbers[classes]
 
 
 @dataclass(frozen=True)
 class Objects:
-    """The objects of a mini-batch, picture after picture: (k,) classes and (k, 4) boxes.
-
-    Those of picture p are starts[p] to starts[p + 1].
-    """
+    """The objects of a mini-batch, picture after picture: (k,) classes and (k, 4) boxes. Those of picture p are
+    starts[p] to starts[p + 1]."""
 
     classes: ClassIds
     boxes: Array
@@ -112,11 +108,6 @@ class Objects:
         starts = np.cumsum([0, *map(len, found)])
         return cls(classes, np.concatenate([truths.boxes for truths in found]), starts)
 
-    @property
-    def picture(self) -> NDArray[np.int64]:
-        """(k,): the picture of each object."""
-        return np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
-
 
 def square_sum(values: Array) -> float:
     """The sum of squares."""
@@ -124,11 +115,8 @@ def square_sum(values: Array) -> float:
 
 
 def best_overlaps(boxes: Array, truths: Array, starts: NDArray[np.int64]) -> tuple[Array, NDArray[np.int32]]:
-    """For each of `boxes` (4, pictures, ...) the largest IoU with any object of its picture, and the first such object.
-
-    truths: (k, 4), those of picture p from starts[p] to starts[p + 1]. Both results are flat, one number for each box;
-    without overlap they are 0 and the first object of the picture.
-    """
+    """For each of `boxes` (4, pictures, ...) the largest IoU with any object of its picture, and the first such object:
+    flat, without overlap 0 and the first object. truths: (k, 4), those of picture p from starts[p] to starts[p + 1]."""
     predicted = np.ascontiguousarray(boxes, np.float32).reshape(4, len(starts) - 1, -1)
     best, which = np.empty(predicted.shape[1:], np.float32), np.empty(predicted.shape[1:], np.int32)
     best_of_pictures(predicted, np.ascontiguousarray(truths, np.float32), starts, best, which)

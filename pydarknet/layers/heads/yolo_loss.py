@@ -8,34 +8,42 @@ once, in this order:
     truth_thresh a prediction whose best IoU is above `truth_thresh` is trained towards that object
     assign       each object goes to the prediction of its centre's cell whose anchor fits best, and with `iou_thresh`
                  to all whose anchors fit
-    box, objectness, classes    deltas of the assigned predictions; where several objects are assigned to one
-                 prediction, they follow one another in the objects' order
+    train        box, objectness and classes of the assigned predictions; the objects of one prediction follow one
+                 another in their order
     average      with `iou_thresh`, box deltas are divided by the number of wanted classes
-    reject       AlexeyAB's options for wrong labels (`delta_rejection.py`)
+    reject       AlexeyAB's options for wrong labels
     cost         made of the squares of all deltas
 
 Values and deltas are planes (pictures x anchors, entries, cells), as the head's output has them. Only predictions that
 learn more than that they are empty are gathered, as rows (k, entries). "delta" is minus the gradient of the loss.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 
 from ...boxes import Measure, ciou, diou, giou, iou
 from ...config.dialect import Dialect
-from ...config.sections import Section, flag, real
+from ...config.sections import Section, flag, natural, read_options, real
 from ...utils.arrays import Array
+from ..base import TrainingProgress
 from .base import Head, Indices, Statistics
 from .iou_gradient import iou_gradient
 from .targets import ClassIds, ClassMap, Objects, best_overlaps, focal_factor, square_sum
 
 MEASURES: Mapping[str, Measure] = {"iou": iou, "giou": giou, "diou": diou, "ciou": ciou}
 
+SHIFTS = {"center": 0.0, "left_top": -0.5, "right_bottom": 0.5}  # the reference point, in box sizes from the centre
 _CONFIDENT = np.float32(0.25)
+
+MOMENTUM = 0.99  # part of the running values of rejected deltas that a mini-batch of a head leaves
+SMALL_DELTA = 1.4  # times the progress: the part of the average below which deltas are rejected
+STEP = 0.01  # by which the threshold of `percentage` moves
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -44,7 +52,9 @@ class YoloLoss(Head):
 
     is_gaussian: ClassVar[bool] = False
     objectness: ClassVar[int] = 4  # its entry, after those of the box
+    means: ClassVar[slice] = slice(0, 4)  # of x, y, w and h
     entries_before_classes: ClassVar[int] = 5
+    giou_losses: ClassVar[Sequence[str]] = ("giou",)  # values of `iou_loss` whose cost is of GIoU
 
     anchors: Array
     mask: list[int]
@@ -70,6 +80,7 @@ class YoloLoss(Head):
     scale_x_y: float = real(1.0)
     new_coords: bool = False
     point: str = "center"
+    rejection: DeltaRejection | None = None
 
     @property
     def entries(self) -> int:
@@ -98,7 +109,7 @@ class YoloLoss(Head):
             self._train_assigned(planes, change, predictions[batch], boxes, classes)
         assigned = self.index(np.unique(np.concatenate(self._assigned)))
         change[assigned] = self._averaged(change[assigned])
-        if self.rejection is not None:  # before the cost is made of the deltas
+        if self.rejection is not None:
             self.rejection.apply(self.loss_delta, self.entries, self.progress)
         self._squares = np.square(change[assigned], dtype=np.float64).sum(axis=0)  # of all deltas, by entry
         self._squares[self.objectness] = square_sum(change[:, self.objectness])
@@ -130,9 +141,8 @@ class YoloLoss(Head):
         self._assigned.append(predictions)
 
     def index(self, predictions: Indices) -> tuple[Indices, slice, Indices]:
-        """The index of predictions in planes (pictures x anchors, entries, cells), which gives (k, entries).
-
-        Those of a mini-batch are numbered picture by picture, anchor by anchor and, within an anchor, row by row."""
+        """The index of predictions in planes, which gives (k, entries). They are numbered picture by picture, anchor by
+        anchor and, within an anchor, row by row."""
         row, cell = np.divmod(predictions, self.shape.cells)
         return row, slice(None), cell
 
@@ -145,7 +155,6 @@ class YoloLoss(Head):
     # === Every prediction ===
 
     def _train_unassigned(self, planes: Array, delta: Array, objects: Objects) -> None:
-        """Objectness deltas of all predictions, and what `ignore_thresh` and `truth_thresh` make of them."""
         objectness = planes[:, self.objectness]
         self.count(predictions=objectness.size, any_objectness=float(objectness.sum(dtype=np.float64)))
         delta[:, self.objectness] = np.float32(self.obj_normalizer) * (0 - objectness)
@@ -173,13 +182,12 @@ class YoloLoss(Head):
         predictions = np.flatnonzero(best > limit)
         match = best[predictions]
         if self.dialect.yolo_spares_confident_only:
-            row, _, cell = self.index(predictions)
-            confident = (planes[row, self.entries_before_classes :, cell] > _CONFIDENT).any(axis=1)
-            match = np.where(confident, match, np.float32(0))
+            classes = planes[self.index(predictions)][:, self.entries_before_classes :]
+            match = np.where((classes > _CONFIDENT).any(axis=1), match, np.float32(0))
         return predictions[match > limit], match[match > limit]
 
     def _ignore(self, entries: Array, delta: Array, match: Array, classes: ClassIds) -> None:
-        """Do not train predictions to be empty; with `objectness_smooth` their objectness follows the IoU."""
+        """Do not train them to be empty; with `objectness_smooth` their objectness follows the IoU."""
         if not self.objectness_smooth:
             delta[:, self.objectness] = 0
             return
@@ -189,7 +197,6 @@ class YoloLoss(Head):
     def _train_above_truth_thresh(
         self, entries: Array, delta: Array, predictions: Indices, best: Array, boxes: Array, classes: ClassIds
     ) -> None:
-        """Train predictions towards the objects that they overlap by more than `truth_thresh`."""
         smooth = self.objectness_smooth
         wanted = best * best if smooth else np.ones_like(best)
         delta[:, self.objectness] = np.float32(self.obj_normalizer) * (wanted - entries[:, self.objectness])
@@ -198,16 +205,14 @@ class YoloLoss(Head):
         if smooth:
             own = np.arange(len(predictions)), self.entries_before_classes + classes
             delta[own] = multiplier * (wanted - entries[own])
-        change, _, _ = self.box_delta(entries, predictions, boxes, multiplier)
-        self._add_box_delta(delta, change)
+        self._add_box_delta(delta, self.box_delta(entries, predictions, boxes, multiplier)[0])
 
     # === Assigned predictions ===
 
     def assign_targets(self, objects: Objects) -> tuple[Indices, Indices]:
         """(predictions, objects): pairs of a prediction and the object that it learns, in the objects' order.
 
-        An object whose anchor belongs to another head has none. Objects of the same cell and anchor share one.
-        """
+        An object whose anchor belongs to another head has none."""
         boxes = objects.boxes
         anchors, shapes = np.zeros((self.num, 4), np.float32), np.zeros((len(boxes), 4), np.float32)
         anchors[:, 2:] = self.anchors[: self.num] / self._pixels
@@ -223,12 +228,14 @@ class YoloLoss(Head):
         position = np.array([self.mask.index(number) for number in ours], np.intp)[which]
         last = self._cells.astype(np.int64) - 1
         column, row = np.clip((self.assigned_point(boxes[owner]) * self._cells).astype(np.int64), 0, last).T
-        plane = objects.picture[owner] * len(self.mask) + position
+        picture = np.repeat(np.arange(len(objects.starts) - 1), np.diff(objects.starts))  # of each object
+        plane = picture[owner] * len(self.mask) + position
         return plane * self.shape.cells + row * self.shape.width + column, owner
 
     def assigned_point(self, boxes: Array) -> Array:
         """(k, 2): the point of each box that chooses its cell."""
-        return boxes[:, :2]
+        shift = np.float32(SHIFTS[self.point])
+        return boxes[:, :2] + shift * boxes[:, 2:] if self.is_gaussian else boxes[:, :2]
 
     def _train_assigned(
         self, planes: Array, delta: Array, predictions: Indices, boxes: Array, classes: ClassIds
@@ -238,9 +245,10 @@ class YoloLoss(Head):
         with self._gathered(planes, delta, predictions) as (entries, change):
             box, overlap, missing = self.box_delta(entries, predictions, boxes, multiplier)
             self._add_box_delta(change, box)
-            objectness = entries[:, self.objectness]
+            objectness, current = entries[:, self.objectness], change[:, self.objectness]
             wanted = multiplier * np.float32(self.obj_normalizer) * (1 - objectness)
-            self._set_objectness_delta(change, wanted)
+            keeps = self.objectness_smooth and not self.is_gaussian
+            current[:] = np.where(current == 0, wanted, current) if keeps else wanted
             own = self._set_class_delta(entries, change, classes)
         self._missing_overlap += float(missing.sum(dtype=np.float64))
         self.count(
@@ -253,18 +261,10 @@ class YoloLoss(Head):
             objectness=float(objectness.sum(dtype=np.float64)),
         )
 
-    def _set_objectness_delta(self, delta: Array, wanted: Array) -> None:
-        if self.objectness_smooth:
-            current = delta[:, self.objectness]
-            wanted = np.where(current == 0, wanted, current)
-        delta[:, self.objectness] = wanted
-
     def _set_class_delta(self, entries: Array, delta: Array, classes: ClassIds) -> Array:
         """Set the class deltas; the predicted probabilities of the objects' own classes, (k,).
 
-        A prediction that has a class already learns the new one besides. A class that the head does not have, which
-        pjreddie's may meet, trains no class.
-        """
+        A prediction that has a class already learns the new one besides."""
         p, current = entries[:, self.entries_before_classes :], delta[:, self.entries_before_classes :]
         own = np.arange(self.classes) == classes[:, None]
         looks_at_own = self.dialect.yolo_looks_at_own_class and not self.is_gaussian
@@ -298,21 +298,30 @@ class YoloLoss(Head):
     ) -> tuple[Array, Array, Array]:
         """Of predictions that learn boxes (k, 4): (k, box entries) deltas, (k,) IoU as darknet prints it, and (k,) the
         part of 1 that is missing in the cost."""
-        weight = (np.float32(self.iou_normalizer) * multiplier)[:, None]
         cell, anchors = self.cell_and_anchor(predictions)
         predicted = self.decode(entries.T, cell.T, anchors.T).T
-        overlap = iou(predicted, boxes)
-        missing = 1 - (giou(predicted, boxes) if self.iou_loss == "giou" else overlap)
-        if self.iou_loss != "mse":
-            change = iou_gradient(predicted, boxes, self.iou_loss)
-            if not self.new_coords:
-                change[:, 2:] *= np.exp(entries[:, 2:4])
-            return self._clipped(change * weight), overlap, missing
+        overlap, means = iou(predicted, boxes), entries[:, self.means]
         ratio = boxes[:, 2:] * self._pixels / anchors
         size = np.sqrt(ratio / 4) if self.new_coords else np.log(ratio)
-        target = np.concatenate([boxes[:, :2] * self._cells - cell, size], axis=1)
-        scale = (2 - boxes[:, 2] * boxes[:, 3])[:, None]
-        return scale * (target - entries[:, :4]) * weight, overlap, missing
+        away = np.concatenate([self.assigned_point(boxes) * self._cells - cell, size], axis=1) - means
+        change, of_sigmas = self.pulls(entries, away, (2 - boxes[:, 2] * boxes[:, 3])[:, None])
+        measured = giou(predicted, boxes) if self.iou_loss in self.giou_losses else overlap
+        if self.iou_loss != "mse":
+            change = iou_gradient(predicted, boxes, self.iou_loss)
+            if self.is_gaussian:
+                change[:, :2] += np.float32(SHIFTS[self.point]) * change[:, 2:]
+            if not self.new_coords:
+                change[:, 2:] *= np.exp(means[:, 2:])
+        change = change * (np.float32(self.iou_normalizer) * multiplier)[:, None]
+        if of_sigmas is not None:
+            change, overlap = np.stack([change, of_sigmas], axis=2).reshape(-1, self.objectness), measured
+        is_plain = self.iou_loss == "mse" and not self.is_gaussian
+        return change if is_plain else self._clipped(change), overlap, 1 - measured
+
+    def pulls(self, entries: Array, away: Array, scale: Array) -> tuple[Array, Array | None]:
+        """(k, 4) deltas of the squared error of means that are `away` (k, 4) from the truth; and of their deviations,
+        where there are such entries."""
+        return scale * away, None
 
     def _clipped(self, change: Array) -> Array:
         """Without NaN and infinity, and between -max_delta and max_delta."""
@@ -357,3 +366,83 @@ def conflict_free_batches(predictions: Indices) -> Iterator[Indices]:
     occurrence = np.arange(len(predictions)) - np.searchsorted(ranked, ranked)
     for number in range(occurrence.max(initial=-1) + 1):
         yield np.sort(order[occurrence == number])
+
+
+@dataclass
+class DeltaRejection:
+    """AlexeyAB's options that set deltas to 0 late in a run: very large ones, which wrong labels cause, and very small
+    ones. One object for all [yolo] heads of a network.
+
+    rolling: running values over the mini-batches of all heads, which checkpoints keep.
+    """
+
+    # Both begin after three quarters of the run: the part of deltas that may be rejected as too large, and how many
+    # deviations above the average a delta is too large.
+    percentage: float = real(key="badlabels_rejection_percentage")
+    sigmas: float = real(key="num_sigmas_reject_badlabels")
+    # The iteration after which more and more small deltas are rejected.
+    equidistant: int = natural(key="equidistant_point", largest=1 << 40)
+    rolling: dict[str, float] = field(
+        default_factory=lambda: dict.fromkeys(("largest", "average", "deviation", "threshold"), 0.0)
+    )
+
+    @classmethod
+    def from_section(cls, net: Section) -> DeltaRejection:
+        """Read the keys of `[net]`."""
+        return cls(**read_options(cls, net))
+
+    def state_dict(self) -> dict[str, float]:
+        """The running values."""
+        return dict(self.rolling)
+
+    def load_state_dict(self, state: Mapping[str, float]) -> None:
+        """Continue from a state of the same names."""
+        self.rolling = {name: float(state[name]) for name in self.rolling}
+
+    def apply(self, delta: Array, entries: int, progress: TrainingProgress) -> None:
+        """Reject deltas of one head, in place. entries: numbers of one prediction."""
+        start = progress.max_batches * 3 // 4
+        late = progress.done > start
+        has_percentage, has_sigmas = bool(self.percentage) and late, bool(self.sigmas) and late
+        has_equidistant = 0 < self.equidistant < progress.done
+        sizes = np.abs(delta[delta != 0], dtype=np.float64)
+        if not (has_percentage or has_sigmas or has_equidistant) or not sizes.size:
+            return
+        share = (progress.done - self.equidistant) / max(1, progress.max_batches - self.equidistant)
+        rolling = self.rolling
+        least = rolling["average"] * share * SMALL_DELTA
+        rolling["largest"] = self._roll(rolling["largest"] or float(sizes.max()), float(sizes.max()))
+        rolling["average"] = self._roll(rolling["average"], float(sizes.mean()))
+        if has_sigmas:
+            limit = self._by_deviation(delta, (progress.done - start) / max(1, start))
+            least = min(limit, rolling["average"]) * share
+        if has_percentage:
+            self._by_percentage(delta, entries)
+        if has_equidistant:
+            delta[np.abs(delta) < least] = 0
+
+    @staticmethod
+    def _roll(before: float, now: float) -> float:
+        return MOMENTUM * before + (1 - MOMENTUM) * now
+
+    def _by_deviation(self, delta: Array, share: float) -> float:
+        """Reject by deviation; the limit at the end of the run, to which that of now falls from the largest delta."""
+        rolling = self.rolling
+        limit = rolling["average"] + rolling["deviation"] * self.sigmas
+        around = delta[delta != 0].astype(np.float64) - rolling["average"]
+        rolling["deviation"] = self._roll(rolling["deviation"], float(np.sqrt(np.square(around).mean())))
+        now = max(limit, rolling["largest"] - share * abs(rolling["largest"] - limit))
+        delta[np.abs(delta) > now] = 0
+        return limit
+
+    def _by_percentage(self, delta: Array, entries: int) -> None:
+        rolling = self.rolling
+        rolling["threshold"] = rolling["threshold"] or rolling["largest"]
+        count = np.count_nonzero(delta)
+        too_large = np.abs(delta) > rolling["threshold"]
+        delta[too_large] = 0
+        percent = 100 * np.count_nonzero(too_large) * entries / max(1, count)
+        if percent > self.percentage:
+            rolling["threshold"] += STEP
+        elif rolling["threshold"] > STEP:
+            rolling["threshold"] -= STEP

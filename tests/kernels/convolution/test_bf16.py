@@ -11,7 +11,7 @@ from support.convolutions import parameters, sampled_convolution
 from support.tensors import assert_blocked, blocked, dirty, numbers_of_threads, values
 
 from pydarknet.kernels.convolution.bf16 import BF16 as PAIRS
-from pydarknet.kernels.convolution.bf16 import MISSING, pack_pairs
+from pydarknet.kernels.convolution.bf16 import MISSING, pack_bf16
 from pydarknet.kernels.convolution.direct import make_convert_cell
 from pydarknet.kernels.convolution.microkernel import MR, MR_SHORT, NR, Panel, Run, TileSource, TileTarget, make_tile
 from pydarknet.kernels.views import Epilogue, PackedFilters
@@ -150,7 +150,7 @@ def test_inputs_are_rounded_to_the_nearest():
 def test_filters_are_rounded_to_the_nearest():
     groups = np.array([[0, 1, 0, 1, 0]])
     pairs = np.zeros(2 * LANES, np.float32)
-    pack_pairs(np.concatenate([SPECIAL, -SPECIAL, SPECIAL[::-1], SPECIAL]), groups, pairs)
+    pack_bf16(np.concatenate([SPECIAL, -SPECIAL, SPECIAL[::-1], SPECIAL]), groups, pairs)
     first, second = widened(pairs).reshape(2, LANES, 2)
     np.testing.assert_array_equal(first, np.stack([ROUNDED, -ROUNDED], axis=1))
     np.testing.assert_array_equal(second, np.stack([ROUNDED[::-1], ROUNDED], axis=1))
@@ -170,10 +170,10 @@ def test_sums_stay_in_registers(rows, straight, joined, pixels):
         target, run = TileTarget(0, pixels * 16, 16), Run(0, pixels, pixels)
         tile(x, TileSource(0, 8, 8), filters, panel, y, target, run, epilogue)
 
-    codegen.add_kernel(multiply)
+    codegen.kernels.append(multiply)
     x, weights, bias = values(pixels, 16), values(4, 4, rows * 16), values(rows * 16)
     packed = np.zeros(weights.size // 2, np.float32)
-    pack_pairs(weights.reshape(4, 4, rows, 16).ravel(), np.array([[0, rows, 0, 4, 0]]), packed)
+    pack_bf16(weights.reshape(4, 4, rows, 16).ravel(), np.array([[0, rows, 0, 4, 0]]), packed)
     pairs = naive.bfloat16(x).view(np.uint16).reshape(-1, 2)[:, 1].copy().view(np.float32)
     y = np.zeros((rows, pixels, 16), np.float32)
     multiply(pairs, np.arange(0, 8, 2), packed, bias, y.ravel(), np.float32(1))

@@ -4,20 +4,17 @@ convolutions: packing, conversion of inputs, products, and sums that become floa
 import numpy as np
 import pytest
 from llvmlite import ir
-from numba import prange
 from numba.core import cgutils
 from reference import layers as naive
 from support.convolutions import parameters, sampled_convolution
 from support.tensors import assert_blocked, blocked, dirty, values
 
-from pydarknet.kernels.addressing import reset_queue
-from pydarknet.kernels.convolution.direct import make_convolve, make_convolve_pixels, make_pack_panel
+from pydarknet.kernels.convolution.direct import make_convolve, make_convolve_pixels, make_pack
 from pydarknet.kernels.convolution.microkernel import MR, NR, Product
 from pydarknet.kernels.simd import INT32, VECTOR
 from pydarknet.layers.activations import ACTIVATIONS
 from pydarknet.layers.convolution.converted import ConvertedConvolution, IntegerInputs, NumberType
 from pydarknet.layers.convolution.geometry import Window
-from pydarknet.runtime.jit import kernel
 from pydarknet.tensor import Shape
 from pydarknet.utils.arrays import LANES
 
@@ -56,20 +53,8 @@ class Int16(Product):
 
 
 INT16 = Int16()
-convolve_tasks, pack_panel = make_convolve(INT16, make_convolve_pixels(INT16)), make_pack_panel(INT16)
-
-
-@kernel
-def pack_int16(filters, panels, packed):
-    for index in prange(panels.shape[0]):
-        pack_panel(filters, panels, index, packed)
-
-
-@kernel
-def convolve_int16(x, x_at, filters, y, y_at, epilogue, residual, schedule, queue, workers, work, work_size):
-    reset_queue(queue, workers)
-    for worker in prange(workers):
-        convolve_tasks(worker, x, x_at, filters, y, y_at, epilogue, residual, schedule, queue, workers, work, work_size)
+convolve_int16 = make_convolve(INT16, make_convolve_pixels(INT16), __name__, "convolve_int16")
+pack_int16 = make_pack(INT16, __name__, "pack_int16")
 
 
 def unit_of(weights, gain):
