@@ -4,8 +4,7 @@
     result = evaluate(model, truth, thresh=0.25, iou_thresh=0.5, points=0)
     result.report.mean_average_precision, result.report.classes[0].ap
 
-`evaluate` computes the metrics that AlexeyAB's `detector map` prints. A network cannot be evaluated during a training
-step, because its buffers hold a mini-batch; `training/validation.py` evaluates a copy.
+A network cannot be evaluated during a training step; `training/validation.py` evaluates a copy.
 """
 
 from .average_precision import ClassResult, MeanAveragePrecision, Report

@@ -1,7 +1,7 @@
 """Matching, average precision as in `detector map`, recall as in `detector recall`; from arrays alone.
 
 A *record* is one box with one class. The records of a picture are in darknet's order after suppression: box by box,
-class by class. Where two records match one object, the first is the true positive.
+class by class. Where two match one object, the first is the true positive.
 """
 
 from collections.abc import Sequence
@@ -131,8 +131,8 @@ def match(
     """The index of the truth that each record matches, (k,) int64, and their IoU, (k,) float32.
 
     box, classes: (k,), of each record. boxes: (n, 4). truth: (t, 5) rows of class, x, y, w, h. A record matches the
-    truth of its class with the largest IoU, if that is above `iou_thresh` (in float32); of equal ones the first.
-    Without a match the index is -1 and the IoU 0. The memory is bounded by `LARGEST_TABLE`.
+    truth of its class with the largest IoU, the first of equal ones, if that is above `iou_thresh` (in float32);
+    else the index is -1 and the IoU 0.
     """
     found, overlaps = np.full(len(box), -1, np.int64), np.zeros(len(box), np.float32)
     for number in np.intersect1d(classes, truth[:, 0]):

@@ -2,8 +2,8 @@
 
 Boxes are float64 rows of left, top, width, height in pixels. At each of ten IoU thresholds (0.5 to 0.95) the records,
 most probable first, at most 100 of a class and picture, are matched with the free object of their class with the
-largest IoU. Objects outside an area range are ignored: neither they, nor records matched with them, nor unmatched
-records outside the range count. Precision is averaged over 101 recall levels and over the classes present.
+largest IoU. Objects outside an area range, records matched with them, and unmatched records outside it do not count.
+Precision is averaged over 101 recall levels and over the classes present.
 """
 
 from dataclasses import dataclass
@@ -31,8 +31,8 @@ _EVERY = int(_BITS.sum())
 class CocoReport:
     """AP and AR, 0 to 1; NaN if there are no objects.
 
-    ap: mean over IoU .50 to .95. ap50, ap75: at one IoU. small, medium, large: `ap` by area. recall: AR with at most 1,
-    10 and 100 records. recall_by_area: small, medium, large. classes: `ap` of each class.
+    ap: mean over IoU .50 to .95; ap50, ap75: at one. small, medium, large: `ap` by area. recall: AR with at most 1, 10
+    and 100 records. classes: `ap` of each.
     """
 
     ap: float

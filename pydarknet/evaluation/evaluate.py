@@ -53,8 +53,8 @@ class InferenceOptions:
     """Options of detection.
 
     thresh: the lowest probability of a class. nms: IoU above which boxes are suppressed; 0 keeps all. hier: threshold
-    of word trees. letterbox: keep the aspect ratio; None: as darknet's own command. nms_kind: None: that of the last
-    head. pixels: convert boxes before suppression; the unit matters to kinds that compare distances, such as greedynms.
+    of word trees. letterbox, nms_kind: None: as darknet's own command, that of the last head. pixels: convert boxes
+    before suppression; the unit matters to kinds that compare distances.
     """
 
     thresh: float = 0.005
@@ -285,9 +285,8 @@ def evaluate(
     """Detect objects in all pictures, at the network's current size, and compare them with the ground truth.
 
     thresh: records above it count as detections in the report. iou_thresh: a match needs a larger IoU. points: see
-    `average_precision`. options: of the detector itself. batch: pictures per forward pass. threads: that load pictures.
-    each: called after every picture with its result and the number of its objects missed above `thresh`. Raises
-    OptionError for a network without a detection head.
+    `average_precision`. batch: pictures per forward pass. threads: that load pictures. each: called after every picture
+    with its result and the number of missed objects. Raises OptionError without a detection head.
     """
     check_finite(thresh=thresh, iou_thresh=iou_thresh)
     heads = heads_of(network)

@@ -86,7 +86,7 @@ def coco_id(path: Path, after_underscore: bool) -> int:
     """COCO's number of a picture, from its file name; 0 if that has none.
 
     With `after_underscore` the number after the last `_`, or at the beginning of a name without one; else always the
-    latter. (pjreddie's darknet finds a `_` in folder names too, so that all pictures of such a folder get one number.)
+    latter. (pjreddie's darknet finds a `_` in folder names, too.)
     """
     name = image_id(path)
     found = re.match(r"\s*[+-]?\d+", name.rpartition("_")[2] if after_underscore else name)

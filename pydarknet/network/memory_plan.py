@@ -21,8 +21,8 @@ An example of eight layers, for one picture of 32 x 32 and three channels:
     6 route 5, 2               5, 2                        16 lanes, halo 1   the whole         2, 7
     7 convolutional 8, 3x3     6                           16 lanes, halo 0                     7, 8 (the output)
 
-Layer 6 copies nothing: layers 2 and 5 write straight into its tensor, which therefore exists from step 2 on. Layer 4
-adds layer 2 while layer 3 stores its sums. `tests/network/test_memory_plan.py` holds the example to its word.
+Layer 6 copies nothing: layers 2 and 5 write straight into its tensor. Layer 4 adds layer 2 while layer 3 stores its
+sums. `tests/network/test_memory_plan.py` holds the example to its word.
 """
 
 from __future__ import annotations
@@ -80,11 +80,8 @@ class Graph:
 
 @dataclass(eq=False)
 class TensorPlan:
-    """The plan of one tensor, filled in by the passes.
-
-    owner: the layer that writes it, or INPUT. first, last: the steps between which it must exist, both included.
-    part_of: the tensor that contains this one, from channel `channel` on. offset: floats in the network's memory.
-    """
+    """Filled in by the passes. owner: the layer that writes it, or INPUT. first, last: the steps between which it must
+    exist. part_of: the tensor that contains it, from `channel` on. offset: floats in the network's memory."""
 
     owner: int
     batch: int
@@ -148,8 +145,8 @@ class Step(NamedTuple):
 def find_steps(graph: Graph, fuse: bool = True) -> list[Step]:
     """The fusion pass: the steps in order, which are all layers but aliases and those fused into others.
 
-    A convolution, for example, adds a residual connection or pools 2 x 2 pixels while it stores its output. A layer can
-    be fused into an earlier one only where nobody else reads the tensor between them, which never reaches memory.
+    A layer can be fused into an earlier one only where nobody else reads the tensor between them, which then never
+    reaches memory.
     """
     steps: list[Step] = []
     taken: set[int] = set()
@@ -198,9 +195,8 @@ def set_layouts(
 def propagate_nchw(graph: Graph, steps: Sequence[Step]) -> set[int]:
     """The owners of tensors that are kept as NCHW, which saves work for tensors with few channels.
 
-    First every tensor with few channels is assumed to be NCHW. A step supports that if all its sources are NCHW and it
-    can write the layout of its output. A tensor loses the layout when its writer or a reader does not support it, which
-    may make other steps unable. Each changes at most once, so the time is linear.
+    First all of these are assumed to be NCHW. A step supports that if all its sources are NCHW and it can write the
+    layout of its output. A tensor loses the layout when a step does not support it, which may make others unable.
     """
     users: dict[int, list[Step]] = {}
     able: dict[Step, Sequence[int]] = {}  # steps that can read NCHW, and the lanes in which they can write then
@@ -317,9 +313,9 @@ def part_tensor(part: TensorPlan, whole: Tensor) -> Tensor:
 
 
 def assign_offsets(tensors: Sequence[TensorPlan]) -> int:
-    """Give every tensor an offset such that tensors alive at the same time do not overlap. Returns the floats needed.
+    """Give tensors that are alive at the same time memory that does not overlap. Returns the floats needed.
 
-    The largest tensor first, each in the lowest gap that is large enough. 20,000 tensors take about two seconds.
+    The largest tensor first, each in the lowest gap that is large enough.
     """
     first, last, start, end = np.zeros((4, len(tensors)), np.int64)  # of the tensors placed so far, sorted by offset
     for placed, tensor in enumerate(sorted(tensors, key=lambda t: -t.size)):

@@ -41,20 +41,14 @@ OWN = "layers", "plan", "_changes", "_reshaped", "lock", "_workspace"
 class Network:
     """Layers in order, their parameters, and the plan of the last pass.
 
-    Threads: any number of them may use one network at the same time. Passes wait for each other; each call returns
-    copies of what its own pass gave. `resize`, `precision`, `load_weights` and other changes take effect between two
-    passes. What surrounds a pass (decoding, fitting and drawing pictures, suppression) runs in parallel. Parameters,
-    memory, and the state of recurrent layers are the network's, not a thread's. Who reads `layers`, writes to
-    parameters, or makes several calls that belong together while other threads use the network holds `lock`.
-
-    Several networks, copies of one among them, run at the same time: as many passes as there are processors, each in a
-    thread with a network of its own, do more pictures a second than passes that each use all processors.
+    Threads: any number of them may use one network; its passes wait for each other, and each call returns copies of
+    what its own pass gave. `resize`, `precision`, `load_weights` and other changes take effect between two passes.
+    Parameters, memory, and the state of recurrent layers are shared. Who reads `layers`, writes to parameters, or makes
+    several calls that belong together holds `lock`. Copies and other networks run at the same time.
 
     Processes: a child made by fork has a network of its own. `pickle` and `copy.deepcopy` copy parameters and states.
 
-    Ctrl-C during a pass ends that pass alone: the next one is right, also of recurrent layers.
-
-    Raises ConfigError and ShapeError, naming file, line and layer.
+    Ctrl-C during a pass ends that pass alone. Raises ConfigError and ShapeError, naming file, line and layer.
     """
 
     def __init__(
@@ -163,8 +157,10 @@ class Network:
 
     @property
     def precision(self) -> str:
-        """What convolutions multiply at inference: "float32", "bf16" (AVX-512 BF16), or "int8" (AVX-512 VNNI, after
-        `quantize`). Setting it raises OptionError where that cannot be."""
+        """ "float32", "bf16" (AVX-512 BF16), or "int8" (AVX-512 VNNI, after `quantize`), of convolutions at inference.
+
+        Setting it raises OptionError where that cannot be.
+        """
         return self._precision
 
     @precision.setter

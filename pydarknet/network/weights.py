@@ -140,8 +140,8 @@ def load_weights(
 ) -> Loaded:
     """Read a file, or the content of one as bytes, into the layers' parameters. Raises WeightsError.
 
-    allow_partial: whole layers are filled as far as the numbers last, and numbers may be left over. Layers that got
-    nothing keep what they had. source: may be the bare name of a bundled or downloaded file.
+    allow_partial: whole layers are filled as far as the numbers last, and some may be left over. source: may be the
+    bare name of a bundled or downloaded file.
     """
     if isinstance(source, bytes):
         name, content = IN_MEMORY, source
@@ -257,8 +257,7 @@ def save_weights(path: str | os.PathLike[str], layers: Sequence[Layer], header: 
 
 @dataclass(frozen=True)
 class Quantization:
-    """ranges: (low, high) of what a layer reads, by its index; other layers stay float32. digest: of the parameters
-    with which they were measured. path: of the file, if it was read from one."""
+    """ranges: (low, high) of what layers read, by their index. digest: of the parameters. path: of the file, if any."""
 
     ranges: Mapping[int, Range]
     digest: str

@@ -1,8 +1,7 @@
 """Checkpoints: NAME, an ordinary .weights file, and NAME.state.npz with all else from which a run resumes.
 
-The state holds the hash of its weights, so files that do not belong together are never taken for a pair. Both are
-written under temporary names; then the weights are renamed, then the state. A kill between the two leaves
-NAME.state.npz.new, whose hash fits the new weights: a complete pair exists at every moment.
+The state holds the hash of its weights. Both are written under temporary names; then the weights are renamed, then
+the state. A kill between the two leaves NAME.state.npz.new, whose hash fits: a complete pair exists at every moment.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Hooks of a training run, its tasks besides learning; and the record of an iteration, which they get.
 
 The order is fixed: earlier results are moved aside; validation, the user's hooks, train.jsonl, the best weights,
-checkpoints, chart.png. A user's hook therefore sees the iteration's measurement, can add numbers to its line in
-train.jsonl, and has its state in the iteration's checkpoint.
+checkpoints, chart.png.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from .validation import AveragePrecision, Validator
 
 FOLDER = "live"
 SECONDS = 5.0  # between two drawings of a mini-batch
-PAUSE = 200  # times what drawing the last one took: drawing is half a hundredth of the time of training at most
+PAUSE = 200  # times what drawing the last one took: half a hundredth of the time of training
 PICTURES = 16  # of a mini-batch that are drawn
 TALLEST = 240  # pixels, the height of each picture
 

@@ -44,8 +44,8 @@ def set_aside(folder: Path, base: str, final: str, begins_with: Path | None, see
     """Move results of earlier runs of the network `base` to a new folder inside, and return it if there are any.
 
     begins_with: the initial weights of the new run, which have seen `seen` images; they stay. If they are in this
-    folder, the run continues from them: weights that have not seen more stay too. So do best weights, whose sidecar
-    records their measurement. final: the name of the weights at a run's end. Raises OutputError.
+    folder, weights that have not seen more stay too; so do best weights, whose sidecar records their measurement.
+    final: the name of the weights at a run's end. Raises OutputError.
     """
     aside = next(path for n in range(1, 1 << 30) if not (path := folder / f"{base}.old{n}").exists())
     try:

@@ -51,12 +51,10 @@ class TrainOptions:
     """Options of a training run.
 
     seed: of all random numbers. threads: that compute, and that load pictures. max_batches: instead of the cfg's.
-    clear: count iterations from 0, not from the weights' images seen. dialect: auto, pjreddie or alexeyab. backup: the
-    folder for weights, instead of the .data file's. resume: continue from the newest checkpoint there, if it has one.
-    checks: of all labels, before the run. save_every: iterations between further checkpoints. allow_partial: accept
-    weights with more numbers than the network has. measure: mAP (classifiers: accuracy) on the list `valid`, and keep
-    the best weights. min_size: the smallest side of pjreddie's multi-scale training, instead of 320 pixels.
-    chart: draw chart.png.
+    clear: count iterations from 0. dialect: auto, pjreddie or alexeyab. backup: the folder for weights. resume: from
+    the newest checkpoint there. checks: of all labels, before the run. save_every: iterations between further
+    checkpoints. allow_partial: accept weights with too many numbers. measure: on the list `valid`, and keep the best
+    weights. min_size: of pjreddie's multi-scale training, instead of 320 pixels.
     """
 
     seed: int | None = None
@@ -277,9 +275,8 @@ class MultiScaleSchedule:
 
 
 def training_bytes(model: Model, width: int, height: int, validates: bool = False) -> int:
-    """An estimate of the memory for training: each layer's output, its delta and arrays kept for its backward pass;
-    parameters as stored, their updates, packed for both passes, Adam's moments and averages. validates: with a second
-    network."""
+    """An estimate of the memory for training: layers' outputs, deltas and arrays kept for backward passes; parameters,
+    updates, packed for both passes, Adam's moments and averages. validates: with a second network."""
     given = Shape(model.input.channels, height, width)
     total = 4 * Layout(1, given, halo=1).size
     for layer, shape in zip(model.layers, model.shapes_at(given), strict=True):

@@ -1,7 +1,6 @@
 """Validation during training: mAP of detectors, accuracy of classifiers, on the list `valid`.
 
-A second network of the same cfg, at the cfg's size, gets a copy of the parameters and uses the running statistics of
-batch normalisation, so that validation does not change the run.
+A second network at the cfg's size gets a copy of the parameters, so that validation does not change the run.
 """
 
 import copy
