@@ -43,7 +43,7 @@ from .coco import CocoAveragePrecision, CocoReport
 
 P = TypeVar("P")
 T = TypeVar("T")
-BATCHES_AHEAD = 2  # batches that are loaded while the network computes another
+BATCHES_AHEAD = 2  # that are loaded while the network computes another
 GREEN: Colour = (0, 200, 0)
 RED: Colour = (230, 0, 0)
 

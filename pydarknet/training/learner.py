@@ -78,8 +78,8 @@ class Learner:
     """A network set up for training, with memory for mini-batches of the cfg's size.
 
     seen: images; each mini-batch counts as one of the cfg's size. parameters: the trainable ones, each with its layer,
-    by their names in checkpoints. ema: their moving average, if the cfg has `ema_alpha`. Raises ConfigError, ShapeError,
-    and OptionError for another precision than float32.
+    by their names in checkpoints. ema: their moving average, if any. Raises ConfigError, ShapeError, and OptionError
+    for another precision than float32.
     """
 
     def __init__(self, network: Network) -> None:
