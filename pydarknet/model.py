@@ -13,7 +13,7 @@ from .config.sections import Config, read_config
 from .errors import OptionError
 from .images.image import Image, as_picture, is_image
 from .inference.classifier import Classification, classify
-from .layers.convolution.converted import FLOAT32, INT8, checked_precision
+from .layers.convolution.direct import FLOAT32, INT8, checked_precision
 from .layers.heads.base import Head
 from .network.network import Network, without_warnings
 from .network.weights import Quantization, file_beside

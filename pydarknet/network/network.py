@@ -14,7 +14,7 @@ from ..config.sections import Config, Section
 from ..errors import ConfigError, OptionError, ShapeError
 from ..layers import INPUT, BuildContext, Changes, Layer, layer_class
 from ..layers.autotune import tuning
-from ..layers.convolution.converted import FLOAT32, INT8, checked_precision
+from ..layers.convolution.direct import FLOAT32, INT8, checked_precision
 from ..layers.workspace import Workspace, using
 from ..runtime.compile_ahead import Work, will_run
 from ..runtime.forking import hold_at_fork

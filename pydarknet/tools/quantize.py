@@ -11,7 +11,7 @@ from ..errors import OptionError
 from ..images.image import Picture, fit_for_detect
 from ..inference.classifier import prepare_input
 from ..inference.detector import letterboxes
-from ..layers.convolution.converted import FLOAT32, INT8, checked_precision
+from ..layers.convolution.direct import FLOAT32, INT8, checked_precision
 from ..model import Model
 from ..network.network import Network
 from ..network.weights import Quantization, Range, digest_of, quantizable

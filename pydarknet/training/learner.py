@@ -11,7 +11,7 @@ from ..config.sections import Config, Section
 from ..errors import OptionError
 from ..layers import INPUT, Layer
 from ..layers.base import Trainable, TrainingProgress
-from ..layers.convolution.converted import FLOAT32
+from ..layers.convolution.direct import FLOAT32
 from ..layers.heads.yolo_loss import DeltaRejection, YoloLoss
 from ..network.memory_plan import Graph, allocate, find_steps, plan_tensors
 from ..network.network import Network
