@@ -13,11 +13,10 @@ from .config.sections import Config, read_config
 from .errors import OptionError
 from .images.image import Image, as_picture, is_image
 from .inference.classifier import Classification, classify
-from .layers.convolution.converted import FLOAT32, INT8, checked_precision
+from .layers.convolution.direct import FLOAT32, INT8, checked_precision
 from .layers.heads.base import Head
-from .network.builder import without_warnings
-from .network.network import Network
-from .network.quantization import Quantization, file_beside
+from .network.network import Network, without_warnings
+from .network.weights import Quantization, file_beside
 from .runtime.threads import set_threads
 from .utils.arrays import Array
 from .utils.resources import network_file
@@ -96,9 +95,8 @@ class Model(Network):
     def classification(self, image: Image, top: int = 5, fit: str = "auto", *, bgr: bool = False) -> Classification:
         """Like `classify`, with class numbers, parents in a word tree, and the time of the forward pass."""
         if self.heads:
-            raise OptionError(
-                f"{self.path}: a detector (it has a [{self.layers[self.heads[0]].kind}] layer); use detect"
-            )
+            kind = self.layers[self.heads[0]].kind
+            raise OptionError(f"{self.path}: a detector (it has a [{kind}] layer); use detect")
         return classify(self, as_picture(image, bgr), self.names, top, fit)
 
     @overload

@@ -3,10 +3,7 @@
 import errno
 import os
 import signal
-import threading
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -14,68 +11,67 @@ import click
 
 from ..errors import DarknetError
 from ..version import __version__
-from .compile_progress import show_compile_progress
-from .console import note, show_warnings
+from .console import Interruption, note, show_compile_progress, show_warnings
 from .not_offered import ABSENT, absent_command
 from .options import CONTEXT, FlagsFirst
 
-# The commands in the groups of `pydarknet --help`: for each, its module in `commands` and its line in that list. The
-# lines are here so that `--help` imports none of these modules.
+# The groups of `pydarknet --help`, each with the module of `interface` that makes its commands, and a line for each of
+# these. The lines are here so that `--help` imports none of the modules.
 GROUPS = {
-    "Pictures, training, networks": {
-        "classify": ("detect", "classify pictures"),
-        "detect": ("detect", "detect objects in pictures"),
-        "track": ("detect", "track and count objects in a video"),
-        "train": ("train", "train a detector or a classifier"),
-        "live": ("serve", "show a training run in the browser"),
-        "evaluate": ("evaluate", "measure a detector: AP, COCO's metrics, worst pictures"),
-        "info": ("info", "print layer table, operations, memory of a network"),
-        "quantize": ("quantize", "measure what --precision int8 needs, on pictures"),
-        "speed": ("info", "time forward passes or single layers"),
-        "export": ("export", "write an ONNX file"),
-        "serve": ("serve", "run a network as an HTTP service, with a web page"),
-    },
-    "Data sets and network files": {
-        "download": ("download", "download published weights by name"),
-        "dataset": ("files", "check and convert data sets"),
-        "cfg": ("files", "check network files, adapt them to a data set"),
-        "anchors": ("anchors", "find anchors for the boxes of a data set"),
-    },
-    "darknet's own spellings": {
-        "detector": ("darknet_spellings", "test, demo (video), train, map, valid, recall, calc_anchors"),
-        "classifier": ("classifier", "predict, train, valid and lists of pictures"),
-        "yolo": ("darknet_spellings", "YOLOv1 on PASCAL VOC"),
-        "coco": ("darknet_spellings", "YOLOv1 on COCO"),
-        "rnn": ("rnn", "recurrent networks and text"),
-        "ops": ("info", "floating-point operations of a network"),
-    },
-    "Weights files": {
-        "partial": ("weights", "keep the first layers, to start training from"),
-        "average": ("weights", "average several files"),
-        "normalize": ("weights", "add batch normalisation"),
-        "denormalize": ("weights", "fold batch normalisation into the weights"),
-        "reset": ("weights", "fold batch normalisation and reset it"),
-        "rescale": ("weights", "convert from pixels in -1..1 to pixels in 0..1"),
-        "rgbgr": ("weights", "swap red and blue"),
-        "oneoff": ("weights", "convert from N classes to three anchors with N classes"),
-        "statistics": ("weights", "print mean and variance of weights"),
-        "print": ("weights", "print the weights of a convolution"),
-    },
-    "Pictures of networks": {
-        "visualize": ("pictures", "write filters as pictures"),
-        "mkimg": ("pictures", "write pictures of filters scattered over grey"),
-        "imtest": ("pictures", "write the result of each picture operation"),
-        "nightmare": ("pictures", "change a picture to amplify a layer's output"),
-    },
-    "This program": {
-        "doctor": ("machine", "print processor, versions, kernel cache, decoders, problems"),
-        "warm-up": ("machine", "compile the kernels of networks now"),
-        "completion": ("machine", "print a completion script for bash, zsh, fish"),
-        "help": ("machine", "print help on a command"),
-        "version": ("machine", "print the version"),
-    },
-}
-COMMANDS = {name: module for group in GROUPS.values() for name, (module, _) in group.items()}
+    "Pictures, training, networks": ("networks", {
+        "classify": "classify pictures",
+        "detect": "detect objects in pictures",
+        "track": "track and count objects in a video",
+        "train": "train a detector or a classifier",
+        "live": "show a training run in the browser",
+        "evaluate": "measure a detector: AP, COCO's metrics, worst pictures",
+        "info": "print layer table, operations, memory of a network",
+        "quantize": "measure what --precision int8 needs, on pictures",
+        "speed": "time forward passes or single layers",
+        "export": "write an ONNX file",
+        "serve": "run a network as an HTTP service, with a web page",
+    }),
+    "Data sets and network files": ("tools", {
+        "download": "download published weights by name",
+        "dataset": "check and convert data sets",
+        "cfg": "check network files, adapt them to a data set",
+        "anchors": "find anchors for the boxes of a data set",
+    }),
+    "darknet's own spellings": ("darknet", {
+        "detector": "test, demo (video), train, map, valid, recall, calc_anchors",
+        "classifier": "predict, train, valid and lists of pictures",
+        "yolo": "YOLOv1 on PASCAL VOC",
+        "coco": "YOLOv1 on COCO",
+        "rnn": "recurrent networks and text",
+        "ops": "floating-point operations of a network",
+    }),
+    "Weights files": ("tools", {
+        "partial": "keep the first layers, to start training from",
+        "average": "average several files",
+        "normalize": "add batch normalisation",
+        "denormalize": "fold batch normalisation into the weights",
+        "reset": "fold batch normalisation and reset it",
+        "rescale": "convert from pixels in -1..1 to pixels in 0..1",
+        "rgbgr": "swap red and blue",
+        "oneoff": "convert from N classes to three anchors with N classes",
+        "statistics": "print mean and variance of weights",
+        "print": "print the weights of a convolution",
+    }),
+    "Pictures of networks": ("tools", {
+        "visualize": "write filters as pictures",
+        "mkimg": "write pictures of filters scattered over grey",
+        "imtest": "write the result of each picture operation",
+        "nightmare": "change a picture to amplify a layer's output",
+    }),
+    "This program": ("tools", {
+        "doctor": "print processor, versions, kernel cache, decoders, problems",
+        "warm-up": "compile the kernels of networks now",
+        "completion": "print a completion script for bash, zsh, fish",
+        "help": "print help on a command",
+        "version": "print the version",
+    }),
+}  # fmt: skip
+COMMANDS = {name: module for module, lines in GROUPS.values() for name in lines}
 EXAMPLES = """
 \b
 Examples:
@@ -107,14 +103,14 @@ class Commands(FlagsFirst):
             return absent_command(cmd_name)
         if cmd_name not in COMMANDS:
             return None
-        module = import_module(f".commands.{COMMANDS[cmd_name]}", __package__)
+        module = import_module(f".interface.{COMMANDS[cmd_name]}", __package__)
         return getattr(module, f"{cmd_name.replace('-', '_')}_command")
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list of commands in `--help`, in groups."""
-        for title, commands in GROUPS.items():
+        for title, (_, lines) in GROUPS.items():
             with formatter.section(title):
-                formatter.write_dl([(name, summary) for name, (_, summary) in commands.items()])
+                formatter.write_dl(list(lines.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command. An error of the user's is printed as one line; a bug keeps its traceback.
@@ -123,7 +119,7 @@ class Commands(FlagsFirst):
         """
         show_warnings()
         try:
-            with _sigterm_raises(), show_compile_progress():
+            with Interruption(_end_by_sigterm, [signal.SIGTERM]), show_compile_progress():
                 return super().invoke(ctx)
         except DarknetError as error:
             raise OneLine(str(error)) from error
@@ -133,22 +129,8 @@ class Commands(FlagsFirst):
             raise click.exceptions.Exit(130) from None
 
 
-@contextmanager
-def _sigterm_raises() -> Iterator[None]:
-    """Let SIGTERM end the block as an exception with exit code 143; a second one ends the process at once."""
-
-    def end(number: int, frame: Any) -> None:
-        signal.signal(number, signal.SIG_DFL)
-        raise click.exceptions.Exit(128 + number)
-
-    if threading.current_thread() is not threading.main_thread():  # only the main thread can set a handler
-        yield
-        return
-    former = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, former)
+def _end_by_sigterm() -> None:
+    raise click.exceptions.Exit(128 + signal.SIGTERM)
 
 
 @click.command(cls=Commands, context_settings=CONTEXT, epilog=EXAMPLES)

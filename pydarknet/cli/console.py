@@ -1,16 +1,21 @@
-"""Output of the commands: results on standard output, everything else on standard error."""
+"""Commands and their terminal: results on standard output, everything else on standard error; signals; the line that is
+shown while kernels are compiled."""
 
 import logging
 import os
 import shutil
+import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from ..errors import OutputError
+from ..runtime import compile_ahead, compile_time
 
 CLEAR_LINE = "\r\033[K"
 BESIDE_BAR = 40  # characters for a progress bar's label, position and time left
@@ -120,3 +125,147 @@ def progress(items: Iterable[Item], total: int, label: str = "pictures") -> Iter
         for item in iterator:
             yield item
             count()
+
+
+# --- signals ---
+
+
+class Interruption:
+    """A context in which Ctrl-C and SIGTERM end the iterator of `until`, so that output files can be completed.
+
+    number: the signal's, or None. A second signal acts as it would without this context. at_signal: called by the first
+    one. signals: those that count.
+    """
+
+    def __init__(
+        self, at_signal: Callable[[], None] = lambda: None, signals: Sequence[int] = (signal.SIGINT, signal.SIGTERM)
+    ) -> None:  # fmt: skip
+        self.number: int | None = None
+        self._at_signal, self._signals = at_signal, signals
+        self._waiting = False
+        self._former: dict[int, Any] = {}
+
+    def __enter__(self) -> "Interruption":
+        if threading.current_thread() is threading.main_thread():  # elsewhere no handler can be set
+            self._former = {number: signal.signal(number, self._stop) for number in self._signals}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        while self._former:
+            signal.signal(*self._former.popitem())
+
+    def _stop(self, number: int, frame: Any) -> None:
+        self.__exit__()
+        self.number = number
+        self._at_signal()
+        if self._waiting:
+            raise KeyboardInterrupt
+
+    def until(self, items: Iterable[Item]) -> Generator[Item, None, None]:
+        """The items, until a signal comes. A signal also ends the wait for the next item."""
+        iterator = iter(items)
+        try:
+            while self.number is None:
+                self._waiting = True
+                item = next(iterator)
+                self._waiting = False
+                yield item
+        except StopIteration:
+            return
+        except KeyboardInterrupt:
+            if self.number is None:  # a caller's own
+                raise
+        finally:
+            self._waiting = False
+
+    def exit(self, good: bool = True) -> None:
+        """End the command: exit code 128 + the signal's number after a signal, 1 if not `good`."""
+        if self.number is not None:
+            sys.stdout.flush()
+            raise click.exceptions.Exit(128 + self.number)
+        if not good:
+            raise click.exceptions.Exit(1)
+
+
+# --- the progress of compilation ---
+
+
+VARIABLE = "PYDARKNET_PROGRESS"
+DELAY = 0.6  # seconds before the first line; most kernels of training take less
+INTERVAL = 0.2  # seconds between two updates
+LOG_INTERVAL = 2.0  # seconds between two lines if standard error is not a terminal
+IDLE = 3.0  # seconds without a compilation after which the thread ends
+
+
+class CompileProgress:
+    """Shows the line from a thread, which ends after IDLE seconds without a compilation."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._stop = threading.Event()
+        self._last = ""
+
+    def begin(self) -> None:
+        """Called when a compilation begins."""
+        with self._lock:
+            if self._thread is None and not self._stop.is_set():
+                self._thread = threading.Thread(target=self._watch, name="compile-progress", daemon=True)
+                self._thread.start()
+
+    def stop(self) -> None:
+        """Remove the line and end the thread."""
+        self._stop.set()
+        thread = self._thread
+        if thread is not None:
+            thread.join()
+
+    def _watch(self) -> None:
+        begun, idle, shown = time.monotonic(), 0.0, 0.0
+        while not self._stop.wait(INTERVAL):
+            now = time.monotonic()
+            if compile_time.is_compiling():
+                idle = now
+                if now - begun > DELAY:
+                    shown = self._show(now, shown)
+            elif now - max(idle, begun) > IDLE:
+                break
+            else:
+                clear_line()
+        with self._lock:
+            self._thread = None
+        clear_line()
+
+    def _show(self, now: float, shown: float) -> float:
+        """Show the progress. shown: the time of the last line; returns the new one."""
+        text = _text()
+        if redraws():
+            draw_line(text)
+            return now
+        if now - shown < LOG_INTERVAL or text == self._last:
+            return shown
+        self._last = text
+        note(text)
+        return now
+
+
+def _text() -> str:
+    progress = compile_ahead.progress()
+    if progress is None or not progress.total or progress.done >= progress.total:
+        return f"compiling kernels, {compile_time.count()} so far, {compile_time.compile_seconds():.0f} s"
+    left = f"about {progress.seconds:.0f} s" if progress.seconds else f"{compile_time.compile_seconds():.0f} s so far"
+    return f"compiling kernels {progress.done + 1}/{progress.total}, {left}"
+
+
+@contextmanager
+def show_compile_progress() -> Iterator[None]:
+    """Show the line while the block compiles kernels, unless $PYDARKNET_PROGRESS is 0."""
+    if os.environ.get(VARIABLE) == "0":
+        yield
+        return
+    progress = CompileProgress()
+    with compile_time.listening(progress.begin):
+        try:
+            yield
+        finally:
+            progress.stop()

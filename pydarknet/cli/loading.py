@@ -1,64 +1,58 @@
-"""Networks, weights and names from the arguments of a command."""
+"""What the options of a command mean: networks, weights, names, classes."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import click
+
+from ..config.dialect import choose_dialect
+from ..config.sections import Section, read_config, read_data
+from ..errors import OptionError
+from ..model import Model
+from ..model import load_model as model_of
+from ..network.network import Network
+from ..tools.summary import layer_table
+from ..utils.http_server import is_loopback
 from ..utils.resources import find_file, network_file
 from .console import note
 
-if TYPE_CHECKING:
-    from ..config.sections import Section
-    from ..model import Model
-    from ..network.network import Network
-
 Options = Mapping[str, Any]
-MODEL_OPTIONS = (
-    "dialect",
-    "threads",
-    "allow_partial",
-    "tune",
-    "precision",
-    "quantized",
-)  # those of every command with a model
+MODEL_OPTIONS = ("dialect", "threads", "allow_partial", "tune", "precision", "quantized")
 
 
 def build_network(cfg: str, options: Options) -> Network:
     """The network of a .cfg file, its parameters uninitialised."""
-    from ..config.dialect import choose_dialect
-    from ..config.sections import read_config
-    from ..network.network import Network
-
     config = read_config(network_file(cfg))
     dialect = choose_dialect(options["dialect"], config)
     return Network(config, dialect, width=options.get("width"), height=options.get("height"))
 
 
-def load_network(cfg: str, weights: str, options: Options) -> Network:
-    """The network of a .cfg file with its weights, without class names."""
+def load_network(cfg: str, weights: str | None, options: Options) -> Network:
+    """The network of a .cfg file without class names; where `weights` are given, with them."""
     network = build_network(cfg, options)
-    network.loaded = network.load_weights(weights, options["allow_partial"])
-    note_partial_weights(network, weights)
+    if weights is not None:
+        load_weights(network, weights, options)
     if options["verbose"]:
         print_table(network)
     return network
 
 
+def load_weights(network: Network, weights: str, options: Options) -> None:
+    """Load a weights file."""
+    network.loaded = network.load_weights(weights, options["allow_partial"])
+    note_partial_weights(network, weights)
+
+
 def load_model(cfg: str, weights: str | None, options: Options, **more: Any) -> Model:
     """A network with its weights (None: random ones) and class names. more: further arguments of `model.load_model`."""
-    from ..model import load_model as load
-
     if options["quantized"] and options["precision"] != "int8":
         note("--quantized has no effect without --precision int8")
-    model = load(
-        network_file(cfg),
-        weights,
-        **{name: options[name] for name in MODEL_OPTIONS},
-        names=names_file(options),
-        **{"width": options.get("width"), "height": options.get("height"), **more},
-    )
+    given = {name: options[name] for name in MODEL_OPTIONS} | {
+        "width": options.get("width"), "height": options.get("height"), "names": names_file(options), **more
+    }  # fmt: skip
+    model = model_of(network_file(cfg), weights, **given)
     _ = model.names
     if options["verbose"]:
         print_table(model)
@@ -67,26 +61,27 @@ def load_model(cfg: str, weights: str | None, options: Options, **more: Any) -> 
     return model
 
 
+def refuse_detector(model: Model, cfg: str, instead: str) -> None:
+    """Raise OptionError where a command for classifiers gets a detector. instead: the command to use."""
+    if model.heads:
+        raise OptionError(f"{cfg}: a detector (it has a [{model.layers[model.heads[0]].kind}] layer); use {instead}")
+
+
 def read_data_file(path: str) -> Section:
     """A .data file, which may be a bundled one."""
-    from ..config.sections import read_data
-
     return read_data(network_file(path))
 
 
 def names_file(options: Options) -> Path | None:
-    """The names file that the options give: `--names`, else what the `--data` file calls `names` or `labels`."""
+    """The file of `--names`, else what the file of `--data`, or a command's DATA, calls `names` or `labels`."""
     if options.get("names"):
         return find_file(options["names"], None)
-    if options.get("data"):
-        return read_data_file(options["data"]).file("names", "labels")
-    return None
+    data = options.get("data") or options.get("data_file")
+    return read_data_file(data).file("names", "labels") if data else None
 
 
 def print_table(network: Network) -> None:
     """The layer table, on standard error."""
-    from ..tools.summary import layer_table
-
     for line in layer_table(network):
         note(line)
 
@@ -98,3 +93,39 @@ def note_partial_weights(network: Network, weights: str) -> None:
         return
     rest = f"; {loaded.left_over} numbers are left over" if loaded.left_over else ""
     note(f"{weights}: loaded {loaded.layers} of {layers} layers{rest}")
+
+
+NO_PASSWORD = "there is no password"  # of streams
+
+
+def note_open(address: str, token: str | None, remedy: str = "--token TOKEN requires a token") -> None:
+    """Tell who can use a server that listens on `address`, where that is everybody."""
+    if not token and not is_loopback(address):
+        note(f"{address}: everyone who can reach this port can use it; {remedy}")
+
+
+def letterbox_choice(options: Mapping[str, Any]) -> bool | None:
+    """True for -letter_box, False for -stretch, None for neither. Raises UsageError for both."""
+    if options["letter_box"] and options["stretch"]:
+        raise click.UsageError("-letter_box and -stretch exclude each other")
+    return True if options["letter_box"] else False if options["stretch"] else None
+
+
+def class_numbers(text: str | None, names: Sequence[str]) -> list[int] | None:
+    """Class numbers for the value of --classes, a list of names or numbers; None for None. Raises OptionError."""
+    if text is None:
+        return None
+    known = {name.strip().lower(): number for number, name in reversed(list(enumerate(names)))}
+    numbers = []
+    for word in (part.strip() for part in text.split(",")):
+        number = known.get(word.lower())
+        if number is None and word.isdecimal() and int(word) < len(names):
+            number = int(word)
+        if number is None:
+            close = get_close_matches(word.lower(), known, n=1)
+            hint = f"; did you mean {names[known[close[0]]]}?" if close else ""
+            raise OptionError(
+                f'--classes: no class is called "{word}"; expected names of the {len(names)} classes{hint}'
+            )
+        numbers.append(number)
+    return numbers

@@ -3,14 +3,15 @@ that several commands share, and the commands that have them."""
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
+from importlib import import_module
+from inspect import cleandoc
 from typing import Any, TypeVar
 
 import click
 from click.core import ParameterSource
 
-from ..errors import OptionError
 from .console import note
 from .not_offered import ABSENT, ON_THE_CPU, absent_command
 
@@ -34,6 +35,7 @@ ELSEWHERE = {
 }  # fmt: skip
 BEFORE_COMMANDS = ("--help", "--version")  # options of the group itself
 FILE = click.Path(readable=False)  # lets the shell complete file names; the file itself is not checked
+PATHS = ("FILE", "DIR", "CFG", "WEIGHTS")  # how the names of values begin that are paths
 
 
 class FiniteFloat(click.FloatRange):
@@ -72,19 +74,21 @@ class Option(click.Option):
         return " or ".join(others[name].opts[-1] for name in needed if not name.startswith("no "))
 
 
-def flag(spelling: str, *short: str, **attributes: Any) -> Callable[[Function], Function]:
+def flag(spelling: str, text: str | None = None, *short: str, **attributes: Any) -> Callable[[Function], Function]:
     """An option that may begin with one dash or two: `-thresh .5`, `--thresh .5`, `--thresh=.5`.
 
     spelling: its name, and that of its value, as in `thresh P`; with neither that nor a type or a default it is a
-    switch. short: other spellings, and the name of the parameter. A default is shown in the help.
+    switch. text: its help. short: other spellings, and the name of the parameter. A default is shown in the help.
     """
     name, _, metavar = spelling.partition(" ")
     if metavar:
         attributes["metavar"] = metavar
+    if metavar.startswith(PATHS) or metavar.endswith(".cfg"):
+        attributes.setdefault("type", FILE)
     if not attributes.keys() & {"metavar", "type", "default"}:
         attributes.setdefault("is_flag", True)  # an explicit False would let click take `-inf` for another option
     attributes.setdefault("show_default", "default" in attributes)
-    return click.option(f"-{name}", f"--{name.replace('_', '-')}", *short, cls=Option, **attributes)
+    return click.option(f"-{name}", f"--{name.replace('_', '-')}", *short, cls=Option, help=text, **attributes)
 
 
 def together(*rows: Row) -> Callable[[Function], Function]:
@@ -99,10 +103,32 @@ def together(*rows: Row) -> Callable[[Function], Function]:
     return decorate
 
 
-def command(name: str, *rows: Row, group: click.Group | None = None, **attributes: Any) -> Callable[[Any], Any]:
-    """A decorator that makes a command, of a group or of the program, with these arguments and options."""
-    make = click.command(name, cls=Command, **attributes) if group is None else group.command(name, **attributes)
-    return together(make, *rows)
+def command(
+    name: str, work: str, text: str, *rows: Row, group: click.Group | None = None, **defaults: Any
+) -> click.Command:  # fmt: skip
+    """A command of the program, or of a group, with these arguments and options.
+
+    work: what it does, a function `module.name` in `cli/commands`, which is imported when the command runs. text: its
+    help; lines that begin with $ are examples. defaults: arguments of the function where the user gives none.
+    """
+
+    def run(**options: Any) -> None:
+        module, _, function = work.partition(".")
+        further = {key: value for key, value in defaults.items() if options.get(key) is None}
+        getattr(import_module(f".commands.{module}", __package__), function)(**options | further)
+
+    what, *examples = cleandoc(text).split("\n$ ")
+    if examples:
+        what = "\n  ".join([f"{what}\n\b\nExample{'s' if len(examples) > 1 else ''}:", *examples])
+    made: click.Command = click.command(name, cls=Command, help=what)(together(*rows)(run))
+    if group is not None:
+        group.add_command(made)
+    return made
+
+
+def group(name: str, text: str) -> click.Group:
+    """A group of commands."""
+    return FlagsFirst(name, help=text)
 
 
 def _dashes(name: str) -> str:
@@ -183,12 +209,19 @@ def _ignored(ctx: click.Context, parameter: click.Parameter, value: Any) -> None
 
 GPU: dict[str, Any] = {"expose_value": False, "callback": _ignored}
 CHECKED = ("check",)  # `export` runs the network only then
+MEASURED = ("map", "no cfg")  # `train FOLDER` always measures mAP
+
+
+def _not_one(ctx: click.Context, parameter: click.Parameter, value: int) -> int:
+    if value == 1:
+        raise click.BadParameter("1 recall point makes no curve; expected 0, or 2 and more")
+    return value
 
 
 def batch_option(default: int) -> Callable[[Function], Function]:
     """The number of pictures of a forward pass."""
-    return flag("batch N", type=click.IntRange(1, 1 << 10), default=default, help="Pictures per forward pass; results "
-                "do not depend on it.")  # fmt: skip
+    return flag("batch N", "Pictures per forward pass; results do not depend on it.",
+                type=click.IntRange(1, 1 << 10), default=default)  # fmt: skip
 
 
 # The arguments and options of more than one command, and groups of them, by the names that `command` takes. A help text
@@ -202,138 +235,153 @@ SHARED: dict[str, Callable[[Any], Any]] = {
     "[video]": click.argument("video", type=FILE, required=False),
     # every command that builds a network
     "network": together("dialect threads tune precision quantized allow_partial verbose gpu"),
-    "dialect": flag("dialect", type=click.Choice(["auto", "pjreddie", "alexeyab"]), default="auto",
-                    help="Which darknet to follow; auto: AlexeyAB's if the cfg uses anything that only it knows."),
-    "threads": flag("threads N", type=POSITIVE, needs=CHECKED, help="Compute with N threads. Default: all cores."),
-    "tune": flag("tune", needs=CHECKED, help="Time the algorithms of each convolution, and use the fastest in this run "
-                 "and in later ones on this machine."),
-    "precision": flag("precision", type=click.Choice(["float32", "bf16", "int8"]), default="float32", needs=CHECKED,
-                      help="bf16: direct convolutions multiply bfloat16 numbers; needs a processor with AVX-512 BF16. "
-                      "int8: convolutions multiply 8-bit integers; needs AVX-512 VNNI and the file that quantize "
-                      "writes. Not for training."),
-    "quantized": flag("quantized FILE", type=FILE, help="With --precision int8: the file that quantize wrote. Default: "
-                      "the one beside the weights."),
-    "allow_partial": flag("allow_partial", help="Accept a weights file of another length: load the layers that it "
+    "dialect": flag("dialect", "Which darknet to follow; auto: AlexeyAB's if the cfg uses anything that only "
+                    "it knows.", type=click.Choice(["auto", "pjreddie", "alexeyab"]), default="auto"),
+    "threads": flag("threads N", "Compute with N threads. Default: all cores.", type=POSITIVE, needs=CHECKED),
+    "tune": flag("tune", "Time the algorithms of each convolution, and use the fastest in this run and in "
+                 "later ones on this machine.", needs=CHECKED),
+    "precision": flag("precision", "bf16: direct convolutions multiply bfloat16 numbers; needs a processor "
+                      "with AVX-512 BF16. int8: convolutions multiply 8-bit integers; needs AVX-512 VNNI and "
+                      "the file that quantize writes. Not for training.",
+                      type=click.Choice(["float32", "bf16", "int8"]), default="float32", needs=CHECKED),
+    "quantized": flag("quantized FILE", "With --precision int8: the file that quantize wrote. Default: the one "
+                      "beside the weights."),
+    "allow_partial": flag("allow_partial", "Accept a weights file of another length: load the layers that it "
                           "holds."),
     "verbose": click.option("-v", "--verbose", is_flag=True, help="Print the layer table on standard error."),
     "gpu": together(
         click.option("-i", metavar="N", help="Ignored: the GPU to use.", **GPU),
-        flag("nogpu", help="Ignored: there is no GPU.", **GPU),
-        flag("gpus LIST", help="Ignored: the GPUs to use.", **GPU),
+        flag("nogpu", "Ignored: there is no GPU.", **GPU),
+        flag("gpus LIST", "Ignored: the GPUs to use.", **GPU),
     ),
     "size": together(
-        flag("width W", type=POSITIVE, help="Width of the network's input in pixels, instead of the cfg's."),
-        flag("height H", type=POSITIVE, help="Height of the network's input in pixels, instead of the cfg's."),
+        flag("width W", "Width of the network's input in pixels, instead of the cfg's.", type=POSITIVE),
+        flag("height H", "Height of the network's input in pixels, instead of the cfg's.", type=POSITIVE),
     ),
     "batch": batch_option(default=1),
     # every command that looks at pictures and videos
     "input": together(
         "size batch",
-        flag("every N", type=POSITIVE, default=1, show_default=False, help="Use every Nth frame of a video."),
-        flag("limit N", type=POSITIVE, help="End after N pictures or frames."),
-        flag("classes NAME,NAME", help="Report these classes only: names or numbers."),
-        flag("json", "as_json", help="Print one JSON object per line and nothing else."),
-        flag("csv FILE", type=FILE, help="Write a CSV table with one line per result."),
-        flag("quiet", help="Print no progress bar, and no results except those of --json."),
+        flag("every N", "Use every Nth frame of a video.", type=POSITIVE, default=1, show_default=False),
+        flag("limit N", "End after N pictures or frames.", type=POSITIVE),
+        flag("classes NAME,NAME", "Report these classes only: names or numbers."),
+        flag("json", "Print one JSON object per line and nothing else.", "as_json"),
+        flag("csv FILE", "Write a CSV table with one line per result."),
+        flag("quiet", "Print no progress bar, and no results except those of --json."),
     ),
     "names": together(
-        flag("names FILE", type=FILE, help="Class names, one per line."),
-        flag("data FILE.data", type=FILE, help="A .data file that names the file of class names."),
+        flag("names FILE", "Class names, one per line."),
+        flag("data FILE.data", "A .data file that names the file of class names."),
     ),
     "top": click.option("-t", "-top", "--top", type=click.IntRange(min=0), default=0, metavar="N",
                         help="Print the N best classes."),
-    "fit": flag("fit", type=click.Choice(["auto", "shorter", "crop", "letterbox", "stretch"]), default="auto",
-                help="How pictures are resized. shorter: the whole picture, its shorter side at the network's size; "
-                "crop: the middle of that; letterbox: the whole picture with grey borders; stretch: the aspect ratio "
-                "changes; auto: shorter if the network runs at any size, else crop."),
+    "fit": flag("fit", "How pictures are resized. shorter: the whole picture, its shorter side at the "
+                "network's size; crop: the middle of that; letterbox: the whole picture with grey borders; "
+                "stretch: the aspect ratio changes; auto: shorter if the network runs at any size, else crop.",
+                type=click.Choice(["auto", "shorter", "crop", "letterbox", "stretch"]), default="auto"),
     # every command that finds objects in pictures and videos
     "detection": together(
         "input thresh hier nms ext_output letter_box stretch",
-        flag("tiles CxR", help="For small objects: detect in C x R overlapping tiles of each picture as well as in the "
-             "whole."),
-        flag("tile_overlap P", type=click.FloatRange(0, 0.9), default=0.2, needs=("tiles",),
-             help="The overlap of neighbouring tiles, as a fraction of their side."),
-        flag("out FILE", type=FILE, help="FILE.json: write all detections in AlexeyAB's format. Another name, with a "
-             "pjreddie network: write the annotated picture to FILE.jpg."),
-        flag("save_labels", help="Write a label file for each picture, where training looks for it."),
+        flag("tiles CxR", "For small objects: detect in C x R overlapping tiles of each picture as well as in "
+             "the whole."),
+        flag("tile_overlap P", "The overlap of neighbouring tiles, as a fraction of their side.",
+             type=click.FloatRange(0, 0.9), default=0.2, needs=("tiles",)),
+        flag("out FILE", "FILE.json: write all detections in AlexeyAB's format. Another name, with a pjreddie "
+             "network: write the annotated picture to FILE.jpg."),
+        flag("save_labels", "Write a label file for each picture, where training looks for it."),
         "out_dir",
-        flag("crops DIR", type=FILE, help="Write the inside of each box into DIR."),
+        flag("crops DIR", "Write the inside of each box into DIR."),
         "no_picture",
-        flag("show", help="Show each annotated picture in a window until a key is pressed."),
-        flag("dont_show", expose_value=False, help="Accepted; nothing is shown without --show."),
+        flag("show", "Show each annotated picture in a window until a key is pressed."),
+        flag("dont_show", "Accepted; nothing is shown without --show.", expose_value=False),
     ),
-    "thresh": flag("thresh P", type=FRACTION, help="Report detections with a confidence above P. Default: darknet's."),
-    "hier": flag("hier P", type=FRACTION, default=0.5, help="In word trees, report the deepest class whose probability "
-                 "is above P."),
-    "nms": flag("nms IOU", type=FRACTION, help="Suppress a box whose IoU with a better one is above IOU. Default: "
-                "0.45; 0.4 in the commands of YOLOv1."),
-    "ext_output": flag("ext_output", help="Print the boxes as well."),
-    "letter_box": flag("letter_box", help="Keep the picture's aspect ratio, with grey borders."),
-    "stretch": flag("stretch", help="Stretch the picture to the network's size. Default: as darknet does."),
-    "out_dir": flag("out_dir DIR", type=FILE, help="Write annotated pictures and videos into DIR instead of "
-                    "predictions.jpg and predictions.avi."),
-    "no_picture": flag("no_picture", help="Write no annotated picture or video."),
+    "thresh": flag("thresh P", "Report detections with a confidence above P. Default: darknet's.",
+                   type=FRACTION),
+    "hier": flag("hier P", "In word trees, report the deepest class whose probability is above P.",
+                 type=FRACTION, default=0.5),
+    "nms": flag("nms IOU", "Suppress a box whose IoU with a better one is above IOU. Default: 0.45; 0.4 in the "
+                "commands of YOLOv1.", type=FRACTION),
+    "ext_output": flag("ext_output", "Print the boxes as well."),
+    "letter_box": flag("letter_box", "Keep the picture's aspect ratio, with grey borders."),
+    "stretch": flag("stretch", "Stretch the picture to the network's size. Default: as darknet does."),
+    "out_dir": flag("out_dir DIR", "Write annotated pictures and videos into DIR instead of predictions.jpg "
+                    "and predictions.avi."),
+    "no_picture": flag("no_picture", "Write no annotated picture or video."),
     # demos
     "camera": click.option("-c", "camera", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
                            help="The camera, if no VIDEO is given."),
-    "out_filename": flag("out_filename FILE", type=FILE, help="Write the annotated video: .avi, .mkv, .mov; .mp4 and "
-                         ".webm for browsers, slower."),
-    "window": together(flag("dont_show", help="Open no window."),
-                       flag("fullscreen", help="Let the window fill the screen.")),
-    "time_limit_sec": flag("time_limit_sec N", type=FiniteFloat(min=0, min_open=True), help="End after N seconds."),
-    "benchmark": flag("benchmark", help="Measure the speed: repeat the first frame without end, draw nothing."),
+    "out_filename": flag("out_filename FILE", "Write the annotated video: .avi, .mkv, .mov; .mp4 and .webm for "
+                         "browsers, slower."),
+    "window": together(flag("dont_show", "Open no window."),
+                       flag("fullscreen", "Let the window fill the screen.")),
+    "time_limit_sec": flag("time_limit_sec N", "End after N seconds.", type=FiniteFloat(min=0, min_open=True)),
+    "benchmark": flag("benchmark", "Measure the speed: repeat the first frame without end, draw nothing."),
     # training
-    "clear": flag("clear", help="Count iterations from 0, whatever the weights file says."),
-    "max_batches": flag("max_batches N", type=POSITIVE, help="Iterations, instead of the cfg's."),
-    "resume": flag("resume", help="Continue from the newest checkpoint in that folder, if it has one."),
-    "save_every": flag("save_every N", type=POSITIVE, help="Also write a checkpoint every N iterations."),
-    "no_chart": flag("no_chart", help="Draw no chart.png."),
+    "clear": flag("clear", "Count iterations from 0, whatever the weights file says."),
+    "max_batches": flag("max_batches N", "Iterations, instead of the cfg's.", type=POSITIVE),
+    "resume": flag("resume", "Continue from the newest checkpoint in that folder, if it has one."),
+    "save_every": flag("save_every N", "Also write a checkpoint every N iterations.", type=POSITIVE),
+    "no_chart": flag("no_chart", "Draw no chart.png."),
+    "training": together(
+        "clear",
+        flag("seed N", "Seed of all random numbers; the same seed gives the same weights. Default: 0.",
+             type=click.IntRange(min=0)),
+        "max_batches",
+        flag("backup DIR", "The folder for weights, instead of the .data file's."),
+        "resume save_every",
+        flag("no_check", "Do not check all labels before the first iteration."),
+        flag("map", "Measure mAP on the list `valid` every 4 epochs, and keep the best weights."),
+        flag("mAP_epochs N", "Epochs between two measurements of -map.", "map_epochs", type=POSITIVE,
+             default=4, needs=MEASURED),
+        flag("thresh P", "For -map: count true and false positives among detections with a confidence above P.",
+             type=FRACTION, default=0.25, needs=MEASURED),
+        flag("iou_thresh IOU", "For -map: a detection is correct if its IoU with an object of its class is "
+             "above IOU.", type=FRACTION, default=0.5, needs=MEASURED),
+        flag("patience N", "With -map or -topk: end the run after N measurements in a row that are no better "
+             "than the best one.", type=POSITIVE),
+        flag("topk", "For classifiers: measure the accuracy among the `top` (5) best classes on the list "
+             "`valid`, every 2 epochs."),
+        flag("min_size N", "The smallest input size when pjreddie's detectors train at several sizes, such as "
+             "288. Default: 320.", type=click.IntRange(min=32)),
+        flag("live [PORT]", "Show the run in the browser, on port 8090; 0: any free port.", type=PORT,
+             is_flag=False, flag_value=8090),
+        "bind",
+        flag("token TOKEN", "Viewers of --live need ?token=TOKEN in the address; also in $PYDARKNET_TOKEN.",
+             envvar="PYDARKNET_TOKEN", needs=("live",)),
+        flag("mjpeg_port PORT", "Serve chart.png as MJPEG over HTTP. 0: any free port.", type=PORT),
+        "no_chart",
+        flag("dont_show", "Accepted; nothing is shown.", expose_value=False),
+        "network",
+    ),
+    # detectors on the pictures of a list, and the boxes of its labels
+    "measuring": together(
+        "data_file cfg weights",
+        flag("thresh P", "Count true and false positives among detections with a confidence above P.",
+             type=FRACTION, default=0.25),
+        flag("iou_thresh IOU", "A detection is correct if its IoU with an object of its class is above IOU.",
+             type=FRACTION, default=0.5),
+        flag("points N", "Recall points of the AP. 0: the area under the curve; 11: PASCAL VOC 2007; 101: COCO.",
+             type=click.IntRange(min=0), default=0, callback=_not_one),
+        flag("json FILE", "Write all metrics to FILE as JSON.", "json_file"),
+        flag("plot FILE", "Draw the precision-recall curves: FILE.png, .svg or .pdf (extra `plot`)."),
+        batch_option(default=4),
+        "names size network",
+    ),
+    "clustering": together(
+        flag("width W", "Width of the network's input in pixels.", type=POSITIVE),
+        flag("height H", "Height of the network's input in pixels.", type=POSITIVE),
+        flag("seed N", "Seed of the random starts; the same seed gives the same anchors.",
+             type=click.IntRange(min=0), default=0),
+        flag("restarts N", "Random starts; the best result is kept.", type=POSITIVE, default=10),
+    ),
     # servers
-    "bind": flag("bind ADDRESS", default="127.0.0.1", needs=("port", "live", "json_port", "mjpeg_port"),
-                 help="The address to listen on; 0.0.0.0: all interfaces, for other machines."),
-    "object": flag("json", "as_json", help="Print one JSON object and nothing else."),
+    "bind": flag("bind ADDRESS", "The address to listen on; 0.0.0.0: all interfaces, for other machines.",
+                 default="127.0.0.1", needs=("port", "live", "json_port", "mjpeg_port")),
+    "object": flag("json", "Print one JSON object and nothing else.", "as_json"),
 }  # fmt: skip
 
 
 def address_options(default_port: int) -> Callable[[Function], Function]:
     """Where a server listens."""
-    port = flag("port PORT", type=PORT, default=default_port, help="The port to listen on; 0: any free port.")
+    port = flag("port PORT", "The port to listen on; 0: any free port.", type=PORT, default=default_port)
     return together(port, "bind")
-
-
-NO_PASSWORD = "there is no password"  # of streams
-
-
-def note_open(address: str, token: str | None, remedy: str = "--token TOKEN requires a token") -> None:
-    """Tell who can use a server that listens on `address`, where that is everybody."""
-    from ..utils.http_server import is_loopback
-
-    if not token and not is_loopback(address):
-        note(f"{address}: everyone who can reach this port can use it; {remedy}")
-
-
-def letterbox_choice(options: Mapping[str, Any]) -> bool | None:
-    """True for -letter_box, False for -stretch, None for neither. Raises UsageError for both."""
-    if options["letter_box"] and options["stretch"]:
-        raise click.UsageError("-letter_box and -stretch exclude each other")
-    return True if options["letter_box"] else False if options["stretch"] else None
-
-
-def class_numbers(text: str | None, names: Sequence[str]) -> list[int] | None:
-    """Class numbers for the value of --classes, a list of names or numbers; None for None. Raises OptionError."""
-    if text is None:
-        return None
-    known = {name.strip().lower(): number for number, name in reversed(list(enumerate(names)))}
-    numbers = []
-    for word in (part.strip() for part in text.split(",")):
-        number = known.get(word.lower())
-        if number is None and word.isdecimal() and int(word) < len(names):
-            number = int(word)
-        if number is None:
-            close = get_close_matches(word.lower(), known, n=1)
-            hint = f"; did you mean {names[known[close[0]]]}?" if close else ""
-            raise OptionError(
-                f'--classes: no class is called "{word}"; expected names of the {len(names)} classes{hint}'
-            )
-        numbers.append(number)
-    return numbers

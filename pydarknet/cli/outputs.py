@@ -1,32 +1,30 @@
 """The files that commands over pictures write: annotated pictures and videos, AlexeyAB's JSON file, label files, tables
 (`--csv`), crops."""
 
-from __future__ import annotations
-
+import csv
 import errno
+import io
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
+from urllib.parse import urlsplit
 
+from ..config.dialect import ALEXEYAB
+from ..datasets.labels import label_path
 from ..errors import OptionError, OutputError
+from ..images.image import Picture, show_image, write_image
+from ..images.operations import draw_detections
+from ..inference.detector import DetectionResult
+from ..inference.video.capture import CODECS, VideoFile, write_video
 from ..utils.files import atomic_write, make_folder, write_file
+from ..utils.prefetch import BackgroundWriter
 from .formats.inference import JSON_END, JSON_SEPARATOR, JSON_START, json_frame, label_lines
-from .sources import STDIN_PICTURE, camera_number, is_address
+from .sources import STDIN_PICTURE, Item, Video, camera_number, is_address
 
-if TYPE_CHECKING:
-    from ..images.image import Picture
-    from ..inference.classifier import Classification
-    from ..inference.detector import DetectionResult
-    from ..inference.tracking import Track
-    from ..inference.video.capture import VideoFile
-    from ..utils.prefetch import BackgroundWriter
-    from .sources import Item, Video
-
-Annotate = Callable[["Picture"], "Picture"]
+Annotate = Callable[[Picture], Picture]
 PREDICTIONS = "predictions.jpg"
 PREDICTED_VIDEO = "predictions.avi"
 WRITABLE = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
@@ -40,70 +38,27 @@ CLASSES = ("filename", "frame", "rank", "class_id", "name", "probability", "pare
 _NOT_IN_FILE_NAMES = re.compile(r'[\0-\x1f/\\:*?"<>|]+')
 
 
-@dataclass
-class Table:
-    """A CSV file that is written during the run."""
-
-    _file: BinaryIO
-
-    @classmethod
-    @contextmanager
-    def open(cls, path: str, columns: tuple[str, ...]) -> Iterator[Table]:
-        """The table; the file appears when the context ends without an error. Raises OutputError."""
-        with atomic_write(path) as file:
-            table = cls(file)
-            table._write([columns])
-            yield table
-
-    def _write(self, rows: Any) -> None:
-        import csv  # imported late, as by Detections: most runs write no table
-        import io
-
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(rows)
-        self._file.write(text.getvalue().encode("utf-8", "surrogateescape"))
-
-    def detections(self, path: str, frame: int | None, found: DetectionResult) -> None:
-        """Write a line for each object, in printed order."""
-        self._write([[path, frame, *row] for row in found.detections().csv_rows()])
-
-    def tracks(self, path: str, frame: int | None, tracks: Sequence[Track]) -> None:
-        """Write a line for each track, sorted by number."""
-        from ..inference.detections import Detections
-
-        rows = Detections([each.detection for each in tracks]).csv_rows()
-        self._write([[path, frame, each.track_id, *row] for each, row in zip(tracks, rows, strict=True)])
-
-    def classes(self, path: str, frame: int | None, result: Classification) -> None:
-        """Write a line for each of the best classes, best first."""
-        self._write(
-            [path, frame, rank, each.class_id, each.name, f"{each.probability:.6f}", each.parent]
-            for rank, each in enumerate(result.predictions, start=1)
-        )
-
-
 def file_name(path: str) -> str:
     """The name for output files of an input: its file name; for an address, the last part of its path, or its host."""
     if not is_address(path):
         return Path(path).name if camera_number(path) is None and path != STDIN_PICTURE else re.sub("[: ]", "_", path)
-    from urllib.parse import urlsplit
-
     address = urlsplit(path)
     host = (address.hostname or "stream").replace(".", "_")  # 127.0.0.1 has no extension
     return _NOT_IN_FILE_NAMES.sub("_", Path(address.path).name or host)
 
 
 class Outputs:
-    """The files that a run of `detect` writes. A context manager: files appear under their names when it ends without
-    an error, and are removed otherwise.
+    """The files that a run writes. A context manager: files appear under their names when it ends without an error, and
+    are removed otherwise.
 
     Without `folder`, annotated pictures overwrite `picture`, as in darknet, and videos are written to PREDICTED_VIDEO;
     live videos, which may have no end, are not written.
     """
 
-    def __init__(self, options: Mapping[str, Any], out_is_json: bool) -> None:
-        """`out_is_json`: whether `-out` names a JSON file even without that extension. Raises OutputError."""
-        out, folder, crops = options.get("out"), options["out_dir"], options.get("crops")
+    def __init__(self, options: Mapping[str, Any], columns: tuple[str, ...], out_is_json: bool = False) -> None:
+        """columns: of the table. out_is_json: whether `-out` names a JSON file even without that extension. Raises
+        OutputError."""
+        out, folder, crops = options.get("out"), options.get("out_dir"), options.get("crops")
         picture: str | None = PREDICTIONS
         if out is not None and not out_is_json and not out.lower().endswith(".json"):
             picture, out = (out if Path(out).suffix.lower() in WRITABLE else f"{out}.jpg"), None
@@ -111,13 +66,14 @@ class Outputs:
             make_folder(Path(each))
         for file in filter(None, (out, options["csv"])):
             check_folder_of(file)
-        draws = not options["no_picture"]
+        draws = not options.get("no_picture", True)
         self.picture = None if folder or not draws else picture
         self.folder = Path(folder) if folder and draws else None
         self.json, self.csv, self.crops = out, options["csv"], Path(crops) if crops else None
-        self.labels, self.show = options.get("save_labels", False), options["show"]
+        self.labels, self.show = options.get("save_labels"), options.get("show")
         self.writer: BackgroundWriter | None = None  # draws and writes pictures in another thread
-        self._table: Table | None = None
+        self._columns = columns
+        self._table: BinaryIO | None = None
         self._json_file: BinaryIO | None = None
         self._count = 0
         self._taken: set[Path] = set()
@@ -126,10 +82,11 @@ class Outputs:
         self._stem = ""
         self._video_file: VideoFile | None = None
 
-    def __enter__(self) -> Outputs:
+    def __enter__(self) -> "Outputs":
         with ExitStack() as stack:
             if self.csv is not None:
-                self._table = stack.enter_context(Table.open(self.csv, DETECTIONS))
+                self._table = stack.enter_context(atomic_write(self.csv))
+                self._write([self._columns])
             if self.json is not None:
                 self._json_file = stack.enter_context(atomic_write(self.json))
                 self._json_file.write(JSON_START)
@@ -144,20 +101,29 @@ class Outputs:
             if self._json_file is not None:
                 self._json_file.write(JSON_END)
 
+    def write_rows(self, item: Item[Any], rows: Iterable[Iterable[Any]]) -> None:
+        """Write a line of the table for each thing found in a picture or frame: what follows `filename` and `frame`."""
+        if self._table is not None:
+            self._write([item.path, item.frame, *row] for row in rows)
+
+    def _write(self, rows: Iterable[Iterable[Any]]) -> None:
+        assert self._table is not None
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(rows)
+        self._table.write(text.getvalue().encode("utf-8", "surrogateescape"))
+
     def take(self, item: Item[Any], found: DetectionResult, annotate: Annotate | None = None) -> None:
-        """Write the outputs of one picture or frame. annotate: draws into a copy of the picture, by default the
+        """Write the other outputs of one picture or frame. annotate: draws into a copy of the picture, by default the
         detections. Raises OutputError, OptionError."""
         self._follow(item)
         self._count += 1
         if self._json_file is not None:
             separator = JSON_SEPARATOR if self._count > 1 else b""
             self._json_file.write(separator + json_frame(item.frame or self._count, item.path, found).encode())
-        if self._table is not None:
-            self._table.detections(item.path, item.frame, found)
         if self.labels:
             if item.video is not None:
                 raise OptionError(f"{item.path}: -save_labels writes beside picture files; a frame of a video has none")
-            write_file(label_path(item.path), "".join(label_lines(found)).encode())
+            write_file(label_path(Path(item.path), ALEXEYAB), "".join(label_lines(found)).encode())
         if self.picture or self.folder or self.show or self.crops:
             self._draw(item, found, annotate)
 
@@ -173,8 +139,6 @@ class Outputs:
         live_without_folder = item.video.live and self.folder is None
         if (self.picture is None and self.folder is None) or live_without_folder:
             return
-        from ..inference.video.capture import CODECS, write_video
-
         name = file_name(item.path)
         suffix = Path(name).suffix if Path(name).suffix.lower() in CODECS else Path(PREDICTED_VIDEO).suffix
         target = Path(PREDICTED_VIDEO) if self.folder is None else self.folder / f"{self._stem}{suffix}"
@@ -195,9 +159,6 @@ class Outputs:
         stem, crops, video = self._stem_of(item) if self.crops else "", self.crops, self._video_file
 
         def work() -> None:
-            from ..images.image import show_image, write_image
-            from ..images.operations import draw_detections
-
             if crops:
                 objects = found.detections()
                 objects.source = item.picture
@@ -253,14 +214,6 @@ def _refuse_same(target: Path, source: Path) -> None:
         return
     if same:
         raise OutputError(f"{target}: would overwrite the picture itself; give another --out-dir")
-
-
-def label_path(path: str) -> str:
-    """The label file of a picture, by AlexeyAB's rule. Raises ImageError for an extension that it does not know."""
-    from ..config.dialect import ALEXEYAB
-    from ..datasets.labels import label_path
-
-    return str(label_path(Path(path), ALEXEYAB))
 
 
 def check_folder_of(path: str) -> None:

@@ -1,30 +1,24 @@
 """The inputs that a command's arguments name: files, folders, patterns, lists, addresses, cameras, standard input.
 Their pictures and frames are read and prepared ahead; inputs that cannot be read are reported."""
 
-from __future__ import annotations
-
 import codecs
 import glob
 import os
 import re
-import signal
 import sys
-import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
-import click
-
+from ..datasets.labels import listed
 from ..errors import DataError, ImageError, OptionError, ShapeError
+from ..images.image import Picture, decode_image, load_image, load_remote_image
+from ..inference.video.capture import Capture, Reader, is_pattern, numbered_paths
+from ..utils.prefetch import prefetch
 from ..utils.resources import exists
-from .console import note, progress, say
-
-if TYPE_CHECKING:
-    from ..images.image import Picture
-    from ..inference.video.capture import Capture
+from .console import Interruption, note, progress, say
 
 EXTENSIONS = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 VIDEOS = frozenset({
@@ -93,8 +87,6 @@ def _expand_input(argument: str) -> list[Name]:
 
 def _in_list(path: str) -> list[str]:
     """The lines of a list file; paths are resolved as in training lists. Raises ImageError."""
-    from ..datasets.labels import listed
-
     try:
         return [text if is_address(text) else str(found) for _, text, found in listed(path)]
     except DataError as error:
@@ -103,8 +95,6 @@ def _in_list(path: str) -> list[str]:
 
 def _numbered(pattern: str) -> list[str]:
     """The files of `frames/%05d.jpg`; any other name with a percent sign is returned unchanged."""
-    from ..inference.video.capture import is_pattern, numbered_paths
-
     return [str(path) for path in numbered_paths(pattern)] if is_pattern(pattern) else [pattern]
 
 
@@ -274,8 +264,6 @@ class Source(Generic[Prepared]):
     def _load_all(self, names: Iterable[Name]) -> Iterator[Loaded[Prepared]]:
         if not isinstance(names, list) or len(names) == 1:
             return map(self._load, names)
-        from ..utils.prefetch import prefetch
-
         threads = 1 if self._batch == 1 else PREPARING
         total = len(names) if self._limit is None else min(len(names), self._limit)
         return self._with_bar(prefetch(self._load, names, threads, AHEAD * self._batch), total, "pictures")
@@ -284,8 +272,6 @@ class Source(Generic[Prepared]):
         return things if self._silent else progress(things, total, label)
 
     def _load(self, name: Name) -> Loaded[Prepared]:
-        from ..images.image import decode_image, load_image
-
         path = STDIN_PICTURE if isinstance(name, bytes) else str(name)
         try:
             if isinstance(name, ImageError):
@@ -295,8 +281,6 @@ class Source(Generic[Prepared]):
             elif is_video(name):
                 return name
             elif is_web_address(name):
-                from ..images.image import load_remote_image
-
                 found = load_remote_image(name)
                 if found is None:
                     return name
@@ -309,8 +293,6 @@ class Source(Generic[Prepared]):
 
     def _frames(self, path: str, only_input: bool) -> Iterator[Item[Prepared]]:
         """The frames of a video, read ahead; of a live one, the newest frame."""
-        from ..inference.video.capture import Capture, Reader
-
         number = camera_number(path)
         try:
             capture = Capture(path if number is None else number, every=self._every)
@@ -367,58 +349,3 @@ def _results(
             return [pair for item in ready for pair in _results(source, [item], compute)]
         source.report(ready[0].path, error)
         return []
-
-
-class Interruption:
-    """A context in which Ctrl-C and SIGTERM end the iterator of `until`, so that output files can be completed.
-
-    number: the signal's, or None. A second signal ends the process at once, as it would without this context.
-    at_signal: called by the first one.
-    """
-
-    def __init__(self, at_signal: Callable[[], None] = lambda: None) -> None:
-        self.number: int | None = None
-        self._at_signal = at_signal
-        self._waiting = False
-        self._former: dict[int, Any] = {}
-
-    def __enter__(self) -> Interruption:
-        if threading.current_thread() is threading.main_thread():  # elsewhere no handler can be set
-            self._former = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        while self._former:
-            signal.signal(*self._former.popitem())
-
-    def _stop(self, number: int, frame: Any) -> None:
-        self.__exit__()
-        self.number = number
-        self._at_signal()
-        if self._waiting:
-            raise KeyboardInterrupt
-
-    def until(self, items: Iterable[Thing]) -> Generator[Thing, None, None]:
-        """The items, until a signal comes. A signal also ends the wait for the next item."""
-        iterator = iter(items)
-        try:
-            while self.number is None:
-                self._waiting = True
-                item = next(iterator)
-                self._waiting = False
-                yield item
-        except StopIteration:
-            return
-        except KeyboardInterrupt:
-            if self.number is None:  # a caller's own
-                raise
-        finally:
-            self._waiting = False
-
-    def exit(self, good: bool = True) -> None:
-        """End the command: exit code 128 + the signal's number after a signal, 1 if not `good`."""
-        if self.number is not None:
-            sys.stdout.flush()
-            raise click.exceptions.Exit(128 + self.number)
-        if not good:
-            raise click.exceptions.Exit(1)

@@ -24,8 +24,7 @@ COCO_IDS = [number for number in range(1, 91) if number not in COCO_GAPS]
 
 
 def read_names(path: str | os.PathLike[str]) -> list[str]:
-    """The names of a file, one per line; blanks are kept, empty lines at the end are not. Raises DataError for an empty
-    file."""
+    """The names of a file, one per line, with their blanks. Raises DataError for no names."""
     lines = read_text(path, DataError).replace("\r\n", "\n").split("\n")
     while lines and not lines[-1].strip():
         lines.pop()
@@ -35,13 +34,11 @@ def read_names(path: str | os.PathLike[str]) -> list[str]:
 
 
 def choose_names(classes: int, path: str | os.PathLike[str] | None, exact: bool, cfg: str = "") -> list[str]:
-    """The names of `classes` classes: those of the file `path`, which may be a bundled one, else those beside the
-    network file, else of the bundled list of that length, else numbers.
+    """The names of `classes` classes: of the file `path`, which may be a bundled one, else of obj.names beside the
+    network file `cfg`, else of the bundled list of that length, else numbers.
 
-    cfg: the network file. A bundled one may have its own names (`toys`); for others, obj.names in the same folder, as
-    in the folder of a training run, is used if it has that many.
-    exact: the file must have that many entries (detectors); otherwise it may have more, as darknet's own ImageNet file
-    has (classifiers). Raises DataError, which gives both numbers.
+    exact: the file must have that many entries; otherwise it may have more, as darknet's own ImageNet file has.
+    Raises DataError.
     """
     if path is None:
         path = _names_beside(cfg, classes) or bundled_names(classes, cfg)
@@ -56,7 +53,6 @@ def choose_names(classes: int, path: str | os.PathLike[str] | None, exact: bool,
 
 
 def _names_beside(cfg: str, classes: int) -> Path | None:
-    """The file obj.names in the folder of the network file, if it has `classes` names; else None."""
     path = Path(cfg).with_name("obj.names") if cfg and exists(cfg) else None
     try:
         return path if path and exists(path) and len(read_names(path)) == classes else None
@@ -68,8 +64,8 @@ def _names_beside(cfg: str, classes: int) -> Path | None:
 class WordTree:
     """A tree of classes; nodes are numbered in file order.
 
-    parent: (nodes,) the parent of each node, -1 for roots. groups: (first, end) of each group of siblings, which are
-    adjacent. child_group: the group of a node's children.
+    parent: (nodes,), -1 for roots. groups: (first, end) of each group of siblings, which are adjacent. child_group: the
+    group of a node's children.
     """
 
     names: list[str]
@@ -85,8 +81,7 @@ class WordTree:
         return leaf
 
     def absolute(self, conditional: Array) -> Array:
-        """Conditional probabilities, given the parent, (nodes, ...) -> absolute ones: products along the path from the
-        root. A new array."""
+        """Probabilities given the parent, (nodes, ...) -> absolute ones. A new array."""
         result = conditional.copy()
         for first, end in self.groups:  # a parent comes before its children, so its product is complete
             parent = int(self.parent[first])

@@ -67,7 +67,7 @@ class Published:
 
 
 def _entry(name: str, *folders: str, files: tuple[str, ...] = (), cfg: str = "", **known: Any) -> Published:
-    """An entry of the table, by default a detector of COCO's classes. Its cfg has the name of the weights.
+    """An entry of the table, by default a detector of COCO's classes.
 
     folders: addresses, by default pjreddie's, each of which has the file. files: other names that it has there.
     """
@@ -131,12 +131,11 @@ PUBLISHED = {entry.name: entry for entry in _ALL}
 
 
 def _entry_of(name: str) -> Published | None:
-    """The entry of that name, which may end in `.weights`."""
     return PUBLISHED.get(name) or PUBLISHED.get(name.removesuffix(".weights"))
 
 
 def find_published(name: str) -> Published:
-    """The published weights of that name, which may end in `.weights`. Raises OptionError that names similar ones."""
+    """The published weights of that name. Raises OptionError that names similar ones."""
     entry = _entry_of(name)
     if entry is None:
         near = get_close_matches(name.removesuffix(".weights"), PUBLISHED, n=3)
@@ -146,18 +145,17 @@ def find_published(name: str) -> Published:
 
 
 def weights_of(cfg: str) -> str | None:
-    """The weights of a bundled network that is named without `.cfg`, such as `yolov4-tiny`; None for any other name."""
+    """The weights of a bundled network that is named without `.cfg`; None for any other name."""
     if Path(cfg).suffix == ".cfg" or os.path.lexists(cfg) or bundled(f"cfg/{cfg}.cfg") is None:
         return None
     return cfg if cfg in PUBLISHED or bundled(f"data/{cfg}.weights") else None
 
 
 def weights_file(path: str | os.PathLike[str]) -> Path:
-    """The weights file for `path`: a file on the disk, a bundled one, or one that was downloaded before.
+    """The weights file for `path`, with or without `.weights`: on the disk, bundled, or downloaded before.
 
-    The name may lack `.weights`: `toys`, `yolov4-tiny`. Raises WeightsError, with the command that downloads them, for
-    published weights that are not on this machine; any other missing file is returned unchanged, for its reader's
-    error.
+    Raises WeightsError, with the command that downloads them, for published weights that are not on this machine. Any
+    other missing file is returned unchanged, for its reader's error.
     """
     given = Path(path)
     if os.path.lexists(given):  # its reader reports what is not a file

@@ -55,7 +55,7 @@ class Option:
 class Section:
     """A section `[kind]` of a .cfg file with its options. It records which keys were read.
 
-    foreign: keys that the chosen dialect does not know. They are treated as absent, as by that darknet.
+    foreign: keys that the chosen dialect does not know; they count as absent.
     """
 
     kind: str
@@ -66,50 +66,48 @@ class Section:
     _asked: set[str] = field(default_factory=set, repr=False)
 
     def error(self, message: str, key: str | None = None) -> ConfigError:
-        """An error at the line of `key`, or of the section's head."""
+        """A ConfigError, `located`."""
         return ConfigError(self.located(message, key))
 
     def shape_error(self, message: str, key: str | None = None) -> ShapeError:
-        """A ShapeError at the line of `key`, or of the section's head."""
+        """A ShapeError, `located`."""
         return ShapeError(self.located(message, key))
 
     def warn(self, message: str, key: str | None = None) -> None:
-        """Log a warning at the line of `key`, or of the section's head."""
+        """Log a warning, `located`."""
         log.warning("%s", self.located(message, key))
 
     def located(self, message: str, key: str | None = None) -> str:
-        """The message after `file:line: [section]`, with the line of `key` or of the section's head."""
-        option = self._find(key) if key else None
-        line = option.line if option else self.line
-        return f"{self.path}:{line}: [{self.kind}] {message}"
+        """The message after `file:line: [section]`, see `line_of`."""
+        return f"{self.path}:{self.line_of(key)}: [{self.kind}] {message}"
 
-    def _find(self, key: str) -> Option | None:
+    def line_of(self, key: str | None) -> int:
+        """The line of `key`, or of the section's head."""
+        option = self.find(key)
+        return option.line if option else self.line
+
+    def find(self, key: str | None) -> Option | None:
+        """The first option of that key, without marking it as read."""
         return next((option for option in self.options if option.key == key), None)
 
     def text(self, key: str, default: str | None = None) -> str | None:
         """The value of `key`, without spaces, or the default."""
         self._asked.add(key)
-        if key in self.foreign:
-            return default
-        option = self._find(key)
+        option = None if key in self.foreign else self.find(key)
         return default if option is None else option.value
 
     def file(self, *keys: str) -> Path | None:
-        """The file that the section names under the first of `keys` that it has; None if it has none of them.
-
-        Relative paths are resolved against the folder of this file, see `find_file`. Raises DataError if there is no
-        such file.
-        """
+        """The file under the first of `keys` that the section has, or None. Raises DataError."""
         named = next((value for key in keys if (value := self.named_path(key))), None)
         return find_file(named, Path(self.path).parent) if named else None
 
     def named_path(self, key: str) -> str | None:
         """The path that is the value of `key`, None without `key`.
 
-        darknet deletes the blanks of a path. Here they are deleted only if the result exists, in the current folder or
-        in the folder of this file. Backslashes, as in Windows' paths, become slashes if no such file exists.
+        Its blanks, which darknet deletes, stay unless only a path without them exists, in the current folder or in that
+        of this file. If no such file exists, backslashes become slashes.
         """
-        value, option = self.text(key), self._find(key)
+        value, option = self.text(key), self.find(key)
         if value is None or option is None:
             return value
         bases, written = (Path(), Path(self.path).parent), option.written or value
@@ -120,33 +118,35 @@ class Section:
         """Whether the section sets `key`."""
         return self.text(key) is not None
 
+    # The getters raise ConfigError for a wrong value, and return the default for none.
+
     def integer(self, key: str, default: int) -> int:
-        """The integer at the start of the value (`3.9` is 3, as in darknet). Raises ConfigError if there is none."""
+        """The integer at the start of the value (`3.9` is 3, as in darknet)."""
         value = self.text(key)
         return default if value is None else self._number(key, value, _INTEGER)
 
     def real(self, key: str, default: float) -> float:
-        """The number at the start of the value; it may be infinite. Raises ConfigError if there is none."""
+        """The number at the start of the value; it may be infinite."""
         value = self.text(key)
         return default if value is None else self._number(key, value, _FLOAT)
 
     def flag(self, key: str, default: bool = False) -> bool:
-        """Whether the integer at the start of the value is not 0. Raises ConfigError if there is none."""
+        """Whether the integer at the start of the value is not 0."""
         return self.integer(key, int(default)) != 0
 
     def positive(self, key: str, default: int, largest: int = 1 << 24) -> int:
-        """An integer from 1 to `largest`. Raises ConfigError for others."""
+        """An integer from 1 to `largest`."""
         return self.natural(key, default, largest, 1)
 
     def natural(self, key: str, default: int, largest: int = 1 << 24, smallest: int = 0) -> int:
-        """An integer from `smallest` to `largest`. Raises ConfigError for others."""
+        """An integer from `smallest` to `largest`."""
         value = self.integer(key, default)
         if not smallest <= value <= largest:
             raise self.error(f"{key}={value}: expected a number from {smallest} to {largest}", key)
         return value
 
     def choice(self, key: str, default: str, known: Iterable[str]) -> str:
-        """One of the words `known`. Raises ConfigError for others."""
+        """One of the words `known`."""
         value = self.text(key, default) or default
         names = list(known)
         if value not in names:
@@ -154,11 +154,11 @@ class Section:
         return value
 
     def integers(self, key: str) -> list[int] | None:
-        """The comma-separated integers of `key`, or None if it is absent. Raises ConfigError."""
+        """The comma-separated integers of `key`, or None if it is absent."""
         return self._list(key, _INTEGER)
 
     def reals(self, key: str) -> list[float] | None:
-        """The comma-separated finite numbers of `key`, or None if it is absent. Raises ConfigError."""
+        """The comma-separated finite numbers of `key`, or None if it is absent."""
         numbers = self._list(key, _FLOAT)
         wrong = next((number for number in numbers or () if not abs(number) <= LARGEST_REAL), None)
         if wrong is not None:
@@ -166,7 +166,7 @@ class Section:
         return numbers
 
     def ignore(self, *keys: str) -> None:
-        """Mark `keys` as read although they have no effect here (GPU scheduling, memory, charts)."""
+        """Mark `keys` as read although they have no effect here."""
         self._asked.update(keys)
 
     def _list(self, key: str, pattern: re.Pattern[str]) -> list[Any] | None:
@@ -176,7 +176,6 @@ class Section:
         return [self._number(key, item, pattern) for item in value.split("#", 1)[0].rstrip(",").split(",")]
 
     def _number(self, key: str, value: str, pattern: re.Pattern[str]) -> Any:
-        """The number at the start of `value`: an int for the pattern _INTEGER, else a float."""
         whole, match = pattern is _INTEGER, pattern.match(value)
         if match is None and whole and _FLOAT.match(value):
             return 0  # .5 read as an integer
@@ -189,7 +188,7 @@ class Section:
         raise self.error(f"{key}={value[:LONGEST_NUMBER]}: expected {expected}", key)
 
     def unused_options(self) -> Iterator[tuple[Option, str]]:
-        """Each option that was not read, with a hint: the probable reason, or the key that may have been meant."""
+        """Each option that was not read, with a hint: the probable reason or key."""
         seen: set[str] = set()
         for option in self.options:
             if option.key in seen:
@@ -202,7 +201,7 @@ class Section:
                 yield option, did_you_mean(option.key, self._asked)
 
     def unused(self) -> list[str]:
-        """A line for each option that was not read, in darknet's words, with the key that may have been meant."""
+        """A line for each option that was not read, in darknet's words, with a hint."""
         return [
             f"Unused field: '{option.key} = {option.value}' ({self.path}:{option.line}, [{self.kind}]{hint})"
             for option, hint in self.unused_options()
@@ -211,8 +210,7 @@ class Section:
 
 def _read_by(getter: str, otherwise: Any) -> Callable[..., Any]:
     def declare(default: Any = otherwise, key: str | None = None, **limits: int) -> Any:
-        """A field read by the getter of this name. key: the option's name, by default the field's. limits: further
-        arguments of the getter, such as `largest`."""
+        """A field. key: the option's name. limits: further arguments of the getter."""
         return field(default=default, metadata={"option": (getter, key, limits)})
 
     return declare
@@ -245,17 +243,13 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def _raise_errors(message: str, is_error: bool) -> None:
-    """The usual report: an error is raised, a warning logged."""
     if is_error:
         raise ConfigError(message)
     log.warning("%s", message)
 
 
 def _options(path: str, text: str, report: Report = _raise_errors) -> list[Section]:
-    """All sections of a text; options before the first section head are in a section without a name.
-
-    report: called for each line that is not an option, which is then skipped, and for each key without a value.
-    """
+    """All sections of a text; the first, without a name, has the options before all heads."""
     sections = [Section("", path, 1)]
     for number, line in enumerate(text.split("\n"), start=1):
         content = re.sub(r"[ \t\r]", "", line)
@@ -286,8 +280,7 @@ class Config:
 def read_config(path: str | os.PathLike[str], report: Report = _raise_errors) -> Config:
     """Read a .cfg file. Raises ConfigError with file and line.
 
-    report: called with each message, and whether it is an error, instead of raising and logging. If it returns, parsing
-    continues; a file without sections always raises.
+    report: called instead of raising and logging; parsing then continues. A file without sections always raises.
     """
     return parse_config(os.fspath(path), read_text(path, ConfigError), report)
 
@@ -319,17 +312,15 @@ def read_data(path: str | os.PathLike[str]) -> Section:
     name = os.fspath(path)
     head, *sections = _options(name, read_text(path, ConfigError))
     if sections:
-        found = sections[0]
-        raise ConfigError(
-            f"{name}:{found.line}: found a section [{found.kind}]; expected key=value lines, as in a .data file"
-        )
+        where = f"{name}:{sections[0].line}: found a section [{sections[0].kind}]"
+        raise ConfigError(f"{where}; expected key=value lines, as in a .data file")
     head.kind = "data"
     return head
 
 
 @dataclass(frozen=True)
 class Change:
-    """A changed option. before: its old value, None if it was absent. after: the new one, None if it was removed."""
+    """A changed option with its old and new value, None if absent."""
 
     line: int
     kind: str
@@ -340,8 +331,7 @@ class Change:
 
 
 class CfgEditor:
-    """The lines of a .cfg file and their changes. Comments, blank lines and layout are preserved, and line numbers are
-    always those of the original."""
+    """The lines of a .cfg file and their changes. Line numbers are always those of the original."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """Read the file. Raises ConfigError."""
@@ -361,20 +351,20 @@ class CfgEditor:
         return "".join(lines)
 
     def set(self, section: Section, key: str, value: str, layer: int | None = None) -> None:
-        """Set `key` of a section of this file to `value`: in its line, or in a new line at the section's end."""
-        option = next((option for option in section.options if option.key == key), None)
+        """Set `key` of a section to `value`, in its line or in a new one."""
+        option = section.find(key)
         if option is None:
             line = max((option.line for option in section.options), default=section.line)
             self._added.setdefault(line, []).append(f"{key}={value}{self._newline}")
             self.changes.append(Change(line, section.kind, layer, key, None, value))
             return
-        before, after = option.value, re.sub(r"\s", "", value)
-        if before.partition("#")[0] == after:
+        before, after = option.value.partition("#")[0], re.sub(r"\s", "", value)
+        if before == after:
             return
         match = _LINE.fullmatch(self._lines[option.line - 1])
         assert match is not None, "the section was read from this text"
         self._lines[option.line - 1] = f"{match[1]}{value}{match[3]}"
-        self.changes.append(Change(option.line, section.kind, layer, key, before.partition("#")[0], after))
+        self.changes.append(Change(option.line, section.kind, layer, key, before, after))
 
     def comment_out(self, section: Section, key: str, layer: int | None = None) -> None:
         """Comment out the lines that set `key`."""

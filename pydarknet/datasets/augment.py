@@ -1,9 +1,8 @@
 """Augmentation of training pictures and their boxes, with darknet's distributions.
 
-Random crops, colours, sharpness, mosaics and mixtures. An `AffineCrop` maps each pixel of the network's input to the
-source picture, and boxes of the source to the input. Pictures are (H, W, c) uint8, canvases (h, w, c) float32 in 0..1.
-Sizes are (width, height) in pixels. Boxes are (k, 5) float32 rows of class, x, y, w, h in fractions. All randomness
-comes from the generator `rng` that is passed in.
+An `AffineCrop` maps each pixel of the network's input to the source picture, and boxes of the source to the input.
+Pictures are (H, W, c) uint8, canvases (h, w, c) float32 in 0..1. Sizes are (width, height) in pixels. Boxes are (k, 5)
+float32 rows of class, x, y, w, h in fractions. All randomness comes from the generator `rng`.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ CLASS_ONLY = 999999.0  # x, y, w, h of a label that has a class but no box
 IGNORE = -1234.0  # in class vectors: an entry without a loss
 NOWHERE = np.zeros((0, 5), np.float32)
 Rng = np.random.Generator
+Size = tuple[int, int]  # (width, height) in pixels
 
 
 def rand_scale(rng: Rng, scale: float) -> float:
@@ -47,7 +47,7 @@ def coin(rng: Rng) -> bool:
 
 @dataclass(frozen=True)
 class Colour:
-    """The ranges of random changes of colour: `hue` (fraction of the circle) is added, the others are factors."""
+    """The ranges of random changes of colour: `hue` is added, the others are factors."""
 
     hue: float = 0.0
     saturation: float = 1.0
@@ -80,9 +80,9 @@ class Margins(NamedTuple):
 class AffineCrop:
     """A map from the input to the source: pixel (x, y) of the input is the source at matrix (2, 3) times (x, y, 1).
 
-    scale, shift: a box coordinate x of the source, in fractions, becomes x scale - shift. rectangle: left, top, width,
-    height in pixels of the input; outside it the input is grey; None: it fills the input. outside: the colour beyond
-    the edges of the source; None repeats the pixels of the edge.
+    scale, shift: a box coordinate x of the source, in fractions, becomes x scale - shift. rectangle: the part of the
+    input that is not grey (left, top, width, height); None for all. outside: the colour beyond the edges of the source;
+    None repeats the pixels of the edge.
     """
 
     matrix: Matrix
@@ -98,18 +98,17 @@ def _straight(step_x: float, step_y: float, x: float, y: float) -> Matrix:
 
 def rotated_crop(
     rng: Rng,
-    source: tuple[int, int],
-    size: tuple[int, int],
+    source: Size,
+    size: Size,
     crop: tuple[int, int],
     angle: float,
     aspect: float,
     keeps_inside: bool,
 ) -> AffineCrop:
-    """The random crop of classifiers: a square of the source, which is scaled to a shorter side between the bounds
-    `crop`, rotated by up to `angle` degrees, and its aspect ratio changed by a factor up to `aspect`.
+    """The random crop of classifiers: a square of the source, stretched to the input.
 
-    A picture smaller than the square is at a random place in it or, if `keeps_inside`, in its middle. The square is
-    stretched to an input that is not square.
+    The source is scaled to a shorter side between the bounds `crop`, rotated by up to `angle` degrees, its aspect ratio
+    changed by a factor up to `aspect`. A smaller one is at a random place or, with `keeps_inside`, in the middle.
     """
     W, H = source
     side = max(size)
@@ -122,11 +121,8 @@ def rotated_crop(
         reach_x, reach_y = max(0.0, reach_x), max(0.0, reach_y)
     dx, dy = reach_x * rng.uniform(-1, 1), reach_y * rng.uniform(-1, 1)
     step_x, step_y = ((side - 1) / (n - 1) if n > 1 else 0.0 for n in size)
-    to_source = np.array(
-        [
-            [ratio / scale * step_x, 0, ratio / scale * (dx - side / 2)],
-            [0, step_y / scale, (dy - side / 2) / scale],
-        ]
+    to_source = _straight(
+        ratio / scale * step_x, step_y / scale, ratio / scale * (dx - side / 2), (dy - side / 2) / scale
     )
     cos, sin = math.cos(radians), math.sin(radians)
     matrix = np.array([[cos, -sin], [sin, cos]]) @ to_source
@@ -134,9 +130,11 @@ def rotated_crop(
     return AffineCrop(matrix)
 
 
-def placed(rng: Rng, source: tuple[int, int], size: tuple[int, int], jitter: float) -> AffineCrop:
-    """The random placement of pjreddie's detectors: the whole picture, its aspect ratio changed by up to `jitter`,
-    scaled to fit a square input, at a random place on grey. It may exceed an input that is not square."""
+def placed(rng: Rng, source: Size, size: Size, jitter: float) -> AffineCrop:
+    """The random placement of pjreddie's detectors: the whole picture on grey, scaled to fit a square.
+
+    Its aspect ratio changes by up to `jitter`.
+    """
     (W, H), (w, h) = source, size
     wide = W + rng.uniform(-1, 1) * jitter * W
     high = H + rng.uniform(-1, 1) * jitter * H
@@ -144,15 +142,11 @@ def placed(rng: Rng, source: tuple[int, int], size: tuple[int, int], jitter: flo
     inner_w, inner_h = (h * ratio, float(h)) if ratio < 1 else (float(w), w / ratio)
     dx, dy = rng.uniform() * (w - inner_w), rng.uniform() * (h - inner_h)
     nw, nh = max(1, int(inner_w)), max(1, int(inner_h))
-    return AffineCrop(
-        matrix=_straight(W / nw, H / nh, 0, 0),
-        scale=(inner_w / w, inner_h / h),
-        shift=(-dx / w, -dy / h),
-        rectangle=(int(dx), int(dy), nw, nh),
-    )
+    scale, shift = (inner_w / w, inner_h / h), (-dx / w, -dy / h)
+    return AffineCrop(_straight(W / nw, H / nh, 0, 0), scale, shift, (int(dx), int(dy), nw, nh))
 
 
-def random_margins(rng: Rng, source: tuple[int, int], jitter: float) -> Margins:
+def random_margins(rng: Rng, source: Size, jitter: float) -> Margins:
     """Random margins of up to `jitter` (a fraction) of each side, cut off or added."""
     reach = [int(side * jitter) for side in source]
     left, right = (int(reach[0] * rng.uniform(-1, 1)) for _ in range(2))
@@ -160,9 +154,8 @@ def random_margins(rng: Rng, source: tuple[int, int], jitter: float) -> Margins:
     return Margins(left, top, right, bottom)
 
 
-def zoomed(rng: Rng, margins: Margins, source: tuple[int, int], zoom: float) -> Margins:
-    """The option `resize` of AlexeyAB's darknet: margins for a picture up to `zoom` times larger or smaller; a `zoom`
-    below 1 only makes it smaller."""
+def zoomed(rng: Rng, margins: Margins, source: Size, zoom: float) -> Margins:
+    """Margins by the option `resize`: up to `zoom` times larger or smaller; below 1 only smaller."""
     if zoom <= 0 or zoom == 1:
         return margins
     down, up = min(zoom, 1 / zoom), max(zoom, 1 / zoom)
@@ -175,7 +168,7 @@ def zoomed(rng: Rng, margins: Margins, source: tuple[int, int], zoom: float) -> 
     return Margins(*(margin + more for margin, more in zip(margins, extra, strict=True)))
 
 
-def letterboxed(margins: Margins, source: tuple[int, int], size: tuple[int, int]) -> Margins:
+def letterboxed(margins: Margins, source: Size, size: Size) -> Margins:
     """The margins extended on two sides to the aspect ratio of the input."""
     (W, H), (w, h) = source, size
     x, y = max(0.0, (H * w / h - W) / 2), max(0.0, (W * h / w - H) / 2)
@@ -183,19 +176,16 @@ def letterboxed(margins: Margins, source: tuple[int, int], size: tuple[int, int]
     return Margins(int(left - x), int(top - y), int(right - x), int(bottom - y))
 
 
-def checked(margins: Margins, source: tuple[int, int]) -> Margins:
+def checked(margins: Margins, source: Size) -> Margins:
     """The margins, or zeros if they leave nothing of the picture."""
     left, top, right, bottom = margins
-    is_empty = source[0] - left - right < 1 or source[1] - top - bottom < 1
-    return Margins(0, 0, 0, 0) if is_empty else margins
+    return margins if source[0] - left - right >= 1 and source[1] - top - bottom >= 1 else Margins(0, 0, 0, 0)
 
 
-def cropped(image: Picture, margins: Margins, size: tuple[int, int], at_corners: bool = False) -> AffineCrop:
-    """The crop of AlexeyAB's detectors: the picture within the margins, stretched to the input; its mean colour
-    outside.
+def cropped(image: Picture, margins: Margins, size: Size, at_corners: bool = False) -> AffineCrop:
+    """The crop of AlexeyAB's detectors: the picture within the margins, stretched to the input, on its mean colour.
 
-    at_corners: as for YOLOv1: corner pixels of the picture on those of the input; outside, the pixels of the edge are
-    repeated.
+    at_corners: YOLOv1's: corner pixels on those of the input; outside, the pixels of the edge are repeated.
     """
     H, W, _ = image.shape
     cut_w, cut_h = W - margins.left - margins.right, H - margins.top - margins.bottom
@@ -205,12 +195,10 @@ def cropped(image: Picture, margins: Margins, size: tuple[int, int], at_corners:
     else:
         step_x, step_y = cut_w / size[0], cut_h / size[1]  # aligned as in OpenCV's resize: pixels have an area
         matrix = _straight(step_x, step_y, margins.left + step_x / 2 - 0.5, margins.top + step_y / 2 - 0.5)
-    return AffineCrop(
-        matrix, scale=(W / cut_w, H / cut_h), shift=(margins.left / cut_w, margins.top / cut_h), outside=outside
-    )
+    return AffineCrop(matrix, (W / cut_w, H / cut_h), (margins.left / cut_w, margins.top / cut_h), outside=outside)
 
 
-def render(image: Picture, view: AffineCrop, size: tuple[int, int]) -> Canvas:
+def render(image: Picture, view: AffineCrop, size: Size) -> Canvas:
     """The input (h, w, c) of size (w, h) that a crop makes of a picture."""
     if view.rectangle is None:
         return warp(image, view.matrix, *size, view.outside)
@@ -219,14 +207,12 @@ def render(image: Picture, view: AffineCrop, size: tuple[int, int]) -> Canvas:
     width, height = min(size[0], left + width) - x, min(size[1], top + height) - y
     canvas = np.full((size[1], size[0], image.shape[2]), 0.5, np.float32)
     if width > 0 and height > 0:
-        tile = x - left, y - top, width, height
-        canvas[y : y + height, x : x + width] = render_tile(image, view, tile)
+        canvas[y : y + height, x : x + width] = render_tile(image, view, (x - left, y - top, width, height))
     return canvas
 
 
 def render_tile(image: Picture, view: AffineCrop, tile: tuple[int, int, int, int]) -> Canvas:
-    """(height, width, c): a part of the input, `tile` being left, top, width, height relative to the rectangle's
-    corner."""
+    """(height, width, c): the part `tile` of the input: left, top, width, height."""
     left, top, width, height = tile
     matrix = view.matrix.copy()
     matrix[:, 2] += matrix[:, :2] @ (left, top)
@@ -251,20 +237,16 @@ def towards_corner(margins: Margins, quadrant: int, mirror: bool) -> Margins:
 
 @dataclass(frozen=True)
 class Tile:
-    """A quadrant of a mosaic. target: its place on the input. source: the corner of the part shown of its own picture's
-    input. dx, dy: the shift of boxes, in fractions of the input."""
+    """A quadrant of a mosaic. source: its corner in its own picture's input. dx, dy: of boxes."""
 
     target: tuple[int, int, int, int]  # left, top, width, height
-    source: tuple[int, int]  # left, top
+    source: Size  # left, top
     dx: float
     dy: float
 
 
-def mosaic_tile(
-    quadrant: int, cut: tuple[int, int], size: tuple[int, int], source: tuple[int, int], margins: Margins, mirror: bool
-) -> Tile:
-    """The tile of a quadrant: 0 top left, 1 top right, 2 bottom left, 3 bottom right. Bands outside the picture that
-    would border the cut are skipped."""
+def mosaic_tile(quadrant: int, cut: tuple[int, int], size: Size, source: Size, margins: Margins, mirror: bool) -> Tile:
+    """The tile of quadrant 0 (top left) to 3 (bottom right), without bands at the cut."""
     left, right = (margins.right, margins.left) if mirror else (margins.left, margins.right)
     x, length_x, from_x = _tile_axis(quadrant % 2 == 0, cut[0], size[0], source[0], left, right)
     y, length_y, from_y = _tile_axis(quadrant < 2, cut[1], size[1], source[1], margins.top, margins.bottom)
@@ -287,7 +269,7 @@ def _tile_axis(first: bool, cut: int, size: int, source: int, low: int, high: in
 def move_boxes(
     rows: Array, scale: tuple[float, float], shift: tuple[float, float], mirror: bool, drops_outside: bool = False
 ) -> Array:
-    """Boxes transformed by a crop (`AffineCrop.scale`, `.shift`) and clipped to the input.
+    """Boxes transformed by a crop and clipped to the input.
 
     Labels at 0, 0 have a class but no box. Boxes entirely outside get size 0 or, if `drops_outside`, are removed.
     """
@@ -315,7 +297,6 @@ def _edges(rows: Array) -> tuple[Array, Array]:
 
 
 def _between(rows: Array, low: Array, high: Array, bounds: Sequence[float]) -> Array:
-    """The rows with these edges, clipped to `bounds`."""
     limits = np.array(bounds, np.float32)
     low, high = (np.clip(edge, limits[:2], limits[2:]) for edge in (low, high))
     return np.concatenate([rows[:, :1], (low + high) / 2, high - low], axis=1)
@@ -327,7 +308,7 @@ def larger_than(rows: Array, width: float, height: float) -> Array:
 
 
 def known_boxes(rows: Array, classes: int) -> Array:
-    """AlexeyAB's filter: boxes of a known class with their centre in the picture, sizes limited to 1."""
+    """Boxes of a known class with their centre in the picture, sizes limited to 1."""
     x, y = rows[:, 1], rows[:, 2]
     kept = rows[(rows[:, 0] >= 0) & (rows[:, 0] < classes) & (x > 0) & (x <= 1) & (y > 0) & (y <= 1)]
     kept[:, 3:] = np.minimum(kept[:, 3:], 1)
@@ -338,8 +319,8 @@ def known_boxes(rows: Array, classes: int) -> Array:
 
 
 def blur_some(canvas: Canvas, rows: Array, value: int, rng: Rng) -> Canvas:
-    """The option `blur` of detectors: with equal probability no blur, a blurred background, or a blur with a kernel of
-    `value` pixels (1: the background), which is at most an eighth of the shortest side of a box."""
+    """The option `blur` of detectors: with equal probability no blur, a blurred background, or a kernel of `value`
+    pixels (1: the background), which is at most an eighth of the shortest side of a box."""
     value = (0, 1, value)[rand_int(rng, 0, 2)]
     height, width, _ = canvas.shape
     if value > 1 and len(rows):
@@ -357,14 +338,12 @@ def blur_some(canvas: Canvas, rows: Array, value: int, rng: Rng) -> Canvas:
 
 
 def blur_whole(canvas: Canvas, value: int, rng: Rng) -> Canvas:
-    """The option `blur` of classifiers: with probability 1/4, a blur with a kernel of `value` pixels (1 means 15)."""
-    if rng.random() >= 0.25:
-        return canvas
-    return blur(canvas, 15 if value == 1 else value)
+    """With probability 1/4, blur with a kernel of `value` pixels (1 means 15)."""
+    return canvas if rng.random() >= 0.25 else blur(canvas, 15 if value == 1 else value)
 
 
 def add_noise(canvas: Canvas, sigma: float, rng: Rng) -> Canvas:
-    """With probability 1/2, add normal noise with a standard deviation of `sigma` (at most 127) on a scale of 255."""
+    """With probability 1/2, add normal noise of deviation `sigma`, at most 127 of 255."""
     if not coin(rng):
         return canvas
     noise = rng.standard_normal(canvas.shape, np.float32) * np.float32(min(sigma, 127) / 255)
@@ -374,7 +353,7 @@ def add_noise(canvas: Canvas, sigma: float, rng: Rng) -> Canvas:
 # --- mixtures --------------------------------------------------------------------------------------------------------
 
 
-def cut_point(rng: Rng, size: tuple[int, int]) -> tuple[int, int]:
+def cut_point(rng: Rng, size: Size) -> tuple[int, int]:
     """A random point (x, y) where four pictures meet, between 20 and 80 % of both sides."""
     x, y = (rand_int(rng, int(side * 0.2), max(int(side * 0.2), int(side * 0.8))) for side in size)
     return max(1, min(x, size[0] - 1)), max(1, min(y, size[1] - 1))
@@ -386,7 +365,7 @@ def blend(canvases: Sequence[Canvas]) -> Canvas:
 
 
 def mix_truth(vectors: Sequence[Array], shares: Sequence[float]) -> Array:
-    """The sum of class vectors weighted by their shares; entries that one of them ignores are ignored."""
+    """The weighted sum of class vectors; entries that one of them ignores are ignored."""
     stacked = np.stack(vectors)
     mixed = np.tensordot(np.asarray(shares, np.float32), stacked, 1).astype(np.float32)
     mixed[(stacked == IGNORE).any(0)] = IGNORE
@@ -394,19 +373,18 @@ def mix_truth(vectors: Sequence[Array], shares: Sequence[float]) -> Array:
 
 
 def cutmix(canvases: Sequence[Canvas], rng: Rng) -> tuple[Canvas, list[float]]:
-    """The first canvas with a random rectangle of the second, 0.3 to 0.8 of each side; and both shares of the area."""
+    """The first canvas with a rectangle of the second; and both shares of the area."""
     height, width, _ = canvases[0].shape
     inner_w, inner_h = (max(1, int(side * rng.uniform(0.3, 0.8))) for side in (width, height))
     left, top = rand_int(rng, 0, width - inner_w), rand_int(rng, 0, height - inner_h)
-    mixed = canvases[0].copy()
-    part = np.s_[top : top + inner_h, left : left + inner_w]
+    mixed, part = canvases[0].copy(), np.s_[top : top + inner_h, left : left + inner_w]
     mixed[part] = canvases[1][part]
     share = inner_w * inner_h / (width * height)
     return mixed, [1 - share, share]
 
 
 def quarters(canvases: Sequence[Canvas], rng: Rng) -> tuple[Canvas, list[float]]:
-    """A classifier's mosaic: one quadrant of each of four canvases; and their shares of the area."""
+    """One quadrant of each of four canvases; and their shares of the area."""
     height, width, _ = canvases[0].shape
     x, y = cut_point(rng, (width, height))
     mixed, shares = np.empty_like(canvases[0]), []

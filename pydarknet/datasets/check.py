@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -53,13 +53,13 @@ class Finding:
 
     @property
     def is_error(self) -> bool:
-        """Whether the finding is an error, which harms training; a warning may be intended."""
+        """Whether the finding harms training; a warning may be intended."""
         return KINDS[self.kind]
 
 
 @dataclass
 class ListReport:
-    """The counts of one list. objects: the number per class. pictures_with: the pictures with the class."""
+    """The counts of one list. objects, pictures_with: by class."""
 
     pictures: int = 0
     without_objects: int = 0
@@ -69,7 +69,7 @@ class ListReport:
 
 @dataclass
 class DatasetReport:
-    """All findings, in the order of the lists, and the counts of each list by its key."""
+    """All findings, and the counts of each list, in the order of the lists."""
 
     findings: list[Finding] = field(default_factory=list)
     lists: dict[str, ListReport] = field(default_factory=dict)
@@ -113,28 +113,25 @@ class _Check:
             if not len(picture.rows) and not picture.wrong:
                 self.add("no objects", f"{picture.labels}: no objects")
             counts.without_objects += not len(picture.rows)
-            good = []
-            for line, row, problem in picture.checked(self.classes or ANY_CLASS):
-                if problem is None:
-                    good.append((line, row))
-                else:
-                    kind = "unknown class" if "class_id" in problem else "out of range"
-                    self.add(kind, f"{picture.labels}:{line}: {problem}")
+            checked = list(picture.checked(self.classes or ANY_CLASS))
+            good = [(line, row) for line, row, problem in checked if problem is None]
+            for line, problem in ((line, problem) for line, _, problem in checked if problem):
+                kind = "unknown class" if "class_id" in problem else "out of range"
+                self.add(kind, f"{picture.labels}:{line}: {problem}")
             numbers = [int(row[0]) for _, row in good]
             counts.objects.update(numbers)
             counts.pictures_with.update(set(numbers))
             self._check_boxes(picture, good)
 
     def _check_boxes(self, picture: LabelledPicture, good: Sequence[tuple[int, Array]]) -> None:
-        """Add a finding for each box beyond the edge, and for each object that has the box of an earlier one."""
+        labels = picture.labels
         for line, (_, x, y, w, h) in good:
             beyond = max(w / 2 - x, x + w / 2 - 1, h / 2 - y, y + h / 2 - 1)
             if beyond > SLACK:
-                text = f"the box exceeds the picture by {beyond:.1%} of a side"
-                self.add("beyond the edge", f"{picture.labels}:{line}: {text}")
+                self.add("beyond the edge", f"{labels}:{line}: the box exceeds the picture by {beyond:.1%} of a side")
         if len(good) > MOST_COMPARED:
             text = f"only the first {MOST_COMPARED} of {len(good)} boxes are compared with each other"
-            self.add("duplicate box", f"{picture.labels}: {text}")
+            self.add("duplicate box", f"{labels}: {text}")
         rows = np.array([row for _, row in good[:MOST_COMPARED]], np.float32).reshape(-1, 5)
         for start in range(0, len(rows), BLOCK):
             block = rows[start : start + BLOCK]
@@ -143,7 +140,7 @@ class _Check:
             first = same.argmax(axis=1)
             for offset in np.flatnonzero(same[np.arange(len(block)), first] & (first < start + np.arange(len(block)))):
                 text = f"the same box of class {block[offset, 0]:.0f} as in line {good[first[offset]][0]}"
-                self.add("duplicate box", f"{picture.labels}:{good[start + offset][0]}: {text}")
+                self.add("duplicate box", f"{labels}:{good[start + offset][0]}: {text}")
 
     def check_files(self, decode: bool, each: Callable[[], None]) -> None:
         """Check the picture files, in threads. `each` is called after every file."""
@@ -173,7 +170,6 @@ class _Check:
         self._find_equal_files(by_size)
 
     def _find_equal_files(self, by_size: dict[int, list[tuple[str, Path]]]) -> None:
-        """Find pictures of equal content, among files of equal size."""
         for group in by_size.values():
             contents: dict[bytes, tuple[str, Path]] = {}
             for key, path in group if len(group) > 1 else []:
@@ -188,25 +184,25 @@ class _Check:
                     self.add("duplicate picture", f"{path}: the same picture as {first}")
 
     def find_orphans(self) -> None:
-        """Find label files that belong to no picture, in the folders of the other label files."""
         everything = [picture for pictures in self.pictures.values() for picture in pictures]
         known = {str(picture.labels) for picture in everything}
-        folders = {picture.labels.parent for picture in everything if picture.labels is not None}
-        stems = NOT_LABELS | {path.stem for folder in {p.picture.parent for p in everything}
-                              for path in _files_in(folder) if path.suffix.lower() != ".txt"}  # fmt: skip
+        pictures = _files_in(picture.picture.parent for picture in everything)
+        stems = NOT_LABELS | {path.stem for path in pictures if path.suffix.lower() != ".txt"}
         lists = {os.path.realpath(path) for path in self.data.lists.values()}
-        for path in (path for folder in sorted(folders) for path in _files_in(folder) if path.suffix == ".txt"):
-            if not (str(path) in known or path.stem in stems or os.path.realpath(path) in lists):
+        for path in _files_in(picture.labels.parent for picture in everything if picture.labels is not None):
+            is_known = str(path) in known or path.stem in stems or os.path.realpath(path) in lists
+            if path.suffix == ".txt" and not is_known:
                 self.add("labels without picture", f"{path}: no picture of that name")
 
 
-def _files_in(folder: Path) -> list[Path]:
-    """The files of a folder; none if it cannot be read."""
-    return [folder / name for _, _, files in islice(os.walk(folder), 1) for name in sorted(files)]
+def _files_in(folders: Iterable[Path]) -> Iterator[Path]:
+    for folder in sorted(set(folders)):
+        for _, _, files in islice(os.walk(folder), 1):  # nothing for one that cannot be read
+            yield from (folder / name for name in sorted(files))
 
 
 def _check_file(path: Path, decode: bool) -> tuple[int | None, str | None]:
-    """(size in bytes, problem) of a picture file. size: None for a missing file. problem: None for a good one."""
+    """(size in bytes, None for a missing file; problem, None for a good one)."""
     try:
         size = path.stat().st_size
         if decode:
@@ -227,10 +223,10 @@ def check_dataset(
     decode: bool = True,
     each: Callable[[], None] = lambda: None,
 ) -> DatasetReport:
-    """Check all lists of a data set.
+    """Check all lists of a data set. Raises DataError for a list that cannot be read.
 
-    classes: the number of classes, instead of the .data file's. decode: decode every picture; otherwise only check that
-    the file exists. each: called after every picture. Raises DataError for a list that cannot be read.
+    classes: their number, instead of the .data file's. decode: decode every picture; otherwise only check that it
+    exists. each: called after every picture.
     """
     check = _Check(data, classes or data.classes, dialect)
     for key in data.lists:

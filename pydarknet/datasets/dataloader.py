@@ -1,7 +1,7 @@
 """Mini-batches of pictures, prepared by threads ahead of their use; and of a text, for recurrent networks.
 
-The result does not depend on the number of threads. Sample k of a run has its own random generator, seeded by the run's
-seed and k, which draws and augments the picture. A resumed run therefore only needs the number of samples delivered.
+Sample k of a run has its own random generator, seeded by the run's seed and k, which draws and augments the picture.
+The result thus does not depend on the number of threads, and a resumed run only needs the number of samples delivered.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Data(Protocol):
 class DataLoader:
     """Mini-batches of pictures drawn uniformly with replacement.
 
-    position: samples delivered so far; a resumed run starts there. waited: seconds that `next` has waited for pictures.
+    position: samples delivered so far. waited: seconds that `next` has waited for pictures.
     """
 
     def __init__(
@@ -57,11 +57,9 @@ class DataLoader:
         position: int = 0,
         size_at: Callable[[int], tuple[int, int]] | None = None,
     ) -> None:
-        """Create the loader. Its threads start at the first call of `next`.
+        """Its threads start at the first call of `next`. Raises DataError for an empty set, OptionError.
 
-        size_at: the (width, height) of the mini-batch at a position, for runs whose size changes. By default the size
-        of the last call is assumed, and mini-batches of a wrong size are discarded. Raises DataError for an empty set,
-        OptionError for invalid numbers.
+        size_at: the (width, height) of the mini-batch at a position; by default that of the last call.
         """
         if not len(data):
             raise DataError("the training set has no pictures")
@@ -79,10 +77,7 @@ class DataLoader:
         self._stack.enter_context(one_thread_per_call())
 
     def next(self, width: int, height: int) -> tuple[Array, list[Array]]:
-        """The next mini-batch: (n, c, height, width) float32 in 0..1, and the truth of each sample.
-
-        Raises DataError after UNREADABLE unreadable pictures in a row.
-        """
+        """The next mini-batch: (n, c, height, width) float32 in 0..1, and the truth of each sample."""
         wanted = self.position, (self.mini_batch, self.data.channels, height, width)
         if self._ready and (self._ready[0][0], self._ready[0][1].shape) != wanted:
             self._discard()
@@ -117,13 +112,11 @@ class DataLoader:
         self._ready.clear()
 
     def _start(self, first: int, width: int, height: int) -> None:
-        """Queue a mini-batch from sample `first` of the run on."""
         images = np.empty((self.mini_batch, self.data.channels, height, width), np.float32)
         futures = [self._pool.submit(self._fill, image, first + i) for i, image in enumerate(images)]
         self._ready.append((first, images, futures))
 
     def _fill(self, image: Array, number: int) -> Array:
-        """Write sample `number` of the run to `image`; returns its truth."""
         _, height, width = image.shape
         rng = np.random.default_rng([self._seed, number])
         for _ in range(UNREADABLE):
@@ -133,10 +126,9 @@ class DataLoader:
                 return truth
             except ImageError as error:
                 with self._lock:
-                    is_known = str(error) in self._unreadable
+                    if str(error) not in self._unreadable:
+                        log.warning("%s; another picture is used instead", error)
                     self._unreadable.add(str(error))
-                if not is_known:
-                    log.warning("%s; another picture is used instead", error)
         raise DataError(f"{UNREADABLE} pictures in a row cannot be read; expected a list of pictures that exist")
 
 
@@ -148,10 +140,7 @@ _STREAMS = 0x7E87  # distinguishes the random numbers of streams from others of 
 
 
 class Text:
-    """A file of symbols below `alphabet`: bytes other than NUL or, if `tokenized`, numbers separated by spaces.
-
-    `len` is the number of symbols.
-    """
+    """A file of symbols below `alphabet`: bytes except NUL, or numbers if `tokenized`."""
 
     def __init__(self, path: str | os.PathLike[str], alphabet: int, tokenized: bool = False) -> None:
         """Read the file. Raises DataError with the line of a wrong symbol."""
@@ -168,10 +157,8 @@ class Text:
         wrong = np.flatnonzero((symbols == 0) | (symbols >= self.alphabet))
         if wrong.size:
             line = content.count(b"\n", 0, int(wrong[0])) + 1
-            raise DataError(
-                f"{self.path}:{line}: Bad char {symbols[wrong[0]]}; expected bytes from 1 to {self.alphabet - 1}, as "
-                "many as the network has inputs"
-            )
+            expected = f"bytes from 1 to {self.alphabet - 1}, as many as the network has inputs"
+            raise DataError(f"{self.path}:{line}: Bad char {symbols[wrong[0]]}; expected {expected}")
         return symbols
 
     def _numbers(self, content: bytes) -> Symbols:
@@ -186,15 +173,14 @@ class Text:
 
     def check(self, share: float = 0.5) -> str:
         """A summary of the text in one line."""
-        different = len(np.unique(self.symbols))
-        return f"{self.path}: {len(self)} symbols, {different} different ones"
+        return f"{self.path}: {len(self)} symbols, {len(np.unique(self.symbols))} different ones"
 
 
 class TextStreams:
     """Mini-batches from `streams` positions in a text; each mini-batch advances every stream by `steps` symbols.
 
     After a mini-batch, a stream jumps to a random position with probability 1 / restart, and `forget` is called with
-    its number. The positions depend only on the seed and the number of mini-batches, so a resumed run continues them.
+    its number. The positions depend on the seed and the number of mini-batches.
     """
 
     waited = 0.0  # seconds that `next` has waited for data
@@ -215,19 +201,18 @@ class TextStreams:
         self._seed = seed % (1 << 64)
 
     def next(self, width: int, height: int) -> tuple[Array, list[Array]]:
-        """The next mini-batch: the symbols as one-hot vectors, (steps x streams, alphabet) float32 ordered by time, and
-        one such vector for each symbol that follows. Width and height have no effect."""
+        """The next mini-batch, whatever the size: the symbols as one-hot vectors, (steps x streams, alphabet) float32
+        ordered by time, and one such vector for each symbol that follows."""
         number = self.position // self.mini_batch
-        if number:
-            for stream in np.flatnonzero(self._jumps(number)[0]):
-                self.forget(int(stream))
+        for stream in np.flatnonzero(self._jumps(number)[0]) if number else ():
+            self.forget(int(stream))
         at = self.offsets(number)[None, :] + np.arange(self.steps + 1)[:, None]
         symbols = self.text.symbols[at % len(self.text)]
         self.position += self.mini_batch
         return self._one_hot(symbols[:-1]), list(self._one_hot(symbols[1:]))
 
     def offsets(self, number: int) -> Symbols:
-        """(streams,) int64: the position in the text at which each stream begins mini-batch `number`, from 0."""
+        """(streams,) int64: where each stream begins mini-batch `number`, from 0."""
         offsets = np.full(self.streams, -1, np.int64)
         for since in range(number, -1, -1):
             jumps, places = self._jumps(since)
@@ -238,7 +223,7 @@ class TextStreams:
         return offsets % len(self.text)
 
     def _jumps(self, number: int) -> tuple[NDArray[np.bool_], Symbols]:
-        """(streams,) bool and int64: which streams jump before mini-batch `number`, and where to."""
+        """(streams,): which streams jump before mini-batch `number`, and where to."""
         rng = np.random.default_rng([self._seed, _STREAMS, number])
         return rng.integers(self.restart, size=self.streams) == 0, rng.integers(len(self.text), size=self.streams)
 

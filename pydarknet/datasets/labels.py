@@ -35,10 +35,10 @@ _ONE_ROW_A_LINE = re.compile(r"(?:\d+(?: [\d.eE+-]+){4} ?\r?\n)*")
 
 
 def read_list(path: str | os.PathLike[str]) -> list[Path]:
-    """The pictures of a list file, one path per line.
+    """The pictures of a list file, one path per line. Raises DataError for an empty list.
 
     A relative path is resolved against the current folder, the list's folder, and its parent; if no such file exists,
-    again with slashes for backslashes. Without success it is returned unchanged. Raises DataError for an empty list.
+    again with slashes for backslashes; else it stays.
     """
     return [picture for _, _, picture in listed(path)]
 
@@ -47,11 +47,8 @@ def listed(path: str | os.PathLike[str]) -> list[tuple[int, str, Path]]:
     """(line number, text, picture) of every line that is not empty. See `read_list`."""
     folder = Path(path).parent
     bases = [Path(), folder, folder.parent if folder.name else folder / ".."]
-    entries = []
-    for number, line in enumerate(read_text(path, DataError).split("\n"), start=1):
-        name = line.strip()
-        if name:
-            entries.append((number, name, _found(Path(name), bases)))
+    lines = enumerate(read_text(path, DataError).split("\n"), start=1)
+    entries = [(number, name, _found(Path(name), bases)) for number, line in lines if (name := line.strip())]
     if not entries:
         raise DataError(f"{path}:1: the list is empty; expected one picture per line")
     return entries
@@ -68,11 +65,7 @@ def _found(name: Path, bases: list[Path]) -> Path:
 
 
 def label_path(image: Path, dialect: Dialect) -> Path:
-    """The label file of a picture by the rule of one dialect. Raises ImageError for an extension it does not know.
-
-    pjreddie's darknet replaces the first `images`, `JPEGImages` and `raw` in the path by `labels`. AlexeyAB's replaces
-    the folders of COCO and VOC; labels of other pictures are beside them.
-    """
+    """The label file of a picture by the rule of one dialect. Raises ImageError."""
     text = _label_name(str(image), dialect)
     if text is None:
         raise ImageError(f"Failed to infer label file name (check image extension is supported): {image}")
@@ -80,7 +73,6 @@ def label_path(image: Path, dialect: Dialect) -> Path:
 
 
 def _label_name(text: str, dialect: Dialect) -> str | None:
-    """The label file for the path of a picture; None if the dialect does not know the extension."""
     if dialect.name == ALEXEYAB.name:
         for images, labels in ALEXEYAB_FOLDERS:
             text = text.replace(images, labels, 1)
@@ -94,7 +86,6 @@ def _label_name(text: str, dialect: Dialect) -> str | None:
 
 
 def _parallel_folder(image: Path, labels: str = "labels", folders: Sequence[str] = PJREDDIE_FOLDERS) -> Path:
-    """The label file in a folder `labels`, which replaces the last folder `images`, `JPEGImages` or `raw`."""
     if not image.name:
         return image  # `/` or `.`, a folder
     parts = list(image.parts)
@@ -104,12 +95,9 @@ def _parallel_folder(image: Path, labels: str = "labels", folders: Sequence[str]
 
 
 def candidates(image: Path, dialect: Dialect) -> Iterator[tuple[str, str]]:
-    """(rule, label file) by each rule: the dialect's, the other dialect's, and one that replaces whole folders only.
-    The files are strings, which are much faster to make than paths."""
-    text = str(image)
+    """(rule, label file) by each rule: the dialect's, the other one's, by whole folders."""
     for rule in (dialect, PJREDDIE if dialect.name == ALEXEYAB.name else ALEXEYAB):
-        name = _label_name(text, rule)
-        if name is not None:
+        if name := _label_name(str(image), rule):
             yield f"{rule.name}'s rule", name
     yield "a labels folder beside that of the pictures", str(_parallel_folder(image))
     capitals = _parallel_folder(image, "Labels", ("Images",))
@@ -119,20 +107,17 @@ def candidates(image: Path, dialect: Dialect) -> Iterator[tuple[str, str]]:
 
 def find_labels(image: Path, dialect: Dialect) -> tuple[str, Path] | None:
     """(rule, label file) of a picture: the first of `candidates` that exists, or None."""
-    for rule, name in candidates(image, dialect):
-        if os.path.isfile(name):  # noqa: PTH113 (much faster)
-            return rule, Path(name)
-    return None
+    found = candidates(image, dialect)
+    return next(((rule, Path(name)) for rule, name in found if os.path.isfile(name)), None)  # noqa: PTH113 (faster)
 
 
 def parse_labels(path: str | os.PathLike[str]) -> tuple[list[int], Array, list[str]]:
-    """(lines, rows, messages): the rows that parse, (k, 5) float32 of class, x, y, w, h in fractions of the picture,
-    the line number of each, and one message for each line that does not parse. Raises DataError for a file that is not
-    text."""
+    """(lines, rows, messages): the line of each row that parses; the rows, (k, 5) float32 of class, x, y, w, h in
+    fractions of the picture; a message for each other line. Raises DataError for a file that is not text."""
     text = read_text(path, DataError)
     if _ONE_ROW_A_LINE.fullmatch(text):  # nearly all files; ten times faster
         try:
-            table = _as_rows([float(word) for word in text.split()])
+            table = as_rows([float(word) for word in text.split()])
             if np.isfinite(table[:, 0]).all():
                 return list(range(1, len(table) + 1)), table, []
         except ValueError:
@@ -140,8 +125,6 @@ def parse_labels(path: str | os.PathLike[str]) -> tuple[list[int], Array, list[s
     numbers, rows, wrong = [], [], []
     for number, line in enumerate(text.split("\n"), start=1):
         words = line.split()
-        if not words:
-            continue
         try:
             if len(words) % 5:
                 raise ValueError
@@ -150,7 +133,7 @@ def parse_labels(path: str | os.PathLike[str]) -> tuple[list[int], Array, list[s
                 numbers.append(number)
         except (ValueError, OverflowError):
             wrong.append(f"{path}:{number}: found {shown(line)}; expected class x y w h, an integer and four numbers")
-    return numbers, _as_rows(rows), wrong
+    return numbers, as_rows(rows), wrong
 
 
 def shown(text: str) -> str:
@@ -160,7 +143,8 @@ def shown(text: str) -> str:
 
 
 @np.errstate(over="ignore")  # too large numbers become infinite, which `wrong_row` reports
-def _as_rows(numbers: Sequence[Any]) -> Array:
+def as_rows(numbers: Sequence[Any]) -> Array:
+    """The numbers of labels as rows, (k, 5) float32."""
     return np.array(numbers, np.float32).reshape(-1, 5)
 
 
@@ -173,18 +157,17 @@ def wrong_row(row: Sequence[float], classes: int, dialect: Dialect) -> str | Non
     if x == 0 and y == 0 and dialect.name == PJREDDIE.name:
         return None  # a label without a box
     is_finite = all(math.isfinite(value) for value in box)
-    for first, second, names in ((x, y, "xy"), (w, h, "wh")):
+    for pair, first, second in (("x = {:f}, y = {:f}", x, y), ("w = {:f}, h = {:f}", w, h)):
         if not (is_finite and 0 < first <= 1 and 0 < second <= 1):
-            pair = f"{names[0]} = {first:f}, {names[1]} = {second:f}"
-            return f"Wrong annotation: {pair}; expected fractions of the picture"
+            return f"Wrong annotation: {pair.format(first, second)}; expected fractions of the picture"
     return None
 
 
 def class_vector(matches: Sequence[int], classes: int, tree: WordTree | None, smooth: float = 0.0) -> Array:
     """The (classes,) float32 truth of a picture: 1 for each of the class numbers `matches`, else 0.
 
-    With a tree, ancestors are 1 too, and groups without a 1 are augment.IGNORE. smooth: label smoothing, which takes
-    that much from the 1s and spreads it over the other classes; it has no effect with a tree.
+    With a tree, ancestors are 1 too, and groups without a 1 are augment.IGNORE; else `smooth` spreads so much of the 1s
+    over the other classes.
     """
     vector = np.zeros(classes, np.float32)
     if tree is None:
@@ -209,6 +192,7 @@ Value = str | list[str] | dict[str, str]
 _KEY = re.compile(r"(?P<indent> *)(?P<key>'[^']*'|\"[^\"]*\"|[^\s:#\"'\[\]{},][^:#\[\]{},]*?) *:(?: +(?P<value>.*))?")
 _ITEM = re.compile(r"(?P<indent> *)-(?: +(?P<value>.*))?")
 _QUOTED = re.compile(r"""'(?:[^']|'')*'|"(?:[^"\\]|\\.)*\"""")
+_COMMENT = re.compile(rf"(?:{_QUOTED.pattern})|(?:(?<=\s)|^)(?P<comment>#)")  # a `#` outside quotes
 _PIECE = re.compile(rf"(?:{_QUOTED.pattern}|[^,\[\]{{}}])+")
 _NUMBER = re.compile("-?[0-9]{1,6}")
 _CLOSING = {"[": "]", "{": "}"}
@@ -217,8 +201,8 @@ _CLOSING = {"[": "]", "{": "}"}
 def read_yaml(path: str | os.PathLike[str]) -> dict[str, Value]:
     """The keys of a data.yaml file with their values: text, a list, or a mapping.
 
-    Such a file has four constructs: `key: value`, a list in one line or several, a mapping of numbers to names,
-    comments. Raises DataError, with file and line, for any other construct; a YAML library is not needed.
+    Such a file has four constructs: `key: value`, a list in one line or several, a mapping of numbers to
+    names, comments. Raises DataError for any other.
     """
     return _Reader(str(path), read_text(path, DataError).splitlines()).read()
 
@@ -233,9 +217,11 @@ class _Reader:
         raise DataError(f"{self.path}:{self.at}: {what}")
 
     def next(self) -> str | None:
-        """The next line that has content, without its comment; None at the end."""
+        """The next line with content, without its comment; None at the end."""
         while self.at < len(self.lines):
-            line = _without_comment(self.lines[self.at]).rstrip()
+            line = self.lines[self.at]
+            comments = (match.start() for match in _COMMENT.finditer(line) if match["comment"])
+            line = line[: next(comments, None)].rstrip()
             self.at += 1
             if "\t" in line[: len(line) - len(line.lstrip())]:
                 self.error("found a tab before the text; YAML expects spaces")
@@ -268,8 +254,7 @@ class _Reader:
         return found
 
     def _value(self, text: str) -> Value:
-        """A value that starts on the line of its key. A long text, such as the script of `download: |`, is skipped."""
-        if re.fullmatch(r"[|>][+-]?", text):
+        if re.fullmatch(r"[|>][+-]?", text):  # a long text, such as the script of `download: |`, is skipped
             while self.at < len(self.lines) and (self.lines[self.at].strip() == "" or self.lines[self.at][0] == " "):
                 self.at += 1
             return ""
@@ -287,49 +272,36 @@ class _Reader:
         pieces = [piece for each in _PIECE.findall(text[1:-1]) if (piece := each.strip())]
         if text[0] == "[":
             return [_plain(piece) for piece in pieces]
-        pairs = {piece: _KEY.fullmatch(piece) for piece in pieces}
-        for piece, pair in pairs.items():
-            if pair is None:
-                self.error(f"found {shown(piece)}; expected `number: name`")
-        return {_plain(pair["key"]): _plain(pair["value"] or "") for pair in pairs.values() if pair}
-
-
-def _without_comment(line: str) -> str:
-    """A line up to a `#` at its start or after a space, outside quotes."""
-    for match in re.finditer(rf"(?:{_QUOTED.pattern})|(?:(?<=\s)|^)(?P<comment>#)", line):
-        if match["comment"]:
-            return line[: match.start()]
-    return line
+        values = {}
+        for piece in pieces:
+            pair = _KEY.fullmatch(piece) or self.error(f"found {shown(piece)}; expected `number: name`")
+            values[_plain(pair["key"])] = _plain(pair["value"] or "")
+        return values
 
 
 def _plain(text: str) -> str:
-    """A scalar without its quotes; numbers and other values stay text."""
     if not _QUOTED.fullmatch(text):
         return text
-    if text[0] == "'":
-        return text[1:-1].replace("''", "'")
-    return re.sub(r"\\(.)", r"\1", text[1:-1])
+    return text[1:-1].replace("''", "'") if text[0] == "'" else re.sub(r"\\(.)", r"\1", text[1:-1])
 
 
 def class_names(found: dict[str, Value], path: str | os.PathLike[str]) -> list[str]:
-    """The class names of a data.yaml file in the order of their numbers. Raises DataError if the numbers have
-    gaps, or if the names are missing or not as many as `nc`."""
+    """The names of a data.yaml file by number. Raises DataError."""
     names, count = found.get("names"), found.get("nc")
     if count in (None, "", "null", "~"):
         count = None
     elif not isinstance(count, str) or not _NUMBER.fullmatch(count) or int(count) < 1:
         raise DataError(f"{path}: nc is {shown(str(count))}; expected the number of classes")
     if isinstance(names, dict):
-        for number in names:
-            if not _NUMBER.fullmatch(number):
-                raise DataError(f"{path}: names: found {shown(number)}; expected a number")
+        for number in (number for number in names if not _NUMBER.fullmatch(number)):
+            raise DataError(f"{path}: names: found {shown(number)}; expected a number")
         by_number = {int(number): name for number, name in names.items()}
         if sorted(by_number) != list(range(len(by_number))):
             raise DataError(f"{path}: names: the numbers are {sorted(by_number)}; expected 0, 1, 2, ... without gaps")
         names = [by_number[number] for number in range(len(by_number))]
-    listed = [names] if isinstance(names, str) and names else names or [str(n) for n in range(int(count or 0))]
-    if not listed:
+    names = [names] if isinstance(names, str) and names else names or [str(n) for n in range(int(count or 0))]
+    if not names:
         raise DataError(f"{path}: no names; expected a list of class names")
-    if count is not None and int(count) != len(listed):
-        raise DataError(f"{path}: found {len(listed)} names; expected {count}, the value of nc")
-    return list(listed)
+    if count is not None and int(count) != len(names):
+        raise DataError(f"{path}: found {len(names)} names; expected {count}, the value of nc")
+    return list(names)

@@ -1,7 +1,7 @@
-"""The pictures of a data set of boxes, in lists and with their labels; its format is recognised from its files.
+"""The pictures of a data set of boxes, in lists and with their labels. Its format is recognised from its files.
 
-Formats: pictures with darknet's label files (in any tree of folders), a .data file or a list, a data.yaml of YOLO
-tools, COCO's JSON, PASCAL VOC's XML; as their own programs write them, and as Roboflow and CVAT export them.
+Formats: pictures with darknet's label files, a .data file or a list, a data.yaml of YOLO tools, COCO's JSON, PASCAL
+VOC's XML; as their own programs write them, and as Roboflow and CVAT export them.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ _DATA_LINE = re.compile(r"\s*(train|valid|test|classes|names)\s*=")
 class Recognised:
     """A data set that was recognised and read.
 
-    form: its format, one of the above. source: the file or folder that was read. classes: the class names. lists: the
-    pictures of each list (train, valid, test), or of UNSPLIT. annotated: the boxes, for formats without label files.
-    unlabelled: pictures without a label file, which are in no list. notes: remarks for the user.
+    form: its format, one of the above. source: the file or folder. lists: the pictures of train, valid and test, or of
+    UNSPLIT. annotated: the boxes, for formats without label files. unlabelled: pictures without a label file, which are
+    in no list. notes: for the user.
     """
 
     form: str
@@ -80,26 +80,26 @@ def recognise(path: str | os.PathLike[str]) -> Recognised:
 
 
 def _refuse_outlines(pictures: Sequence[Path]) -> None:
-    """Raise DataError if label files hold outlines of objects (a class and at least three points) instead of boxes."""
-    for picture in pictures:
-        labels = _labels(picture)
+    """Raise DataError if label files hold outlines of objects: a class and points."""
+    for labels in map(_labels, pictures):
         for number, line in enumerate(read_text(labels, DataError).splitlines(), start=1):
             words = len(line.split())
             if words >= 7 and words % 2 and words % 5:
-                raise DataError(
-                    f"{labels}:{number}: found {words} numbers, an outline of points; expected class x y w h. Export "
-                    "the data set for detection, with boxes"
-                )
+                found = f"{labels}:{number}: found {words} numbers, an outline of points"
+                expected = "class x y w h. Export the data set for detection, with boxes"
+                raise DataError(f"{found}; expected {expected}")
 
 
 def _recognise_file(path: Path) -> Recognised:
     readers: dict[str, Callable[[Path], Recognised]] = {
         ".yaml": _read_yaml_set, ".yml": _read_yaml_set, ".json": lambda file: _read_coco_set(file, [file]),
-        ".data": _read_data_set, ".txt": _read_list_set, ".list": _read_list_set,
+        ".data": _read_data_set,
     }  # fmt: skip
     suffix = path.suffix.lower()
     if suffix in readers:
         return readers[suffix](path)
+    if suffix in (".txt", ".list"):
+        return _with_class_names(path.parent, _with_labels(LIST, path, {UNSPLIT: read_list(path)}))
     if suffix in (".zip", ".tar", ".gz", ".tgz", ".rar", ".7z"):
         raise DataError(f"{path}: an archive; unpack it and give the folder")
     raise DataError(f"{path}: expected a folder, a .data file, a data.yaml, COCO's .json or a list of pictures (.txt)")
@@ -119,14 +119,16 @@ def _recognise_folder(folder: Path) -> Recognised:
         return _read_coco_set(folder, annotations)
     if folders := _voc_folders(folder):
         return _read_voc_set(folder, folders)
-    return _read_labelled(folder)
+    lists: dict[str, list[Path]] = {}
+    for picture in _pictures_below(folder):
+        lists.setdefault(_list_of(picture.relative_to(folder)), []).append(picture)
+    return _with_class_names(folder, _with_labels(LABELLED, folder, lists))
 
 
 # --- pictures with label files ---
 
 
 def _pictures_below(folder: Path) -> Iterator[Path]:
-    """All pictures in a folder and its subfolders, sorted, without hidden ones and those of training runs."""
     for parent, folders, files in os.walk(folder):
         if RUN_FILE in files:
             folders.clear()
@@ -137,16 +139,9 @@ def _pictures_below(folder: Path) -> Iterator[Path]:
                 yield Path(parent, name)
 
 
-def _read_labelled(folder: Path) -> Recognised:
-    """Pictures with label files, which are beside them or in a folder `labels`. The names of folders give the lists."""
-    listed = ((_list_of(picture.relative_to(folder)), picture) for picture in _pictures_below(folder))
-    return _with_class_names(folder, _with_labels(LABELLED, folder, listed))
-
-
-def _with_labels(form: str, source: Path, listed: Iterable[tuple[str, Path]]) -> Recognised:
-    """The data set of the pictures with label files, and beside it those without, from (list, picture)."""
+def _with_labels(form: str, source: Path, lists: dict[str, list[Path]]) -> Recognised:
     found = Recognised(form, source, [], {})
-    for key, picture in listed:
+    for key, picture in ((key, picture) for key, pictures in lists.items() for picture in pictures):
         has_labels = find_labels(picture, ALEXEYAB) is not None
         (found.lists.setdefault(key, []) if has_labels else found.unlabelled).append(picture)
     if found.lists:
@@ -156,26 +151,23 @@ def _with_labels(form: str, source: Path, listed: Iterable[tuple[str, Path]]) ->
         raise DataError(f"{source}: none of the {len(without)} listed pictures has a label file: {without[0]}")
     if without:
         what = f"{len(without)} pictures, but no label file such as {without[0].with_suffix('.txt')}"
-    raise DataError(
-        f"{source}: found {what}; expected pictures with label files, data.yaml, a .data file, COCO's JSON, or XML"
-    )
+    expected = "pictures with label files, data.yaml, a .data file, COCO's JSON, or XML"
+    raise DataError(f"{source}: found {what}; expected {expected}")
 
 
 def _list_of(relative: Path) -> str:
-    """The list named by the first folder called train, valid, test or similar; else UNSPLIT."""
     return next((LIST_OF[part.lower()] for part in relative.parts[:-1] if part.lower() in LIST_OF), UNSPLIT)
 
 
 def _with_class_names(folder: Path, found: Recognised) -> Recognised:
-    """The set with the names in a file that labelling programs write, else the class numbers in the label files."""
-    folders = dict.fromkeys(
-        [folder, folder / "labels", *(parent for p in found.pictures for parent in (p.parent, _labels(p).parent))]
-    )
-    for place in folders:
+    """The set with the names of a labelling program, else the class numbers of the labels."""
+    labels = [_labels(picture) for picture in found.pictures]
+    beside = (file.parent for pair in zip(found.pictures, labels, strict=True) for file in pair)
+    for place in dict.fromkeys([folder, folder / "labels", *beside]):
         files = [file for name in NAMES_FILES if (file := place / name).is_file()] or sorted(place.glob("*.names"))
         if files:
-            return replace(found, classes=[name.strip() for name in read_names(files[0]) if name.strip()])
-    rows = (parse_labels(_labels(picture))[1] for picture in found.pictures)
+            return replace(found, classes=_names(files[0]))
+    rows = (parse_labels(file)[1] for file in labels)
     highest = max((int(each[:, 0].max()) for each in rows if len(each)), default=-1)
     if highest < 0:
         raise DataError(f"{folder}: found no object in the label files; expected at least one")
@@ -183,6 +175,10 @@ def _with_class_names(folder: Path, found: Recognised) -> Recognised:
         raise DataError(f"{folder}: class {highest} in a label file; expected numbers from 0 on, or a file classes.txt")
     found.notes.append(f"{folder}: no classes.txt; the class names are the numbers 0 to {highest}")
     return replace(found, classes=[str(number) for number in range(highest + 1)])
+
+
+def _names(file: Path) -> list[str]:
+    return [name.strip() for name in read_names(file) if name.strip()]
 
 
 def _labels(picture: Path) -> Path:
@@ -193,38 +189,25 @@ def _labels(picture: Path) -> Path:
 # --- .data files and lists ---
 
 
-def _read_list_set(path: Path) -> Recognised:
-    return _with_class_names(path.parent, _listed(LIST, path, {UNSPLIT: read_list(path)}))
-
-
-def _listed(form: str, path: Path, lists: dict[str, list[Path]]) -> Recognised:
-    return _with_labels(form, path, ((key, picture) for key, pictures in lists.items() for picture in pictures))
-
-
 def _read_data_set(path: Path) -> Recognised:
-    """A .data file, whose paths may start with a folder that does not exist, as in CVAT's exports."""
+    """A .data file, whose paths may start with a folder that does not exist: CVAT's."""
     data = read_data(path)
     lists = {key: _read_list_near(path, named) for key in LISTS if (named := data.named_path(key))}
     if not lists:
         raise data.error("train= is missing: the list of pictures")
-    found = _listed(DATA, path, lists)
-    if names := data.named_path("names"):
-        return replace(found, classes=[name for name in read_names(_near(path, names)) if name.strip()])
-    return _with_class_names(path.parent, found)
+    found, names = _with_labels(DATA, path, lists), data.named_path("names")
+    if not names:
+        return _with_class_names(path.parent, found)
+    return replace(found, classes=[name for name in read_names(_near(path, names)) if name.strip()])
 
 
 def _read_list_near(path: Path, named: str) -> list[Path]:
-    """The pictures of the list that the file `path` calls `named`."""
     file = _near(path, named)
     return [p if exists(p) else _near(file, str(p), missing=p) for p in read_list(file)]
 
 
 def _near(path: Path, named: str, missing: Path | None = None) -> Path:
-    """The file that the file `path` calls `named`: relative to the current folder, or to the folder of `path`, if
-    necessary without the first folders of the name.
-
-    If there is none, returns `missing`, or raises DataError if that is None.
-    """
+    """The file that `path` calls `named`, if necessary without the first folders; else `missing`."""
     wanted = Path(named if exists(named) else with_slashes(named))
     parts = wanted.parts[wanted.is_absolute() :]
     shortened = (path.parent.joinpath(*parts[skip:]) for skip in range(len(parts)))
@@ -250,12 +233,12 @@ def _read_yaml_set(path: Path) -> Recognised:
             lists.setdefault(name, []).extend(_pictures_at(path, key, place, bases))
     if not any(lists.values()):
         raise DataError(f"{path}: neither train: nor val: names a folder or a list with pictures")
-    return replace(_listed(YAML, path, lists), classes=classes)
+    return replace(_with_labels(YAML, path, lists), classes=classes)
 
 
 def _pictures_at(path: Path, key: str, place: str, bases: Sequence[Path]) -> list[Path]:
-    """The pictures of a folder or list that data.yaml names. The first folders of a path of another machine
-    (`/content/set/images/train`) may be missing here. Roboflow writes ../train/images for train/images."""
+    # The first folders of a path of another machine (`/content/set/images/train`) may be missing here. Roboflow writes
+    # ../train/images for train/images.
     parts = [part for part in with_slashes(place).split("/") if part]
     shortened = ["/".join(parts[skip:]) for skip in range(len(parts))]
     names = dict.fromkeys([place, place.removeprefix("../"), with_slashes(place), *shortened])
@@ -273,7 +256,6 @@ def _pictures_at(path: Path, key: str, place: str, bases: Sequence[Path]) -> lis
 
 
 def _coco_files(folder: Path) -> list[Path]:
-    """The JSON files with COCO's keys, in the places where programs write them."""
     for pattern in ("*.json", "annotations/*.json", "*/_annotations.coco.json"):
         contents = ((file, read_bytes(file, DataError)) for file in sorted(folder.glob(pattern)))
         keys = b'"images"', b'"annotations"', b'"categories"'
@@ -294,7 +276,6 @@ def _read_coco_set(source: Path, files: Sequence[Path]) -> Recognised:
 
 
 def _merged(parts: dict[str, AnnotatedSet], classes: list[str]) -> AnnotatedSet:
-    """One data set of several lists, with the classes of all, renumbered."""
     renumbered = {key: part.renumbered(classes, [*map(classes.index, part.classes)]) for key, part in parts.items()}
     return AnnotatedSet(classes, {key: list(part) for key, part in renumbered.items()})
 
@@ -303,7 +284,6 @@ def _merged(parts: dict[str, AnnotatedSet], classes: list[str]) -> AnnotatedSet:
 
 
 def _voc_folders(folder: Path) -> dict[str, Path]:
-    """The folders of XML files by list: one folder, or one in each of train, valid and test."""
     if (folder / "Annotations").is_dir() or any(folder.glob("*.xml")):
         return {UNSPLIT: folder}
     with_xml = [path for path in sorted(folder.iterdir()) if path.is_dir() and any(path.glob("*.xml"))]
@@ -315,9 +295,7 @@ def _voc_folders(folder: Path) -> dict[str, Path]:
 def _read_voc_set(source: Path, folders: dict[str, Path]) -> Recognised:
     pictures = source / "images" if (source / "images").is_dir() else None
     parts = {key: read_voc(folder, None, pictures) for key, folder in folders.items()}
-    if list(parts) == [UNSPLIT]:
-        return _annotated(VOC, source, parts[UNSPLIT])
-    merged = _merged(parts, sorted({name for part in parts.values() for name in part.classes}))
+    merged = parts.get(UNSPLIT) or _merged(parts, sorted({n for part in parts.values() for n in part.classes}))
     return _annotated(VOC, source, merged)
 
 
@@ -325,11 +303,10 @@ def _read_voc_set(source: Path, folders: dict[str, Path]) -> Recognised:
 
 
 def _annotated(form: str, source: Path, found: AnnotatedSet) -> Recognised:
-    """A data set with boxes in memory, prepared for training: without difficult and crowd objects, boxes clipped."""
     lists: dict[str, list[AnnotatedPicture]] = {}
     for key, pictures in found.lists.items():
         lists.setdefault(LIST_OF.get(key, UNSPLIT), []).extend(pictures)
-    kept = AnnotatedSet(found.classes, lists, found.left_out).fitting().clipped().without("difficult").without("crowd")
+    kept = AnnotatedSet(found.classes, lists, found.left_out).fitting().clipped().without("difficult", "crowd")
     notes = [f"{number} {what}" for what, number in kept.left_out.items() if number]
     if missing := kept.missing:
         raise DataError(f"{source}: {len(missing)} pictures are missing, the first is {missing[0]}")
@@ -338,8 +315,6 @@ def _annotated(form: str, source: Path, found: AnnotatedSet) -> Recognised:
 
 
 def _with_lists(found: Recognised) -> Recognised:
-    """The lists under the names of a training run. Pictures without a list are added to `train`. If there is no list
-    `valid`, it is `test`."""
     lists = {key: list(dict.fromkeys(pictures)) for key, pictures in found.lists.items()}
     if set(lists) <= {UNSPLIT, "train"} or not lists.keys() & {"train", UNSPLIT}:
         return replace(found, lists={UNSPLIT: [p for pictures in lists.values() for p in pictures]})
@@ -357,9 +332,9 @@ def _with_lists(found: Recognised) -> Recognised:
 class LabelledPicture:
     """A picture of a list with its labels.
 
-    line: its line in the list. labels: the label file, or None. rule: the rule by which that was found. rows: (k, 5)
-    float32, class, x, y, w, h in fractions of the picture. lines: the line of each row in the label file. wrong: a
-    message for each line that does not parse.
+    line: in the list. labels: the label file, found by `rule`, or None. rows: (k, 5) float32, class, x, y, w, h in
+    fractions of the picture. lines: of each row in the label file. wrong: a message for each line that does not parse.
+    size: width and height in pixels; (0, 0) if unknown.
     """
 
     line: int
@@ -369,6 +344,7 @@ class LabelledPicture:
     lines: list[int] = field(default_factory=list)
     rows: Array = field(default_factory=lambda: NOWHERE)
     wrong: list[str] = field(default_factory=list)
+    size: tuple[int, int] = (0, 0)
 
     def checked(self, classes: int, dialect: Dialect = ALEXEYAB) -> Iterator[tuple[int, Array, str | None]]:
         """(line, row, error) of each row; the error is None for a valid row, see `wrong_row`."""
@@ -376,15 +352,14 @@ class LabelledPicture:
             yield line, row, wrong_row(row.tolist(), classes, dialect)
 
     def problems(self, classes: int, dialect: Dialect = ALEXEYAB) -> list[str]:
-        """A message with file and line for each line that does not parse, then for each row that is not valid."""
+        """A message with file and line for each line that is wrong."""
         checked = self.checked(classes, dialect)
         return [*self.wrong, *(f"{self.labels}:{line}: {problem}" for line, _, problem in checked if problem)]
 
 
 @dataclass(frozen=True)
 class ImageLists:
-    """The lists of a data set by key: those of a .data file, a single list of pictures under the key `train`, or those
-    of a folder or a data.yaml of pictures with label files.
+    """The lists of a data set by key; a single list of pictures has the key `train`.
 
     lists: the file of each; `path` for a folder and a data.yaml. entries: (line, picture) of each list's pictures.
     data: the .data file. names: the class names of a folder or a data.yaml.
@@ -398,20 +373,17 @@ class ImageLists:
 
     @classmethod
     def open(cls, path: str | Path, *keys: str) -> ImageLists:
-        """Open a .data file, with the lists under `keys` (default: train, valid, test), a list of pictures, or any
-        other data set with label files that `train` accepts without a cfg: a folder, a data.yaml. Of these, pictures
-        without a label file are in the first list.
+        """Open a .data file, a list of pictures, or a folder or data.yaml of pictures with label files.
 
-        Raises DataError and ConfigError.
+        keys: the lists of a .data file (default: train, valid, test). Of a folder and a data.yaml, pictures without a
+        label file are in the first list. Raises DataError and ConfigError.
         """
         source, data = Path(path), None
         if source.is_dir() or source.suffix.lower() in (".yaml", ".yml"):
             found = recognise(source)
             if found.annotated is not None:
-                raise DataError(
-                    f"{path}: {found.form}; expected label files. `pydarknet dataset convert {path} --to darknet --out "
-                    "DIR` writes them"
-                )
+                remedy = f"`pydarknet dataset convert {path} --to darknet --out DIR` writes them"
+                raise DataError(f"{path}: {found.form}; expected label files. {remedy}")
             listing = {"train" if key == UNSPLIT else key: list(pictures) for key, pictures in found.lists.items()}
             listing[min(listing, key=[*LISTS].index)] += found.unlabelled
             entries = {key: list(enumerate(pictures, start=1)) for key, pictures in listing.items()}
@@ -444,15 +416,13 @@ class ImageLists:
 
 
 def read_picture(line: int, picture: Path, dialect: Dialect = ALEXEYAB) -> LabelledPicture:
-    """A picture with its labels, found by the dialect's rule or another. A label file that is not text gives one
-    entry of `wrong`."""
-    found = find_labels(picture, dialect)
-    if found is None:
+    """A picture with its labels, found by the dialect's rule or another."""
+    rule, path = find_labels(picture, dialect) or ("", None)
+    if path is None:
         return LabelledPicture(line, picture, None)
-    rule, path = found
     try:
         return LabelledPicture(line, picture, path, rule, *parse_labels(path))
-    except DataError as error:
+    except DataError as error:  # a file that is not text
         return LabelledPicture(line, picture, path, rule, wrong=[str(error)])
 
 
@@ -462,6 +432,6 @@ def usable(rows: Array) -> Array:
 
 
 def on_all_processors(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """work(item) for each item, in order, computed ahead by as many threads as there are processors."""
+    """work(item) for each item, in order, computed ahead by as many threads as processors."""
     threads = os.cpu_count() or 1
     return prefetch(work, items, threads, 4 * threads)

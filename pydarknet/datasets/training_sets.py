@@ -23,7 +23,7 @@ from ..images.operations import Canvas
 from ..utils.arrays import Array
 from ..utils.files import LimitedLog, read_text
 from . import augment
-from .augment import AffineCrop, Colour, Margins, Rng, coin, render
+from .augment import AffineCrop, Colour, Margins, Rng, Size, coin, render
 from .labels import candidates, class_vector, listed
 from .listing import LabelledPicture, read_picture
 
@@ -34,10 +34,7 @@ PICTURES_IN_MEMORY = 1 << 28  # bytes of decoded pictures that are kept
 
 @dataclass
 class TrainingSet:
-    """Pictures, and the options of `[net]` for their augmentation that all training sets have.
-
-    source, lines: the list, and the line of each picture in it, for messages.
-    """
+    """Pictures, with their list and lines, and the options for augmentation."""
 
     paths: Sequence[Path]
     classes: int
@@ -58,8 +55,7 @@ class TrainingSet:
 
     @staticmethod
     def options(data: Section, net: Section, dialect: Dialect) -> dict[str, Any]:
-        """The keyword arguments that `[net]` gives, and the list that `train` of a .data file names. Raises
-        ConfigError, DataError."""
+        """The keyword arguments that `[net]` and a .data file give. Raises ConfigError, DataError."""
         net.foreign = dialect.foreign_keys("net")
         channels = net.integer("channels", 3)
         if channels not in (1, 3):
@@ -79,18 +75,20 @@ class TrainingSet:
         lines, _, paths = zip(*listed(path), strict=True)
         return {"source": path, "lines": lines, "paths": paths, **shared}
 
-    def view(
-        self, picture: Picture, crop: AffineCrop, rng: Rng, size: tuple[int, int]
-    ) -> tuple[Canvas, bool]:  # fmt: skip
-        """The input that a crop makes of a picture, with random colours and perhaps mirrored, and whether it is."""
+    def view(self, picture: Picture, crop: AffineCrop, rng: Rng, size: Size) -> tuple[Canvas, bool]:
+        """The input that a crop makes of a picture in random colours, and whether it is mirrored."""
         mirror = self.flip and coin(rng)
         canvas = self.colour.change(render(picture, crop, size), rng)
         return canvas[:, ::-1] if mirror else canvas, mirror
 
+    def _picture(self, index: int) -> tuple[Picture, Size]:
+        picture = self.pictures[index]
+        return picture, (picture.shape[1], picture.shape[0])
+
 
 @dataclass
 class ImageCache:
-    """Decoded pictures by index. They are kept until `PICTURES_IN_MEMORY` is full. Safe for threads."""
+    """Decoded pictures by index, until PICTURES_IN_MEMORY is full. Safe for threads."""
 
     paths: Sequence[Path]
     channels: int
@@ -127,8 +125,7 @@ class DetectionDataset(TrainingSet):
         cls, data: Section, net: Section, dialect: Dialect, *, classes: int, jitter: float, resize: float,
         max_boxes: int, grid: bool,
     ) -> DetectionDataset:  # fmt: skip
-        """From the list `train` of a .data file, the options of `[net]`, and the keyword arguments, which are options
-        of the last head. Raises DataError and ConfigError."""
+        """From a .data file, `[net]`, and options of the last head. Raises DataError and ConfigError."""
         shared = cls.options(data, net, dialect)
         letter_box = net.flag("letter_box")
         if shared["mix"] in (2, 4):
@@ -142,7 +139,6 @@ class DetectionDataset(TrainingSet):
         )  # fmt: skip
 
     def _read(self, index: int) -> LabelledPicture:
-        """A picture's labels, found by the dialect's rule or else by another one. The rule is logged once."""
         found = read_picture(0, self.paths[index], self.dialect)
         if found.rule and not self.rule:
             self.rule = found.rule
@@ -152,29 +148,26 @@ class DetectionDataset(TrainingSet):
     def check(self, share: float = 0.5) -> str:
         """A summary of the set in one line, from all label files; wrong lines are logged.
 
-        Raises DataError if there are no objects, or if more than `share` of the labels are wrong or, in pjreddie's
-        dialect, missing.
+        Raises DataError if there are no objects, or too many of the labels are wrong or (pjreddie) missing.
         """
-        warnings, missing, objects, wrong = LimitedLog(), 0, 0, 0
+        warnings, missing, objects = LimitedLog(), 0, 0
         for index, picture in enumerate(self.paths):
             found = self._read(index)
-            if found.labels is None:
-                missing += 1
-                warnings.add(f"{picture}: no label file; looked for {self._tried(picture)}")
-                continue
+            objects += len(found.rows)
+            missing += found.labels is None
             problems = found.problems(self.classes, self.dialect)
+            if found.labels is None:
+                problems = [f"{picture}: no label file; looked for {self._tried(picture)}"]
             for problem in problems:
                 warnings.add(problem)
-            wrong += len(problems)
-            objects += len(found.rows)
-        counted = missing if self.dialect.name == PJREDDIE.name else 0
-        good = objects - wrong
+        wrong = warnings.count - missing
+        unusable = warnings.count if self.dialect.name == PJREDDIE.name else wrong
         summary = f"{len(self)} pictures, {objects} objects, {missing} label files missing, {wrong} wrong labels"
         if self.rule:
             summary += f" (label files by {self.rule})"
         if objects == 0:
             raise DataError(f"{summary}; expected at least one object. Tried {self._tried(self.paths[0])}")
-        if wrong + counted > share * (max(good, 0) + wrong + counted):
+        if unusable > share * (max(objects - wrong, 0) + unusable):
             raise DataError(f"{summary}; more than {share:.0%} of the labels cannot be used")
         return summary
 
@@ -182,33 +175,29 @@ class DetectionDataset(TrainingSet):
         return ", ".join(dict.fromkeys(path for _, path in candidates(picture, self.dialect)))
 
     def load(self, index: int, rng: Rng, width: int, height: int) -> tuple[Array, Array]:
-        """One augmented sample: (channels, height, width) float32 in 0..1, and its boxes, (k, 5) float32 rows of class,
-        x, y, w, h in fractions of it. Raises ImageError for a picture that cannot be read."""
+        """One augmented sample: (channels, height, width) float32 in 0..1, and its boxes, (k, 5)."""
         size = width, height
-        if self.mix == 3 and augment.coin(rng):
+        if self.mix == 3 and coin(rng):
             canvas, rows = self._mosaic([index, *(int(rng.integers(len(self))) for _ in range(3))], rng, size)
         else:
             canvas, rows = self._single(index, rng, size)
-            if self.mix == 1 and augment.coin(rng):
+            if self.mix == 1 and coin(rng):
                 other, more = self._single(int(rng.integers(len(self))), rng, size)
                 canvas, rows = augment.blend([canvas, other]), np.concatenate([rows, more])
         return augment.as_input(canvas), rows[: self.max_boxes]
 
     def _labels(self, index: int, rng: Rng) -> Array:
-        """The valid label rows of a picture in random order: finite, and of a class that is not negative."""
         rows = self._read(index).rows  # none of a file that is not text, which `check` has reported
         return rng.permutation(rows[np.isfinite(rows).all(1) & (rows[:, 0] >= 0)])
 
-    def _margins(self, rng: Rng, source: tuple[int, int], size: tuple[int, int]) -> Margins:
+    def _margins(self, rng: Rng, source: Size, size: Size) -> Margins:
         margins = augment.zoomed(rng, augment.random_margins(rng, source, self.jitter), source, self.resize)
         if self.letter_box:
             margins = augment.letterboxed(margins, source, size)
         return augment.checked(margins, source)
 
-    def _single(self, index: int, rng: Rng, size: tuple[int, int]) -> tuple[Canvas, Array]:
-        """A random crop that fills the input, as YOLOv1's, pjreddie's or AlexeyAB's detectors are trained."""
-        picture = self.pictures[index]
-        source = picture.shape[1], picture.shape[0]
+    def _single(self, index: int, rng: Rng, size: Size) -> tuple[Canvas, Array]:
+        picture, source = self._picture(index)
         if self.grid:
             margins = augment.checked(augment.random_margins(rng, source, self.jitter), source)
             view = augment.cropped(picture, margins, size, at_corners=True)
@@ -220,7 +209,7 @@ class DetectionDataset(TrainingSet):
         rows = self._boxes(index, rng, view, mirror, size)
         return self._blur_and_noise(canvas, rows, rng), rows
 
-    def _boxes(self, index: int, rng: Rng, view: AffineCrop, mirror: bool, size: tuple[int, int]) -> Array:
+    def _boxes(self, index: int, rng: Rng, view: AffineCrop, mirror: bool, size: Size) -> Array:
         alexeyab = self.dialect.name == ALEXEYAB.name
         rows = augment.move_boxes(self._labels(index, rng), view.scale, view.shift, mirror, drops_outside=alexeyab)
         rows = rows[: self.max_boxes]
@@ -236,17 +225,15 @@ class DetectionDataset(TrainingSet):
             canvas = augment.add_noise(canvas, self.noise, rng)
         return canvas
 
-    def _mosaic(self, indices: Sequence[int], rng: Rng, size: tuple[int, int]) -> tuple[Canvas, Array]:
-        """A mosaic of four pictures, each augmented like a single one, and the remaining parts of their boxes."""
+    def _mosaic(self, indices: Sequence[int], rng: Rng, size: Size) -> tuple[Canvas, Array]:
         width, height = size
         cut = augment.cut_point(rng, size)
         canvas, found = np.empty((height, width, self.channels), np.float32), []
         for quadrant, index in enumerate(indices):
-            picture = self.pictures[index]
-            source = picture.shape[1], picture.shape[0]
+            picture, source = self._picture(index)
             margins = self._margins(rng, source, size)
-            mirror = self.flip and augment.coin(rng)
-            if augment.coin(rng):
+            mirror = self.flip and coin(rng)
+            if coin(rng):
                 margins = augment.towards_corner(margins, quadrant, mirror)
             view = augment.cropped(picture, margins, size)
             tile = augment.mosaic_tile(quadrant, cut, size, source, margins, mirror)
@@ -256,9 +243,8 @@ class DetectionDataset(TrainingSet):
             part = self.colour.change(part, rng)
             canvas[top : top + tile_h, left : left + tile_w] = part[:, ::-1] if mirror else part
             rows = self._boxes(index, rng, view, mirror, size)
-            bounds = (0.0, 0.0, 1.0, 1.0)
-            if self.mosaic_bound:
-                bounds = (left / width, top / height, (left + tile_w) / width, (top + tile_h) / height)
+            whole = (left / width, top / height, (left + tile_w) / width, (top + tile_h) / height)
+            bounds = whole if self.mosaic_bound else (0.0, 0.0, 1.0, 1.0)
             rows = augment.shift_boxes(rows, tile.dx, tile.dy, bounds)
             found.append(augment.larger_than(rows, 1 / width, 1 / height))
         rows = np.concatenate(found)
@@ -282,35 +268,28 @@ class ClassificationDataset(TrainingSet):
     def from_config(
         cls, data: Section, net: Section, classes: int, tree: WordTree | None, dialect: Dialect
     ) -> ClassificationDataset:
-        """From the lists `train` and `labels` (or else `names`) of a .data file and the options of `[net]`.
-
-        Raises DataError and ConfigError.
-        """
+        """From a .data file and `[net]`. Raises DataError and ConfigError."""
         shared = cls.options(data, net, dialect)
         labels = data.file("labels", "names")
         if labels is None:
             raise data.error("labels= is missing: the file of class labels, which occur in the pictures' paths")
         width = net.integer("width", 0) or 224
         lowest, highest = net.integer("min_crop", width), net.integer("max_crop", 2 * width)
-        ratio = None
-        if dialect.name == PJREDDIE.name:
-            ratio = net.real("min_ratio", lowest / width), net.real("max_ratio", highest / width)
+        ratio = net.real("min_ratio", lowest / width), net.real("max_ratio", highest / width)
+        has_ratio = dialect.name == PJREDDIE.name
         return cls(
             labels=choose_names(classes, labels, exact=False), classes=classes, tree=tree, crop=(lowest, highest),
-            ratio=ratio, angle=net.real("angle", 0), aspect=net.real("aspect", 1) or 1.0,
+            ratio=ratio if has_ratio else None, angle=net.real("angle", 0), aspect=net.real("aspect", 1) or 1.0,
             smooth=net.real("label_smooth_eps", 0), tag=data.flag("tag"), **shared,
         )  # fmt: skip
 
     def matches(self, index: int) -> list[int]:
-        """The classes of a picture: those whose label its path contains or, with `tag`, those of its label file."""
-        if self.tag:
-            return self._tags(self.paths[index])
-        path = str(self.paths[index])
-        return [number for number, label in enumerate(self.labels) if label in path]
-
-    def _tags(self, picture: Path) -> list[int]:
-        path = Path(str(picture).replace("images", "labels", 1).replace(".jpg", ".txt", 1))
-        if path == picture or not os.path.isfile(path):  # noqa: PTH113 (no error for a name that the system refuses)
+        """The classes that a picture's path contains or, with `tag`, those of its label file."""
+        name = str(self.paths[index])
+        if not self.tag:
+            return [number for number, label in enumerate(self.labels) if label in name]
+        path = name.replace("images", "labels", 1).replace(".jpg", ".txt", 1)
+        if path == name or not os.path.isfile(path):  # noqa: PTH113 (no error for a name that the system refuses)
             return []
         words = itertools.takewhile(re.compile("[0-9]{1,9}").fullmatch, read_text(path, DataError).split())
         return [number for number in map(int, words) if number < self.classes]
@@ -318,35 +297,28 @@ class ClassificationDataset(TrainingSet):
     def check(self, share: float = 0.5) -> str:
         """A summary of the set in one line, from the classes of all pictures; wrong pictures are logged.
 
-        Raises DataError if more than `share` of the pictures have no label or (without `tag`) several labels.
+        Raises DataError if more than `share` of them have no label or (without `tag`) several.
         """
-        warnings = LimitedLog()
-        without, several, used = 0, 0, np.zeros(self.classes, bool)
+        warnings, without, used = LimitedLog(), 0, np.zeros(self.classes, bool)
         for index, picture in enumerate(self.paths):
             found = self.matches(index)
             used[found] = True
             if len(found) == 1 or (found and self.tag):
                 continue
-            without, several = without + (not found), several + (len(found) > 1)
-            names = ", ".join(self.labels[number] for number in itertools.islice(found, 5))
-            listed = f" ({names})" if names else ""
+            without += not found
+            names = f" ({', '.join(self.labels[number] for number in found[:5])})" if found else ""
             where = f"{self.source}:{self.lines[index]}: " if self.source is not None and self.lines else ""
-            warnings.add(f"{where}Too many or too few labels: {len(found)}{listed}, {picture}")
-        summary = (
-            f"{len(self)} pictures, {int(used.sum())} of {self.classes} classes, {without} without a label, "
-            f"{several} with several"
-        )
-        if without + several > share * len(self):
+            warnings.add(f"{where}Too many or too few labels: {len(found)}{names}, {picture}")
+        classes, several = f"{int(used.sum())} of {self.classes} classes", warnings.count - without
+        summary = f"{len(self)} pictures, {classes}, {without} without a label, {several} with several"
+        if warnings.count > share * len(self):
             raise DataError(f"{summary}; more than {share:.0%} of the pictures cannot be used")
         return summary
 
     def load(self, index: int, rng: Rng, width: int, height: int) -> tuple[Array, Array]:
-        """One augmented sample: (channels, height, width) float32 in 0..1, and its class vector (classes,) float32.
-
-        Raises ImageError for a picture that cannot be read.
-        """
+        """One augmented sample: (channels, height, width) float32 in 0..1, and its (classes,) truth."""
         size = width, height
-        mode = self.mix if self.mix and augment.coin(rng) else 0
+        mode = self.mix if self.mix and coin(rng) else 0
         if mode == 4:
             mode = augment.rand_int(rng, 2, 3)
         indices = [index, *(int(rng.integers(len(self))) for _ in range({1: 1, 2: 1, 3: 3}.get(mode, 0)))]
@@ -358,11 +330,11 @@ class ClassificationDataset(TrainingSet):
             canvas, shares = augment.cutmix(canvases, rng) if mode == 2 else augment.quarters(canvases, rng)
         return augment.as_input(canvas), augment.mix_truth(truths, shares) if mode else truths[0]
 
-    def _single(self, index: int, rng: Rng, size: tuple[int, int]) -> tuple[Canvas, Array]:
-        picture, bounds = self.pictures[index], self.crop
+    def _single(self, index: int, rng: Rng, size: Size) -> tuple[Canvas, Array]:
+        (picture, source), bounds = self._picture(index), self.crop
         if self.ratio is not None:
             bounds = int(self.ratio[0] * size[0]), int(self.ratio[1] * size[0])
-        inside, source = self.dialect.name == ALEXEYAB.name, (picture.shape[1], picture.shape[0])
+        inside = self.dialect.name == ALEXEYAB.name
         view = augment.rotated_crop(rng, source, size, bounds, self.angle, self.aspect, inside)
         canvas, _ = self.view(picture, view, rng, size)
         if self.blur:

@@ -14,7 +14,7 @@ from ..config.sections import Section, flag, integer, natural, positive, real
 from ..tensor import Shape, Tensor
 from ..utils.arrays import Array
 from .activations import LOGISTIC
-from .base import BuildContext, Layer, Parameter, Trainable
+from .base import BuildContext, Layer, Parameter
 from .nchw_layer import NchwLayer
 
 LARGEST_IMPLICIT = 1 << 29  # weights of one layer
@@ -23,31 +23,22 @@ DEFAULT_SQUARE = 7  # pixels
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Identity(Layer):
-    """A layer that passes its source on unchanged at inference, without a copy."""
+class Empty(Layer):
+    """`[empty]`, `[silence]`, and others that pass their source on unchanged at inference, without a copy."""
 
+    row: ClassVar[str] = "empty "
     is_alias: ClassVar[bool] = True
 
     def forward(self) -> None:
         return
 
-    def backward(self) -> None:
-        return
-
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Empty(Identity):
-    """`[empty]`, `[silence]`: the identity."""
-
-    row: ClassVar[str] = "empty "
-
-
-@dataclass(kw_only=True, eq=False, repr=False)
-class Dropout(Identity):
+class Dropout(Empty):
     """`[dropout]`: the identity at inference; in training, values are dropped at random and the others scaled up.
 
-    Each value is dropped with `probability`, or with `squares` at most one square of each plane. The side of squares is
-    a number of pixels or, where that is 0, a part of the plane's sides.
+    Each value is dropped with `probability`, or with `squares` at most one square of each plane. Its side is a number
+    of pixels or, where that is 0, a part of the plane's sides.
     """
 
     probability: float
@@ -67,7 +58,7 @@ class Dropout(Identity):
         return layer
 
     def side(self, width: int, height: int, progress: float) -> int:
-        """The side in pixels of squares in a plane, after the part `progress` (0 to 1) of their growth."""
+        """Of squares in a plane, after `progress` (0 to 1) of their growth."""
         wanted = (max(1, int((self.part * side or self.pixels) * progress)) for side in (width, height))
         return min(*wanted, width, height)
 
@@ -81,7 +72,7 @@ class Dropout(Identity):
         self.output.fill(x * self._factors)
 
     def _without_squares(self, batch: int) -> Array:
-        """(batch, outputs) factors: 0 in at most one square of each plane, elsewhere 1 / the part that is kept."""
+        """0 in at most one square of each plane, elsewhere 1 / the part that is kept."""
         shape, end = self.shape, GROWTH_PART * self.progress.max_batches
         progress = self.progress.done / end if self.progress.done < end else 1.0
         side = self.side(shape.width, shape.height, progress)
@@ -101,29 +92,25 @@ class Dropout(Identity):
 
     @staticmethod
     def _wrapped(start: int, last: int) -> int:
-        """The start of a square; beyond the last possible one it starts again from the other side, as in darknet."""
+        """Beyond the last start, squares start again from the other side, as in darknet."""
         return max(0, min(start - last if start > last else start, last))
 
-    def backward(self) -> None:
-        if self.source_deltas[0] is not None:
-            self.source_deltas[0].add_plain(self.delta.plain() * self._factors)
+    def add_gradient(self, target: Tensor) -> None:
+        target.add_plain(self.delta.plain() * self._factors)
 
     def table_row(self) -> str:
-        n = self.inputs[0].outputs
-        if not self.squares:
-            return f"dropout    p = {self.probability:.3f}        {n:4d}  ->   {n:4d}"
-        size = f"l.dropblock_size_rel = {self.part:.2f}"
-        if not self.part:
-            size = f"l.dropblock_size_abs = {min(self.pixels, self.inputs[0].width, self.inputs[0].height)}"
-        return f"dropblock    p = {self.probability:.3f}   {size}    {n:4d}  ->   {n:4d}"
+        x = self.inputs[0]
+        size = f"l.dropblock_size_abs = {min(self.pixels, x.width, x.height)}"
+        if self.part:
+            size = f"l.dropblock_size_rel = {self.part:.2f}"
+        name, shown = ("dropblock", f"   {size}    ") if self.squares else ("dropout", "        ")
+        return f"{name}    p = {self.probability:.3f}{shown}{x.outputs:4d}  ->   {x.outputs:4d}"
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Crop(NchwLayer):
     """`[crop]`: the centre of the picture; in training a random window of that size, with `flip` mirrored at random.
-
-    Values are moved from 0..1 to -1..1 unless `noadjust`.
-    """
+    Values are moved from 0..1 to -1..1 unless `noadjust`."""
 
     row: ClassVar[str] = "Crop Layer: {x.height} x {x.width} -> {y.height} x {y.width} x {x.channels} image"
     ignored: ClassVar[Sequence[str]] = ("angle", "saturation", "exposure", "shift")
@@ -169,10 +156,7 @@ class Crop(NchwLayer):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Implicit(Layer):
-    """`[implicit]`: trained values that do not depend on the picture, of shape (filters, atoms, 1).
-
-    Their initial values are uniform in mean - deviation to mean + deviation.
-    """
+    """`[implicit]`: trained values that do not depend on the picture, of shape (filters, atoms, 1)."""
 
     row: ClassVar[str] = (
         "implicit Layer: {self.filters} x {self.atoms} \t mean={self.mean:.2f}, std={self.deviation:.2f} "
@@ -183,7 +167,7 @@ class Implicit(Layer):
     atoms: int = positive()
     mean: float = real()
     deviation: float = real(0.2, key="std")
-    weights: Array = field(init=False, repr=False)
+    weights: Array = field(init=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -202,15 +186,11 @@ class Implicit(Layer):
     def initialise(self, rng: np.random.Generator, dialect: Dialect) -> None:
         self.weights[:] = self.mean + self.deviation * (2 * rng.random(self.weights.size, np.float32) - 1)
 
-    def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
-        super().setup_training(source_deltas, delta)
-        self._trainables = [Trainable("weights", self.weights, decays=True)]
-
     def forward(self) -> None:
         self.output.fill(np.tile(self.weights, (self.output.layout.batch, 1)))
 
     def backward(self) -> None:
-        self._trainables[0].update += self.delta.plain().sum(axis=0)
+        self.learned["weights"].update += self.delta.plain().sum(axis=0)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -266,7 +246,7 @@ class Normalization(NchwLayer):
     beta: float = real(0.75)
     kappa: float = real(1.0)
     size: int = positive(5)
-    _factors: Array = field(init=False, repr=False)
+    _factors: Array = field(init=False)
 
     def compute(self, x: Array, y: Array) -> None:
         channels = self.shape.channels

@@ -1,7 +1,7 @@
 """Anchors from the boxes of a data set: k-means on widths and heights.
 
-The distance of a box and an anchor that share a corner is 1 - IoU (Redmon and Farhadi, YOLO9000, 2017, section 2);
-squared Euclidean distance is available for comparison.
+The distance of a box and an anchor that share a corner is 1 - IoU (Redmon and Farhadi, YOLO9000, 2017, section 2), or
+for comparison the squared Euclidean one.
 """
 
 import os
@@ -27,7 +27,7 @@ LARGEST_IN_CELLS = 32  # up to this width the unit of anchors is cells, and they
 
 @dataclass(frozen=True)
 class Clusters:
-    """anchors: (k, 2), by ascending area. average_iou: the mean of each box's best IoU, 0 to 1. iterations: steps."""
+    """anchors: (k, 2), by ascending area. average_iou: of each box's best IoU. iterations: steps."""
 
     anchors: Sizes
     average_iou: float
@@ -37,10 +37,10 @@ class Clusters:
 def _step(
     boxes: Sizes, anchors: Sizes, by_iou: bool, nearest: NDArray[np.int32]
 ) -> tuple[Sizes, float, int]:  # fmt: skip
-    """Assign every box to its nearest anchor, whose number in `nearest` (n,) is replaced: (means of each anchor's
-    boxes, mean distance, number of changes). The mean of an anchor without boxes is the anchor itself."""
+    """(means of each anchor's boxes, mean distance, changes) of an assignment, kept in `nearest`."""
     chunks = -(-len(boxes) // CHUNK)
-    chunk_sums, distances, changes = np.empty((chunks, len(anchors), 3)), np.empty(chunks), np.empty(chunks, np.int64)
+    chunk_sums, distances = np.empty((chunks, len(anchors), 3)), np.empty(chunks)
+    changes = np.empty(chunks, np.int64)
     assign(boxes, anchors, by_iou, nearest, chunk_sums, distances, changes)
     sums = chunk_sums.sum(axis=0)
     means = np.where(sums[:, 2:] > 0, sums[:, :2] / np.maximum(sums[:, 2:], 1), anchors)
@@ -48,7 +48,7 @@ def _step(
 
 
 def average_iou(boxes: Sizes, anchors: Sizes) -> float:
-    """The mean over the boxes (n, 2) of the best IoU with one of the anchors (k, 2), all with one corner in common."""
+    """The mean over boxes (n, 2) of the best IoU with anchors (k, 2), one corner in common."""
     boxes, anchors = _checked(boxes, "boxes"), _checked(anchors, "anchors")
     return 1 - _step(boxes, anchors, True, np.zeros(len(boxes), np.int32))[1]
 
@@ -56,8 +56,7 @@ def average_iou(boxes: Sizes, anchors: Sizes) -> float:
 def find_anchors(boxes: Sizes, count: int, distance: str = "iou", seed: int = 0, restarts: int = 10) -> Clusters:
     """`count` anchors for boxes (n, 2), by k-means: the best of several random starts.
 
-    distance: iou or sse. The same seed gives the same anchors at any number of threads. Raises DataError if there are
-    fewer different boxes than anchors, OptionError for invalid arguments.
+    distance: iou or sse. The same seed gives the same anchors. Raises DataError for fewer different boxes, OptionError.
     """
     if distance not in DISTANCES:
         raise OptionError(f"distance {distance!r}: expected {' or '.join(DISTANCES)}")
@@ -90,32 +89,31 @@ def _checked(sizes: Sizes, what: str) -> Sizes:
 
 
 def _start_anchors(boxes: Sizes, count: int, by_iou: bool, rng: np.random.Generator) -> Sizes:
-    """Start anchors: random boxes, each chosen with a probability proportional to its distance from the nearest anchor
-    before it (Arthur and Vassilvitskii, k-means++, 2007)."""
-    chosen = boxes[[rng.integers(len(boxes))]]
+    """Random boxes, each with a probability proportional to its distance from the nearest one before it (Arthur and
+    Vassilvitskii, k-means++, 2007)."""
+    chosen = [boxes[rng.integers(len(boxes))]]
     distances = _distances(boxes, chosen[0], by_iou)
     while len(chosen) < count:
         # A box at distance 0 equals an anchor; rounding may leave slightly more than 0.
         weights = np.where(distances > 1e-12, distances, 0)
         if not weights.any():
             weights = np.ones(len(boxes))
-        box = boxes[rng.choice(len(boxes), p=weights / weights.sum())]
-        chosen = np.concatenate([chosen, box[None]])
-        distances = np.minimum(distances, _distances(boxes, box, by_iou))
-    return chosen
+        chosen.append(boxes[rng.choice(len(boxes), p=weights / weights.sum())])
+        distances = np.minimum(distances, _distances(boxes, chosen[-1], by_iou))
+    return np.stack(chosen)
 
 
 def _distances(boxes: Sizes, anchor: Sizes, by_iou: bool) -> NDArray[np.float64]:
-    if by_iou:
-        both = np.minimum(boxes, anchor).prod(axis=1)
-        return 1 - both / (boxes.prod(axis=1) + anchor.prod() - both)
-    return ((boxes - anchor) ** 2).sum(axis=1)
+    if not by_iou:
+        return ((boxes - anchor) ** 2).sum(axis=1)
+    both = np.minimum(boxes, anchor).prod(axis=1)
+    return 1 - both / (boxes.prod(axis=1) + anchor.prod() - both)
 
 
 def _run(boxes: Sizes, anchors: Sizes, by_iou: bool) -> tuple[float, Sizes, int]:
-    """k-means until nothing changes or improves: (mean distance, anchors, steps).
+    """k-means until nothing changes or improves: (mean distance, anchors, steps) of the best step.
 
-    Means do not always reduce 1 - IoU, so the best step is returned, not the last one.
+    Means do not always reduce 1 - IoU, so it may not be the last one.
     """
     nearest = np.zeros(len(boxes), np.int32)
     means, _, _ = _step(boxes, anchors, by_iou, nearest)
@@ -129,8 +127,7 @@ def _run(boxes: Sizes, anchors: Sizes, by_iou: bool) -> tuple[float, Sizes, int]
 
 
 def format_anchors(anchors: Sizes | Sequence[Sequence[float]], width: int) -> str:
-    """The anchors as in a .cfg file, `10,13, 16,30, ...`: whole pixels, or cells with four decimals if `width`, that of
-    the network's input, is at most LARGEST_IN_CELLS."""
+    """The anchors as in a .cfg file: whole pixels, or cells with decimals for a small width."""
     form = "{:3.0f},{:3.0f}" if width > LARGEST_IN_CELLS else "{:2.4f},{:2.4f}"
     return ", ".join(form.format(*np.asarray(pair, np.float32)) for pair in anchors)
 
@@ -147,8 +144,7 @@ def parse_anchors(text: str) -> Sizes:
 
 
 def write_anchor_plot(path: str | os.PathLike[str], boxes: Sizes, anchors: Sizes, average_iou: float) -> None:
-    """Draw boxes (n, 2) as points (width, height), anchors (k, 2) as rectangles from the origin. Raises
-    OptionError, OutputError."""
+    """Draw boxes as points, anchors as rectangles. Raises OptionError, OutputError."""
     check_plot(path)
     from matplotlib.patches import Rectangle
 

@@ -23,6 +23,8 @@ OPENCV = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "o
 VARIABLES = ("NUMBA_NUM_THREADS", "NUMBA_CACHE_DIR", "NUMBA_CPU_NAME", "NUMBA_DISABLE_JIT", shipped.CHOICE,
              "XDG_CACHE_HOME")  # fmt: skip
 MEGABYTE = 1 << 20
+COLD = "no kernel is compiled yet, so the first run takes nine to twenty seconds longer; `pydarknet warm-up` " \
+       "compiles them now"  # fmt: skip
 
 
 def diagnose() -> dict[str, Any]:
@@ -40,7 +42,7 @@ def diagnose() -> dict[str, Any]:
 
 
 def processor() -> dict[str, Any]:
-    """Name, number of processors and threads, memory, x86-64 level and bf16, as far as they are known."""
+    """What is known of the processor, its threads and the memory."""
     cpu = runtime_cache.processor()
     return {
         "name": cpu.name or platform.processor() or platform.machine(),
@@ -65,11 +67,9 @@ def packages() -> dict[str, str | None]:
 def kernel_cache() -> dict[str, Any]:
     """The folder of compiled kernels, their number, and the code that this process would run.
 
-    code: "shipped" came with the package, for the level `shipped`; kernels that this machine has compiled take
-    precedence. "saved machine code" was compiled here. Both run without Numba; "Numba" loads or compiles kernels.
+    code: "shipped" with the package, or "saved machine code" of this machine, both without Numba; or "Numba".
     """
-    library = shipped.library()
-    folder = CACHE_FOLDER
+    library, folder = shipped.library(), CACHE_FOLDER
     files = [path for path in folder.rglob("*") if path.is_file()] if folder else []
     others = [other for other in folder.parent.glob("kernels-*") if other != folder] if folder else []
     return {
@@ -121,10 +121,7 @@ def lines(facts: dict[str, Any]) -> Iterator[str]:
                 value = ", ".join(key for key, has in value.items() if has) or "none"
             yield f"  {name:<16} {'-' if value is None else value}"
     if facts["kernels"]["is_cold"] and not facts["kernels"]["shipped"]:
-        yield (
-            "no kernel is compiled yet, so the first run takes nine to twenty seconds longer; `pydarknet warm-up` "
-            "compiles them now"
-        )
+        yield COLD
     yield "problems" if facts["problems"] else "no problems found"
     for problem in facts["problems"]:
         yield f"  {problem}"

@@ -1,5 +1,4 @@
-"""Run a network on black pictures: to measure whole passes and each layer, and to compile the kernels that it needs.
-And measure the machine's peak."""
+"""Run a network on black pictures: to time passes and layers, to compile kernels. Measure the machine's peak."""
 
 import os
 import statistics
@@ -20,8 +19,7 @@ from ..training.learner import Learner
 
 DEFAULT = ("tiny.cfg", "yolov3-tiny.cfg", "yolov4-tiny.cfg", "toys.cfg")  # bundled, small, with all common layers
 SAMPLES = 2  # pictures of a training step; the kernels are the same for any number
-PEAK_CHANNELS, PEAK_FILTERS = 256, 256
-PEAK_SHAPE = Shape(PEAK_CHANNELS, 8, 21)  # 168 cells: full tiles on every machine; fits the cache of a core
+PEAK_SHAPE = Shape(256, 8, 21)  # 168 cells: full tiles on every machine; fits the cache of a core
 PEAK_SECONDS = 0.3  # of measuring
 
 
@@ -42,10 +40,7 @@ def time_passes(network: Network, passes: int) -> float:
 
 @dataclass(frozen=True)
 class LayerTime:
-    """The median time of a layer. index: the layer's, or INPUT for converting the picture to the engine's layout.
-
-    operations: floating-point operations of the direct algorithm for the whole batch.
-    """
+    """The median time of layer `index`, or of INPUT. operations: of the whole batch."""
 
     index: int
     seconds: float
@@ -62,25 +57,23 @@ def time_layers(network: Network, passes: int) -> list[LayerTime]:
     x = black_input(network)
     network.forward(x)
     found = [network.layer_seconds(x) for _ in range(passes)]
-    medians = {index: statistics.median(times[index] for times in found) for index in found[0]}
     timed = []
-    for index, seconds in medians.items():
+    for index in found[0]:
         layers = [] if index == INPUT else [network.layers[index], *network.layers[index].fused]
         operations = sum(layer.table_operations() or layer.operations(network.dialect) for layer in layers)
+        seconds = statistics.median(times[index] for times in found)
         timed.append(LayerTime(index, seconds, float(network.batch * operations)))
     return timed
 
 
 def peak() -> float:
-    """Floating-point operations per second of the direct micro-kernel on all threads: the best of many runs of a 1x1
-    convolution whose data fit into the caches of the cores."""
-    rng = np.random.default_rng(0)
-    weights = rng.standard_normal((PEAK_FILTERS, PEAK_CHANNELS, 1, 1), np.float32)
-    ones, zeros = np.ones(PEAK_FILTERS, np.float32), np.zeros(PEAK_FILTERS, np.float32)
-    plan = TiledConvolution(weights, ones, zeros, groups=1, lanes=16)
+    """Operations per second on all threads: the best run of a convolution in the caches."""
+    rng, n = np.random.default_rng(0), PEAK_SHAPE.channels
+    weights = rng.standard_normal((n, n, 1, 1), np.float32)
+    plan = TiledConvolution(weights, np.ones(n, np.float32), np.zeros(n, np.float32), groups=1)
     batch = threads()  # one picture for each thread
-    x = Tensor(Layout(batch, PEAK_SHAPE), rng.standard_normal(Layout(batch, PEAK_SHAPE).size, np.float32))
-    y = Tensor(Layout(batch, Shape(PEAK_FILTERS, PEAK_SHAPE.height, PEAK_SHAPE.width)))
+    layout = Layout(batch, PEAK_SHAPE)
+    x, y = Tensor(layout, rng.standard_normal(layout.size, np.float32)), Tensor(layout)
     convolve = plan.bind(x, y, Window(1, 1, 1, 0), np.float32(1), 0)
     operations = 2.0 * weights.size * PEAK_SHAPE.cells * batch
     convolve()
@@ -94,15 +87,13 @@ def peak() -> float:
 def warm_up(cfg: str | os.PathLike[str], train: bool = False) -> float:
     """Run one forward pass of a network with random weights, and with `train` one training step with its update.
 
-    Afterwards every kernel that they call is in the cache. Returns the seconds that it took. Raises DarknetError for a
-    file that is not a network, OptionError for `train` with a network without a loss.
+    Afterwards every kernel that they call is in the cache. Returns the seconds. Raises DarknetError.
     """
     start = time.perf_counter()
     model = load_model(cfg)
     model.forward(black_input(model))
     if train:
-        steps = load_model(cfg).config.net.positive("time_steps", 1)
-        train_once(cfg, batch=SAMPLES * steps)
+        train_once(cfg, batch=SAMPLES * model.config.net.positive("time_steps", 1))
     return time.perf_counter() - start
 
 
@@ -110,15 +101,13 @@ def train_once(
     cfg: str | os.PathLike[str], width: int | None = None, height: int | None = None, batch: int = SAMPLES,
     dialect: str = "auto",
 ) -> None:  # fmt: skip
-    """One training step, with its update, of a network with random weights on black pictures. Raises OptionError."""
+    """One training step, with its update, on black pictures. Raises OptionError."""
     model = load_model(cfg, width=width, height=height, batch=batch, dialect=dialect)
     if not any(layer.has_loss for layer in model.layers):
         raise OptionError(f"{model.path}: has no layer with a loss; it cannot be trained")
     learner = Learner(model)
     learner.subdivisions = 1  # so that the first step is followed by an update
-    if model.heads:
-        truth = np.array([[0, 0.5, 0.5, 0.25, 0.25]], np.float32)  # one object in the middle
-    else:
-        truth = np.zeros(model.layers[model.output_index].shape.outputs, np.float32)
-        truth[0] = 1
+    truth = np.array([[0, 0.5, 0.5, 0.25, 0.25]], np.float32)  # one object in the middle
+    if not model.heads:
+        truth = np.eye(1, model.layers[model.output_index].shape.outputs, dtype=np.float32)[0]
     learner.step(black_input(model), [truth] * model.batch)

@@ -8,12 +8,13 @@ import numpy as np
 
 from ..boxes import iou
 from ..errors import OptionError
-from ..images.image import Picture, fit_for_classify, fit_for_detect
+from ..images.image import Picture, fit_for_detect
+from ..inference.classifier import prepare_input
 from ..inference.detector import letterboxes
-from ..layers.convolution.converted import FLOAT32, INT8, checked_precision
+from ..layers.convolution.direct import FLOAT32, INT8, checked_precision
 from ..model import Model
 from ..network.network import Network
-from ..network.quantization import Quantization, Range, digest_of, quantizable
+from ..network.weights import Quantization, Range, digest_of, quantizable
 from ..utils.arrays import Array
 
 COMPARED = 4  # pictures on which layers are compared one by one
@@ -23,7 +24,7 @@ AGAIN = 0.5  # IoU from which on an object is found again
 
 class Measured(NamedTuple):
     """quantization: the ranges of the layers that 8 bits serve. layers: how many are computed in 8 bits. error: of the
-    outputs on the compared pictures, the root of the mean square relative to that of float32."""
+    outputs, the root of the mean square relative to that of float32."""
 
     quantization: Quantization
     layers: int
@@ -31,10 +32,10 @@ class Measured(NamedTuple):
 
 
 def quantize(model: Model, pictures: Sequence[Picture], step: Callable[[], object] = lambda: None) -> Measured:
-    """Measure the ranges on pictures, (h, w, 3) uint8 RGB, and give them to the model, whose precision becomes int8.
+    """Measure the ranges on pictures, (h, w, 3) uint8 RGB, and give them to the model.
 
-    A layer whose error alone stands out stays float32. step: called after each picture and each convolution. Raises
-    OptionError where there is no picture, no convolution for it, or a processor without 8-bit products.
+    Its precision becomes int8; a layer whose error stands out stays float32. step: called after each picture
+    and each convolution. Raises OptionError.
     """
     if not pictures:
         raise OptionError("quantize: expected at least one picture")
@@ -60,8 +61,7 @@ def quantize(model: Model, pictures: Sequence[Picture], step: Callable[[], objec
 def measured_ranges(
     network: Network, inputs: Sequence[Array], step: Callable[[], object] = lambda: None
 ) -> dict[int, Range]:
-    """For each convolution, the means over the inputs (n, c, h, w) of the smallest and of the largest number that it
-    reads, with 0 in between: pictures with rare extremes cost the others no precision."""
+    """The means over inputs of the smallest and the largest number of each convolution."""
     convolutions = quantizable(network.layers)
     spans: dict[int, list[Range]] = {index: [] for index in convolutions}
     for x in inputs:
@@ -71,23 +71,22 @@ def measured_ranges(
             if read is not None and np.isfinite(read).all():
                 spans[index].append((min(float(read.min()), 0.0), max(float(read.max()), 0.0)))
         step()
-    means = {index: np.mean(each, axis=0).tolist() for index, each in spans.items() if each}
-    return {index: (low, high) for index, (low, high) in means.items()}
+    means = ((index, np.mean(each, axis=0).tolist()) for index, each in spans.items() if each)
+    return {index: (low, high) for index, (low, high) in means}
 
 
 def prepared(model: Network, picture: Picture) -> Array:
     """The picture as `detect` or `classify` give it to the network, (1, c, h, w)."""
+    if not model.heads:
+        return prepare_input(model, picture)[None]
     channels, height, width = model.input_shape
-    if model.heads:
-        letterbox = letterboxes(model, model.config.net)
-        return fit_for_detect(picture, width, height, letterbox, channels)[None]
-    return fit_for_classify(picture, "crop", width, height, channels)[None]
+    return fit_for_detect(picture, width, height, letterboxes(model, model.config.net), channels)[None]
 
 
 def _error_with(
     model: Network, quantization: Quantization, inputs: Sequence[Array], expected: Sequence[Sequence[Array]]
 ) -> float:
-    """The largest error of an output in 8 bits, the root of the mean square relative to that of the output."""
+    """The largest error of an output in 8 bits, relative to that output."""
     model.quantize(quantization)
     model.precision = INT8
     worst = 0.0
@@ -99,33 +98,29 @@ def _error_with(
 
 
 def _insensitive(errors: dict[int, float]) -> list[int]:
-    """The layers that remain when those whose error stands out are left out, until none does."""
-    kept = dict(errors)
-    while kept:
-        most = SHARE * sum(error**2 for error in kept.values()) / len(kept)
-        if all(error**2 <= most for error in kept.values()):
-            break
+    kept, before = dict(errors), -1
+    while len(kept) not in (0, before):
+        before, most = len(kept), SHARE * sum(error**2 for error in kept.values()) / len(kept)
         kept = {index: error for index, error in kept.items() if error**2 <= most}
     return list(kept)
 
 
 def agreement(model: Model, pictures: Sequence[Picture]) -> tuple[int, int]:
-    """(found, of): of what float32 finds in the pictures, what 8 bits find: objects of the same class with an IoU of at
-    least AGAIN, or the best classes of pictures. The model's precision is int8 before and after."""
+    """(found, of): the objects or best classes of float32, and how many 8 bits find again."""
     answers = []
     for precision in (FLOAT32, INT8):
         model.precision = precision
         answers.append([_answer(model, picture) for picture in pictures])
-    found = of = 0
-    for before, after in zip(*answers, strict=True):
-        for class_id, box in before:
-            same = [other for name, other in after if name == class_id]
-            of, found = of + 1, found + any(iou(box, other) >= AGAIN for other in same)
-    return found, of
+    again = [
+        any(name == class_id and iou(box, other) >= AGAIN for name, other in after)
+        for before, after in zip(*answers, strict=True)
+        for class_id, box in before
+    ]
+    return sum(again), len(again)
 
 
 def _answer(model: Model, picture: Picture) -> list[tuple[int, Array]]:
-    """The class and the box, (x, y, w, h), of each object; for a classifier the best class, and the whole picture."""
+    """The class and box of each object; of a classifier the best class, and all."""
     if model.heads:
         objects = model.detect(picture)
         return list(zip(objects.class_id.tolist(), objects.xywh, strict=True))

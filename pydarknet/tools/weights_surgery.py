@@ -1,8 +1,4 @@
-"""darknet's tools that change or print the parameters of a network.
-
-Each function changes the given network in place; `network.save_weights` then writes the result. `filter_rows` and
-`statistics` read it.
-"""
+"""darknet's tools that change a network's parameters in place, or print them."""
 
 import logging
 import os
@@ -33,10 +29,7 @@ OBJECTNESS_ROWS = 5  # filters of an anchor before its classes: box and objectne
 
 
 def set_header(network: Network, seen: int | None = None) -> None:
-    """Set the header that the dialect's darknet writes. seen: images seen; None: as loaded.
-
-    AlexeyAB's darknet rounds `seen` down to a multiple of the cfg's batch.
-    """
+    """Set the dialect's header. seen: images seen, by default as loaded."""
     seen = network.header.seen if seen is None else seen
     if network.dialect.writes_whole_iterations:
         net = network.config.net
@@ -45,10 +38,7 @@ def set_header(network: Network, seen: int | None = None) -> None:
 
 
 def parts_of(layer: Layer, lstm: bool = False) -> list[Part]:
-    """The parts of a layer that darknet's tools change: itself, or the gates of `[gru]` and, if `lstm`, of `[lstm]`.
-
-    Other recurrent layers, and convolutions that share another one's weights, have none.
-    """
+    """The parts of a layer that darknet's tools change: itself, or gates."""
     if isinstance(layer, Gru) or (lstm and isinstance(layer, Lstm)):
         return list(layer.parts.values())
     if isinstance(layer, Convolutional) and layer.shares is not None:
@@ -58,23 +48,20 @@ def parts_of(layer: Layer, lstm: bool = False) -> list[Part]:
 
 def first_convolution(network: Network) -> Convolutional | None:
     """The first convolution, if its filters have three channels; else None, with a warning."""
+    where, found = str(network.path), "no [convolutional] layer"
     for index, layer in enumerate(network.layers):
         if isinstance(layer, Convolutional):
             channels = layer.weights.shape[1]
             if channels == 3:
                 return layer
-            where = f"layer {index} [{layer.kind}]"
-            log.warning("%s: its filters have %d channels, expected 3; nothing changes", where, channels)
-            return None
-    log.warning("%s: no [convolutional] layer; nothing changes", network.path)
+            where, found = f"layer {index} [{layer.kind}]", f"its filters have {channels} channels, expected 3"
+            break
+    log.warning("%s: %s; nothing changes", where, found)
     return None
 
 
 def rescale(network: Network) -> None:
-    """Convert a network for inputs in -1..1 to inputs in 0..1: the first convolution takes 2 x - 1 for x.
-
-    As in darknet, the biases also change if batch normalisation follows, for which the result is not exact.
-    """
+    """Convert a network for inputs in -1..1 to 0..1; not exact with batch normalisation."""
     layer = first_convolution(network)
     if layer is not None:
         layer.weights *= 2
@@ -83,7 +70,7 @@ def rescale(network: Network) -> None:
 
 
 def swap_red_and_blue(network: Network) -> None:
-    """Convert between RGB and BGR input: swap channels 0 and 2 of the first convolution's filters."""
+    """Convert between RGB and BGR input, in the first convolution."""
     layer = first_convolution(network)
     if layer is not None:
         layer.weights[:] = layer.weights[:, ::-1].copy()
@@ -94,23 +81,21 @@ def swap_red_and_blue(network: Network) -> None:
 
 
 def normalize(network: Network, variance: float = 0.0) -> None:
-    """Add batch normalisation to convolutions and `[connected]` layers that have none: scales 1, means 0, variances
-    `variance`. The cfg needs `batch_normalize=1`.
+    """Add batch normalisation to convolutions and `[connected]` layers that have none: scales 1, means 0, `variance`.
 
-    darknet's variance of 0 is for networks that are trained further; with 1 the network computes the same as before,
-    except for epsilon. As in darknet, batch normalisation of `[gru]` (AlexeyAB: and `[lstm]`) is reset to the same
-    values where it exists, and not added where it does not.
+    The cfg needs `batch_normalize=1`. darknet's variance of 0 is for networks that are trained further; with 1 the
+    network computes the same as before, except for epsilon. As in darknet, batch normalisation of `[gru]` (AlexeyAB:
+    and `[lstm]`) is reset where it exists, and not added where it does not.
     """
     if variance < 0:
         raise OptionError(f"variance {variance}: expected at least 0")
     dialect = network.dialect
+    roots = dialect.epsilon_inside_root, dialect.connected_epsilon_inside_root
     for index, layer in enumerate(network.layers):
         recurrent = hasattr(layer, "parts")
         parts = [part for part in parts_of(layer, dialect.tools_know_lstm) if (part.norm is not None) == recurrent]
         for part in parts:
-            matrix = isinstance(part, Connected)
-            inside_root = dialect.connected_epsilon_inside_root if matrix else dialect.epsilon_inside_root
-            part.norm = BatchNorm(part.biases.size, inside_root)
+            part.norm = BatchNorm(part.biases.size, roots[isinstance(part, Connected)])
             part.norm.rolling_variance[:] = variance
         if recurrent and parts:
             log.warning("layer %d [%s]: its batch normalisation is reset, as in darknet", index, layer.kind)
@@ -118,16 +103,24 @@ def normalize(network: Network, variance: float = 0.0) -> None:
 
 
 def fold(network: Network, remove: bool = False) -> None:
-    """Fold batch normalisation into weights and biases and reset it to scales 1, means 0, variances 1, or remove it:
-    then the cfg needs `batch_normalize=0`.
+    """Fold batch normalisation into weights and biases, and reset it to scales 1, means 0, variances 1.
 
-    Of recurrent layers only in `[gru]`, and in AlexeyAB's darknet, if it is not removed, in `[lstm]`.
+    remove: remove it; the cfg then needs `batch_normalize=0`. Of recurrent layers only in `[gru]`, and in AlexeyAB's
+    darknet, if it is not removed, in `[lstm]`.
     """
     of_lstm = network.dialect.tools_know_lstm and not remove
     for part in (part for layer in network.layers for part in parts_of(layer, of_lstm)):
-        if part.norm is not None:
-            _fold_part(part, part.norm)
-            part.norm = None if remove else part.norm
+        if (norm := part.norm) is None:
+            continue
+        epsilon = CONNECTED_EPSILON if isinstance(part, Connected) else CONVOLUTION_EPSILON
+        with np.errstate(invalid="ignore"):  # invalid statistics give NaN, as in C
+            root = np.sqrt(norm.rolling_variance.astype(np.float64) + epsilon)
+            factor = (norm.scales / root).astype(np.float32)
+        axis = 1 if isinstance(part, Deconvolutional) else 0  # of the outputs
+        part.weights *= np.expand_dims(factor, [other for other in range(part.weights.ndim) if other != axis])
+        part.biases -= norm.rolling_mean * factor
+        norm.scales[:], norm.rolling_mean[:], norm.rolling_variance[:] = 1, 0, 1
+        part.norm = None if remove else norm
     _share_again(network)
 
 
@@ -136,19 +129,7 @@ def denormalize(network: Network) -> None:
     fold(network, remove=True)
 
 
-def _fold_part(part: Part, norm: BatchNorm) -> None:
-    epsilon = CONNECTED_EPSILON if isinstance(part, Connected) else CONVOLUTION_EPSILON
-    with np.errstate(invalid="ignore"):  # invalid statistics give NaN, as in C
-        root = np.sqrt(norm.rolling_variance.astype(np.float64) + epsilon)
-        factor = (norm.scales / root).astype(np.float32)
-    axis = 1 if isinstance(part, Deconvolutional) else 0  # of the outputs
-    part.weights *= np.expand_dims(factor, [other for other in range(part.weights.ndim) if other != axis])
-    part.biases -= norm.rolling_mean * factor
-    norm.scales[:], norm.rolling_mean[:], norm.rolling_variance[:] = 1, 0, 1
-
-
 def _share_again(network: Network) -> None:
-    """Let convolutions that share weights also share batch normalisation."""
     for layer in network.layers:
         if isinstance(layer, Convolutional) and layer.shares is not None:
             layer.norm = layer.shares.norm
@@ -183,7 +164,7 @@ def cfg_text(network: Network) -> str:
 def average(network: Network, paths: Sequence[Path], allow_partial: bool = False) -> None:
     """Load the mean of several weights files: all arrays of convolutions, biases and weights of `[connected]`.
 
-    As in darknet, all other arrays and the header are those of the first file. Raises OptionError, WeightsError.
+    All else is that of the first file. Raises OptionError, WeightsError.
     """
     if not paths:
         raise OptionError("no weights files; expected at least one")
@@ -194,23 +175,21 @@ def average(network: Network, paths: Sequence[Path], allow_partial: bool = False
         network.load_weights(path, allow_partial)
         for array, total in totals:
             total += array
-    for array, values in (*kept, *((array, total * np.float32(1 / len(paths))) for array, total in totals)):
+    means = [(array, total * np.float32(1 / len(paths))) for array, total in totals]
+    for array, values in (*kept, *means):
         array[:] = values
     network.loaded, network.header = loaded, loaded.header
     network.parameters_changed()
 
 
 def _averaged(layer: Layer) -> list[Array]:
-    if isinstance(layer, Convolutional):
-        return [] if layer.shares is not None else [record.array for record in layer.named_parameters()]
+    if isinstance(layer, Convolutional) and layer.shares is None:
+        return [record.array for record in layer.named_parameters()]
     return [layer.biases, layer.weights] if isinstance(layer, Connected) else []
 
 
 def load_first_layers(network: Network, path: Path, count: int, allow_partial: bool = False) -> None:
-    """Load a weights file and check that it holds the first `count` layers. Raises OptionError, WeightsError.
-
-    The file must be complete or, with `allow_partial`, hold at least these layers.
-    """
+    """Load a file of at least the first `count` layers. Raises OptionError, WeightsError."""
     if not 0 <= count <= len(network.layers):
         raise OptionError(f"{count} layers: expected a number from 0 to {len(network.layers)}, those of {network.path}")
     network.loaded = network.load_weights(path, allow_partial)
@@ -219,24 +198,20 @@ def load_first_layers(network: Network, path: Path, count: int, allow_partial: b
 
 
 def one_off(network: Network, path: Path, classes: int) -> int:
-    """Convert the last layer but one from a classifier's to that of a detector of three anchors. Returns its number of
-    filters.
+    """Convert the last layer but one from a classifier's to that of a detector of three anchors.
 
     The layer has 3 (5 + n) filters in the network, n >= `classes`, and `classes` in the file. The file's filters become
     filters 5 and following of the first third, which is then copied to the others. The five filters before them get
-    biases 0 and initial weights (pjreddie: a tenth of these). Raises OptionError, WeightsError.
+    biases 0 and initial weights (pjreddie: a tenth of these). Returns the number of filters. Raises OptionError,
+    WeightsError.
     """
-    layer = network.layers[-2] if len(network.layers) > 1 else None
+    layer, where = network.layers[-2] if len(network.layers) > 1 else None, f"{network.path}: the last layer but one"
     if not isinstance(layer, Convolutional) or layer.norm or layer.window.size != 1 or layer.groups != 1:
-        raise OptionError(
-            f"{network.path}: the last layer but one must be a plain 1x1 [convolutional], without batch normalisation"
-        )
+        raise OptionError(f"{where} must be a plain 1x1 [convolutional], without batch normalisation")
     third, rest = divmod(layer.filters, 3)
     if rest or third < OBJECTNESS_ROWS + classes:
-        raise OptionError(
-            f"{network.path}: the last layer but one has {layer.filters} filters; expected 3 x ({OBJECTNESS_ROWS} + n) "
-            f"with n at least the {classes} classes of the file"
-        )
+        expected = f"3 x ({OBJECTNESS_ROWS} + n) with n at least the {classes} classes of the file"
+        raise OptionError(f"{where} has {layer.filters} filters; expected {expected}")
     whole = layer.record_options
     layer.record_options = replace(whole, filters=classes)  # the record has this number of filters
     try:
@@ -258,7 +233,7 @@ def one_off(network: Network, path: Path, classes: int) -> int:
 
 
 def filter_rows(network: Network, index: int) -> Array:
-    """The weights of layer `index` before folding, (filters, channels * size * size) float32. Raises OptionError."""
+    """The weights of layer `index`, (filters, channels * size * size). Raises OptionError."""
     if not 0 <= index < len(network.layers):
         raise OptionError(f"layer {index}: expected a number from 0 to {len(network.layers) - 1}")
     layer = network.layers[index]
@@ -280,22 +255,22 @@ RECURRENT: dict[type[Layer], tuple[str, dict[str, str]]] = {
 def statistics(network: Network) -> Iterator[list[tuple[str, list[Moments]]]]:
     """For each layer, titles with the moments of scales, biases and weights.
 
-    Only `[connected]`, `[gru]` and, in AlexeyAB's darknet, `[lstm]` with batch normalisation have any.
+    Only `[connected]`, `[gru]` and (AlexeyAB) `[lstm]` with batch normalisation have any.
     """
+    known = (Gru, Lstm) if network.dialect.tools_know_lstm else Gru
     for index, layer in enumerate(network.layers):
         found: list[tuple[str, list[Moments]]] = []
         if isinstance(layer, Connected) and layer.norm:
             found = [(f"Connected Layer {index}", part_moments(layer))]
-        elif isinstance(layer, (Gru, Lstm)) and layer.section.flag("batch_normalize"):
+        elif isinstance(layer, known) and layer.section.flag("batch_normalize"):
             title, gates = RECURRENT[type(layer)]
-            if network.dialect.tools_know_lstm or isinstance(layer, Gru):
-                found = [(f"{title} Layer {index}", [])]
-                found += [(name, part_moments(layer.parts[gate])) for gate, name in gates.items()]
+            found = [(f"{title} Layer {index}", [])]
+            found += [(name, part_moments(layer.parts[gate])) for gate, name in gates.items()]
         yield found
 
 
 def part_moments(part: Connected) -> list[Moments]:
-    """The moments of the scales, of the biases and, as in darknet, of the first weights, one per output."""
+    """The moments of scales, biases and, as in darknet, the first weights, one per output."""
     assert part.norm is not None
     first = part.weights.reshape(-1)[: part.biases.size]
     arrays = {"Scales": part.norm.scales, "Biases": part.biases, "Weights": first}

@@ -1,8 +1,7 @@
-"""Fetch published weights by name, and accept them only if they are what was asked for.
+"""Fetch published weights by name, and accept only the file that was asked for.
 
-What has arrived of a file lies in a file of its own, the part, so that a transfer goes on after a cut. A second file,
-named as the part with `.from` behind, says which version on which server it is a part of: a later run goes on only with
-the same one.
+What has arrived is in a file of its own, the part. A transfer that was cut off continues it. A second file, PART.from,
+has the address and the version on the server: a later run continues only the same one.
 """
 
 from __future__ import annotations
@@ -22,8 +21,7 @@ from ..config.dialect import choose_dialect
 from ..config.published import Published, find_published
 from ..config.sections import read_config
 from ..errors import DarknetError, DownloadError, OptionError, OutputError
-from ..network.builder import without_warnings
-from ..network.network import Network
+from ..network.network import Network, without_warnings
 from ..network.weights import check_file_length, file_lengths
 from ..utils.files import make_folder, write_file
 from ..utils.resources import models_folder, network_file
@@ -32,10 +30,10 @@ from ..version import __version__
 if TYPE_CHECKING:
     from requests import Response
 
-PART = "part"  # the file of the staging folder with what has arrived
+PART = "part"  # the file of the staging folder with the bytes that have arrived
 CHUNK = 1 << 14  # bytes
 SILENCE = (10.0, 30.0)  # seconds without a connection, without a byte
-VAIN_ATTEMPTS = 5  # in a row, that did not come further than those before
+VAIN_ATTEMPTS = 5  # in a row, that brought no further byte
 ATTEMPTS = 1000
 FIRST_PAUSE = 0.2  # seconds after the first attempt in vain; each further one waits twice as long
 
@@ -50,18 +48,18 @@ def download(
     progress: Progress | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> Path:
-    """The file of the published weights `name`, fetched unless it is there already.
+    """The file of the published weights `name`, fetched unless it exists.
 
     to        the folder; by default `models_folder()`, where `load` and all commands look
-    url       fetch it from this address, of a mirror for example, instead of the published ones
+    url       the address, such as that of a mirror, instead of the published ones
     progress  called with (bytes so far, bytes of the file if known)
-    report    called with one line for each thing that is done
+    report    called with one line for each action
 
-    A file is accepted if it holds exactly the numbers that the network takes and, where a public list states a
-    checksum, has that one. A download that was cut off is gone on with, in the same call and in the next one.
+    A file is accepted if it has exactly the parameters of the network and, if a public list states a checksum, that
+    checksum. A download that was cut off is continued, in the same call and in the next one.
 
-    Raises OptionError for an unknown name or a missing pooch, DownloadError for what cannot be fetched and for files
-    with wrong bytes, OutputError for a folder that cannot be written.
+    Raises OptionError for an unknown name or a missing pooch, DownloadError for files that cannot be fetched or have
+    wrong bytes, OutputError for a folder that cannot be written.
     """
     entry = find_published(name)
     try:
@@ -76,6 +74,9 @@ def download(
             raise DownloadError(f"{wrong}; delete it to download it anew")
         report(f"{target}: is there already")
         return target
+    checked = "checked by its size alone, since no public list states a checksum"
+    if entry.checksum:
+        checked = f"{_algorithm(entry)} as stated by {entry.stated_by}"
     errors = []
     for address in (url,) if url else entry.urls:
         report(f"{entry.file}: from {address}")
@@ -83,14 +84,9 @@ def download(
             _fetch(entry, address, target, expected, progress, pooch)
         except DownloadError as error:
             errors.append(str(error))
-            continue
-        checked = (
-            f"{_algorithm(entry)} as stated by {entry.stated_by}"
-            if entry.checksum
-            else "checked by its size alone, since no public list states a checksum"
-        )
-        report(f"{target}: {target.stat().st_size} bytes, {checked}")
-        return target
+        else:
+            report(f"{target}: {target.stat().st_size} bytes, {checked}")
+            return target
     raise DownloadError("; ".join(errors))
 
 
@@ -109,7 +105,7 @@ def _check_length(path: Path, expected: list[Any], name: str) -> None:
 
 
 def _wrong_checksum(entry: Published, path: Path, where: str, pooch: Any) -> str:
-    """What is wrong with the checksum of a file; empty if it is right, or if no public list states one."""
+    """The error of a file with a wrong checksum, else empty."""
     algorithm, _, stated = entry.checksum.partition(":")
     found = pooch.file_hash(str(path), alg=algorithm) if stated else stated
     wrong = f"{where}: {_algorithm(entry)} {found}; expected {stated}, as stated by {entry.stated_by}"
@@ -123,18 +119,18 @@ def _algorithm(entry: Published) -> str:
 def _fetch(
     entry: Published, url: str, target: Path, expected: list[Any], progress: Progress | None, pooch: Any
 ) -> None:
-    """Download `url` to `target`. Where bytes of an earlier run led to a wrong checksum, start once more without."""
+    """Download `url` to `target`; anew if bytes of an earlier run give a wrong checksum."""
     sizes = {entry.size} if entry.size else set(file_lengths(expected))
     with _staging_folder(target) as staging:
         whole = staging / target.name
         check = partial(_check_length, expected=expected, name=url)
         transfer = Transfer(staging / PART, sizes, check, progress, any_version=bool(entry.checksum))
         for _ in range(2):
-            of_earlier_run = whole.exists()  # one that was killed at this point
-            if not of_earlier_run:
+            is_old = whole.exists()  # of a run that was killed at this point
+            if not is_old:
                 transfer(url, whole)
             wrong = _wrong_checksum(entry, whole, url, pooch)
-            if not wrong or not (of_earlier_run or transfer.resumed):
+            if not wrong or not (is_old or transfer.resumed):
                 break
             whole.unlink()
         if wrong:
@@ -145,10 +141,9 @@ def _fetch(
 
 @contextmanager
 def _staging_folder(target: Path) -> Iterator[Path]:
-    """The hidden folder beside `target` in which it is made, for this process alone.
+    """A hidden folder beside `target`, for this process alone. It stays only if it has a part.
 
-    It stays only if it holds bytes that a later run can go on with. Raises DownloadError where another process has it,
-    OutputError for a folder that cannot be made.
+    Raises DownloadError if another process uses it, OutputError.
     """
     staging = target.with_name(f".{target.name}.part")
     make_folder(staging)
@@ -170,17 +165,16 @@ def _staging_folder(target: Path) -> Iterator[Path]:
 
 
 class _CutError(Exception):
-    """The connection ended before the file did; another attempt may go on."""
+    """The connection ended before the file did; another attempt may continue it."""
 
 
 class Transfer:
-    """Fetches a file over HTTP into `part`: resumed after a cut, never longer than expected.
+    """Fetches a file over HTTP into `part`: continued after a cut, never longer than expected.
 
-    sizes     the sizes in bytes that the file may have; empty where nothing is known
-    check     called with the path of the whole file before it is handed over; raises what is wrong with it
-    progress  called after each block
-    any_version  go on with the part of an earlier run though its server may have another version by now: for files
-                 whose checksum is compared afterwards
+    sizes        the sizes in bytes that the file may have; empty if unknown
+    check        called with the path of the whole file before it is moved; raises an error for a wrong file
+    progress     called after each block
+    any_version  continue a part of another version or server: for files whose checksum is compared afterwards
     """
 
     def __init__(
@@ -192,12 +186,11 @@ class Transfer:
         any_version: bool = False,
     ) -> None:
         self.part, self.sizes, self.check, self.progress = part, sizes, check, progress
-        self.any_version = any_version
-        self.resumed = False  # whether bytes of an earlier run are in the file
+        self.any_version, self.resumed = any_version, False  # resumed: bytes of an earlier run are in the file
         self.note = part.with_name(part.name + ".from")
 
     def __call__(self, url: str, output_file: str | Path) -> None:
-        """Fetch `url` and move it to `output_file`. Raises DownloadError, OutputError and what `check` raises."""
+        """Fetch `url` and move it to `output_file`. Raises DownloadError, OutputError."""
         if urlsplit(url).scheme not in ("http", "https"):
             raise DownloadError(f"{url}: expected an address that begins with http:// or https://")
         make_folder(self.part.parent)
@@ -222,12 +215,12 @@ class Transfer:
         self.note.unlink(missing_ok=True)
 
     def forget(self) -> None:
-        """Delete what has arrived."""
+        """Delete the part."""
         for path in (self.part, self.note):
             path.unlink(missing_ok=True)
 
     def _origin(self) -> tuple[str, str]:
-        """The address and the version (ETag or Last-Modified) of the part; empty where unknown."""
+        """The address and the version (ETag or Last-Modified) of the part; empty if unknown."""
         with suppress(OSError, ValueError):
             url, _, version = self.note.read_text(encoding="utf-8").partition("\n")
             return url, version.strip()
@@ -258,7 +251,7 @@ class Transfer:
         raise DownloadError(f"{url}: {reason}{kept}")
 
     def _receive(self, url: str, stream: BinaryIO) -> None:
-        """One request, from where the part ends. Raises _CutError where the answer ends early."""
+        """One request, from the end of the part on. Raises _CutError."""
         import requests
 
         start = stream.tell()
@@ -294,23 +287,23 @@ class Transfer:
             raise _CutError(f"the connection ended after {arrived} of {expected if total is None else total} bytes")
 
     def _position(self, answer: Response, stream: BinaryIO, start: int) -> int | None:
-        """Set `stream` to where the answer's bytes begin; the size of the whole file, None if unknown."""
+        """Empty `stream` unless the answer continues it; the whole size, None if unknown."""
         from requests import HTTPError
 
-        if answer.status_code == 206:
+        status = answer.status_code
+        if status == 206:
             found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("Content-Range", ""))
             if found and int(found[1]) == start:
                 return None if found[2] == "*" else int(found[2])
-            _empty(stream)
-            raise _CutError("the server sent another range than asked for")
-        if answer.status_code == 416:
-            _empty(stream)
-            raise _CutError(f"the server has nothing after byte {start}")
-        answer.raise_for_status()
-        if answer.status_code != 200:
-            raise HTTPError(f"status {answer.status_code}", response=answer)
-        _empty(stream)  # the whole file comes again
-        self.resumed = False
+        if status not in (206, 416):
+            answer.raise_for_status()
+            if status != 200:
+                raise HTTPError(f"status {status}", response=answer)
+        _empty(stream)
+        if status != 200:
+            another = "the server sent another range than asked for"
+            raise _CutError(another if status == 206 else f"the server has nothing after byte {start}")
+        self.resumed = False  # the whole file comes again
         length = answer.headers.get("Content-Length", "")
         return int(length) if length.isdigit() else None
 
@@ -321,14 +314,13 @@ def _empty(stream: BinaryIO) -> None:
 
 
 def _version(answer: Response) -> str:
-    """What `If-Range` may hold: a strong ETag, else the date of the last change."""
+    """A version for `If-Range`: a strong ETag, else the date of the last change."""
     tag = answer.headers.get("ETag", "")
     return tag if tag and not tag.startswith("W/") else answer.headers.get("Last-Modified", "")
 
 
 def _judged(error: Exception) -> tuple[str, bool]:
-    """The error in a few words, without the addresses of the objects of `requests`; whether a later attempt may
-    succeed: after cut and silent connections, and with busy servers."""
+    """The error in a few words, and whether a later attempt may succeed."""
     from requests import exceptions as of
 
     if isinstance(error, _CutError):
@@ -341,7 +333,7 @@ def _judged(error: Exception) -> tuple[str, bool]:
         return "the server is silent", True
     reason = f"the connection was lost ({' '.join(str(error).split())[:120]})"
     root: BaseException | None = error
-    while root is not None:  # the system's own words lie below those of requests and urllib3
+    while root is not None:  # the system's words, without the addresses of objects of requests and urllib3
         if isinstance(root, OSError) and root.strerror:
             reason = f"no connection, or a lost one ({root.strerror})"
             break

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from pydarknet.cli.outputs import label_path
+from pydarknet.config.dialect import ALEXEYAB
+from pydarknet.datasets.labels import label_path
 from pydarknet.errors import ImageError, OutputError
 
 FRAMES = (
@@ -61,7 +62,7 @@ def test_a_picture_that_cannot_be_written_ends_the_run(detect, monkeypatch):
     def refuse(path, image):
         raise OutputError(f"{path}: cannot write: no space left")
 
-    monkeypatch.setattr("pydarknet.images.image.write_image", refuse)
+    monkeypatch.setattr("pydarknet.cli.outputs.write_image", refuse)
     result = detect(*["dog.png"] * 6, "--out-dir", "made")
     assert result.exit_code == 1
     assert result.stderr.splitlines()[-1].endswith("cannot write: no space left")
@@ -147,12 +148,12 @@ def test_save_labels_never_writes_over_a_picture(detect):
     ],
 )
 def test_label_path(picture, labels):
-    assert label_path(picture) == labels
+    assert str(label_path(Path(picture), ALEXEYAB)) == labels
 
 
 def test_label_path_of_what_is_no_picture():
     with pytest.raises(ImageError, match=r"Failed to infer label file name .*: a\.gif"):
-        label_path("a.gif")
+        label_path(Path("a.gif"), ALEXEYAB)
 
 
 def test_show_without_a_display_is_an_error(detect, monkeypatch):

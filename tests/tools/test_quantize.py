@@ -6,6 +6,7 @@ import pytest
 import pydarknet
 from pydarknet.errors import OptionError
 from pydarknet.images.image import load_image
+from pydarknet.inference.classifier import prepare_input
 from pydarknet.kernels.convolution.int8 import MISSING
 from pydarknet.tools import quantize as module
 from pydarknet.tools.quantize import agreement, quantize
@@ -47,10 +48,15 @@ def test_what_stands_out_is_left_out(errors, kept):
     assert module._insensitive(errors) == kept
 
 
-def test_a_classifier_keeps_its_best_class(picture, write_cfg):
+@pytest.mark.parametrize("end, width", [("[avgpool]\n", 48), ("[connected]\noutput=32\n", 32)])
+def test_a_classifier_keeps_its_best_class(picture, write_cfg, end, width):
     conv = "[convolutional]\nfilters=32\nsize=3\nstride=2\npad=1\nactivation=leaky\n"
-    cfg = f"[net]\nheight=32\nwidth=32\nchannels=3\n{conv}{conv}{conv}[avgpool]\n[softmax]\n"
+    cfg = f"[net]\nheight=32\nwidth=32\nchannels=3\n{conv}{conv}{conv}{end}[softmax]\n"
     model = pydarknet.load(write_cfg(cfg), names=[f"class {i}" for i in range(32)])
-    quantize(model, [picture])
+    pictures = [picture[:240, :360], picture[:300, :300]]
+    given = module.prepared(model, pictures[0])
+    assert given.shape == (1, 3, 32, width), "a network of any size gets the whole picture"
+    assert (given[0] == prepare_input(model, pictures[0])).all()
+    quantize(model, pictures)
     assert np.isfinite(model.forward(np.zeros((1, 3, 32, 32), np.float32))[0]).all()
-    assert agreement(model, [picture]) == (1, 1)
+    assert agreement(model, pictures) == (2, 2)

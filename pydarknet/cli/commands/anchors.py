@@ -1,68 +1,30 @@
 """`anchors` and AlexeyAB's `detector calc_anchors`."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+import numpy as np
 
+from ...config.dialect import ALEXEYAB
+from ...datasets.labels import candidates
+from ...datasets.listing import ImageLists, LabelledPicture, usable
 from ...errors import DataError
+from ...tools.anchors import Sizes, average_iou, find_anchors, format_anchors, parse_anchors, write_anchor_plot
+from ...tools.cfg.check import Retarget
+from ...utils.arrays import Array
+from ...utils.figure import check_plot
+from ...utils.files import read_bytes, write_file
 from ...utils.resources import network_file
 from ..console import note, say
-from ..options import FILE, POSITIVE, command, flag, together
-
-if TYPE_CHECKING:
-    from ...datasets.listing import ImageLists, LabelledPicture
-    from ...tools.anchors import Sizes
-    from ...tools.cfg.check import Retarget
-    from ...utils.arrays import Array
 
 TABLE = (("Cluster SSE", 5, "sse"), ("Cluster IOU", 5, "iou"), ("Cluster IOU", 9, "iou"))
 LARGEST_CLASS = 1 << 20
 PROGRESS_BUFFER = 1 << 16  # characters of progress that are printed at once
 NO_BOXES = "no boxes in the label files of its pictures"
 
-clustering = together(
-    flag("width W", type=POSITIVE, help="Width of the network's input in pixels."),
-    flag("height H", type=POSITIVE, help="Height of the network's input in pixels."),
-    flag("seed N", type=click.IntRange(min=0), default=0, help="Seed of the random starts; the same seed gives the "
-         "same anchors."),
-    flag("restarts N", type=POSITIVE, default=10, help="Random starts; the best result is kept."),
-)  # fmt: skip
 
-
-@command(
-    "anchors",
-    click.argument("data", metavar="DATA_OR_LIST", type=FILE),
-    click.option("-n", "-num_of_clusters", "--num-of-clusters", "count", type=POSITIVE, metavar="N",
-                 help="The number of anchors. Default: as many as the cfg has, else 9."),
-    clustering,
-    flag("distance", type=click.Choice(["iou", "sse"]), default="iou", help="The distance of k-means: 1 - IoU, as in "
-         "YOLOv2, or the squared difference of sizes."),
-    flag("anchors LIST", "given", help="Anchors to compare with: 10,13, 16,30, ..."),
-    flag("table", help="Print the table of the YOLOv2 paper for this data set instead."),
-    flag("cfg CFG", type=FILE, help="Print the options to change in this network file, and the average IoU of its "
-         "anchors."),
-    flag("write NEW.cfg", type=FILE, help="Write a copy of the cfg with these anchors."),
-    flag("plot FILE.png", type=FILE, help="Draw boxes and anchors (extra `plot`)."),
-    "dialect",
-)  # fmt: skip
-def anchors_command(data: str, count: int | None, **options: Any) -> None:
-    """Find anchors for the boxes of a data set by k-means.
-
-    DATA_OR_LIST is a .data file, whose list `train` is used, a list of pictures, a folder of pictures with label files,
-    or a data.yaml.
-
-    \b
-    Examples:
-      pydarknet anchors obj.data -n 9 --width 416 --height 416
-      pydarknet anchors obj.data --cfg yolov4-tiny.cfg --write mine.cfg
-      pydarknet anchors train.txt --table --width 416 --height 416 --anchors "10,13, 16,30, 33,23"
-    """
-    from ...tools.anchors import average_iou, find_anchors, format_anchors, parse_anchors, write_anchor_plot
-    from ...utils.figure import check_plot
-
+def run_anchors(data: str, count: int | None, **options: Any) -> None:
     if options["write"] and not options["cfg"]:
         raise click.UsageError("--write needs --cfg, the network file to change")
     if options["table"] and (options["write"] or options["plot"]):
@@ -71,8 +33,6 @@ def anchors_command(data: str, count: int | None, **options: Any) -> None:
         check_plot(options["plot"])
     change = None
     if options["cfg"]:
-        from ...tools.cfg.check import Retarget
-
         change = Retarget(network_file(options["cfg"]), options["dialect"])
     # Anchors are in pixels of the network's input or, for [region], in cells.
     of_cfg = change.unit if change else (None, None)
@@ -129,10 +89,6 @@ def _fit_cfg(change: Retarget, anchors: Sizes, classes: int | None, out: str | N
 def _labels(path: str) -> tuple[Sizes, int | None]:
     """All valid boxes of the training list: (n, 2) float64 widths and heights, as fractions of the picture. The number
     of classes in the .data file. Prints the number of valid and other labels."""
-    import numpy as np
-
-    from ...datasets.listing import ImageLists, usable
-
     data = ImageLists.open(network_file(path), "train")
     rows, missing, wrong = [], 0, 0
     for picture in data.pictures("train"):
@@ -148,25 +104,7 @@ def _labels(path: str) -> tuple[Sizes, int | None]:
     return boxes, data.classes
 
 
-@command(
-    "calc_anchors",
-    click.argument("data", metavar="DATA", type=FILE),
-    click.option("-num_of_clusters", "--num-of-clusters", "-n", "count", type=POSITIVE, default=5, show_default=True,
-                 metavar="N", help="The number of anchors."),
-    clustering,
-    flag("show", help="Ignored; `pydarknet anchors --plot` draws the anchors."),
-)  # fmt: skip
-def calc_anchors_command(data: str, count: int, show: bool, **options: Any) -> None:
-    """Find anchors as AlexeyAB's darknet does; writes anchors.txt and counters_per_class.txt.
-
-    \b
-    Example:
-      pydarknet detector calc_anchors data/obj.data -num_of_clusters 9 -width 416 -height 416
-    """
-    from ...datasets.listing import ImageLists
-    from ...tools.anchors import find_anchors, format_anchors
-    from ...utils.files import write_file
-
+def run_calc_anchors(data: str, count: int, show: bool, **options: Any) -> None:
     width, height = options["width"], options["height"]
     say(f"\n num_of_clusters = {count}, width = {width or -1}, height = {height or -1} ")
     if not width or not height:
@@ -192,10 +130,6 @@ def calc_anchors_command(data: str, count: int, show: bool, **options: Any) -> N
 def _load_boxes(data: ImageLists) -> tuple[Sizes, list[int]]:
     """The (n, 2) float64 widths and heights of the boxes, as fractions of the picture, and the number of boxes of each
     class. Prints darknet's progress, and appends to its lists of what is missing and wrong."""
-    import numpy as np
-
-    from ...utils.files import read_bytes, write_file
-
     say(f" read labels from {len(data.entries['train'])} images ")
     rows: list[Array] = []
     text, boxes, listed = "", 0, 0
@@ -229,12 +163,6 @@ def _picture_lines(
 
     boxes: the number of boxes in the pictures before it. bad: the lines of darknet's lists, to which it appends.
     """
-    import numpy as np
-
-    from ...config.dialect import ALEXEYAB
-    from ...datasets.labels import candidates
-    from ...datasets.listing import usable
-
     progress = "\r loaded \t image: {} \t box: {}"
     for message in picture.wrong:
         note(message)

@@ -1,43 +1,27 @@
 """`info`, `ops`, `speed`: layers, operations and memory of a network; the time of its passes, or of each layer."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import click
-
+from ...config.published import weights_file
+from ...layers import INPUT
+from ...layers.base import sizes
+from ...network.network import Network
+from ...tools.profile import LayerTime, peak, time_layers, time_passes
+from ...tools.summary import layer_table, operation_lines, summary, totals
 from ..console import note, say
-from ..loading import build_network, load_model, note_partial_weights, print_table
-from ..options import FILE, POSITIVE, command, flag
-
-if TYPE_CHECKING:
-    from ...network.network import Network
-    from ...tools.profile import LayerTime
+from ..loading import build_network, load_model, load_network, load_weights
 
 PASSES, LAYER_PASSES = 1000, 20
 
 
-@command("info", "cfg [weights] size object network")
-def info_command(cfg: str, weights: str | None, **options: Any) -> None:
-    """Print the layer table as AlexeyAB's darknet prints it while loading, then totals.
-
-    \b
-    Examples:
-      pydarknet info cfg/yolov4.cfg
-      pydarknet info cfg/darknet19.cfg darknet19.weights --width 224 --height 224
-      pydarknet info cfg/yolov4-tiny.cfg --json
-    """
-    from ...config.published import weights_file
-    from ...tools.summary import layer_table, summary, totals
-
+def run_info(cfg: str, weights: str | None, **options: Any) -> None:
     network, size = build_network(cfg, options), None
     for line in () if options["as_json"] else layer_table(network):
         say(line)
     if weights is not None:
-        network.loaded = network.load_weights(weights, options["allow_partial"])
-        note_partial_weights(network, weights)
+        load_weights(network, weights, options)
         size = weights_file(weights).stat().st_size
     if options["as_json"]:
         say(json.dumps(summary(network, size), ensure_ascii=False))
@@ -46,47 +30,12 @@ def info_command(cfg: str, weights: str | None, **options: Any) -> None:
         say(line)
 
 
-@command("ops", "cfg size network")
-def ops_command(cfg: str, **options: Any) -> None:
-    """Print the floating-point operations of one picture as darknet counts them.
-
-    \b
-    Example:
-      pydarknet ops cfg/darknet19.cfg --width 224 --height 224
-    """
-    from ...tools.summary import operation_lines
-
-    network = build_network(cfg, options)
-    if options["verbose"]:
-        print_table(network)
-    for line in operation_lines(network):
+def run_ops(cfg: str, **options: Any) -> None:
+    for line in operation_lines(load_network(cfg, None, options)):
         say(line)
 
 
-@command(
-    "speed", "cfg",
-    click.argument("n", type=click.IntRange(min=0), required=False),
-    flag("layers", help="Time each layer; print the slowest first."),
-    flag("weights FILE", type=FILE, help="The weights. Default: random ones."),
-    flag("size S", type=POSITIVE, help="Width and height of the network's input in pixels."),
-    "size",
-    flag("batch N", type=click.IntRange(1, 1 << 16), default=1, help="Pictures per forward pass."),
-    "network",
-)  # fmt: skip
-def speed_command(cfg: str, n: int | None, **options: Any) -> None:
-    """Time N forward passes on black pictures (default: 1000; with --layers 20), as darknet does.
-
-    With --layers, prints for each layer: input and output size, median time, share of the total, GFLOP/s, and the
-    share of the peak, which is the speed of the direct micro-kernel on data in the cache. The operations are those of
-    the direct algorithm; with an algorithm that needs fewer, a layer can reach more than the peak.
-
-    \b
-    Examples:
-      pydarknet speed cfg/yolov3-tiny.cfg 100
-      pydarknet speed cfg/yolov4.cfg --size 416 --threads 1 --layers
-    """
-    from ...tools.profile import peak, time_layers, time_passes
-
+def run_speed(cfg: str, n: int | None, **options: Any) -> None:
     side = options["size"]
     size = {"width": options["width"] or side, "height": options["height"] or side}
     network = load_model(cfg, options["weights"], options, batch=options["batch"], **size)
@@ -115,9 +64,6 @@ def total_lines(network: Network, passes: int, seconds: float) -> Iterator[str]:
 
 def layer_lines(network: Network, times: Sequence[LayerTime], peak: float) -> Iterator[str]:
     """A table of the layers, the slowest first, and their sum."""
-    from ...layers import INPUT
-    from ...layers.summary_row import sizes
-
     whole = sum(layer.seconds for layer in times)
     columns = f"{'ms':>9s} {'share':>7s} {'GFLOP/s':>8s} {'of peak':>8s}"
     yield f"layer {'kind':15s} {'input':^16s}    {'output':^16s} {columns}"

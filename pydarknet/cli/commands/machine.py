@@ -1,28 +1,24 @@
-"""`doctor`, `warm-up`, `help`, `version`, `completion`: this machine, this program."""
+"""`doctor`, `warm-up`, `help`, `version`, `completion`, `download`: this machine, this program.
+
+Large packages are imported late: some of these commands need none.
+"""
 
 import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import click
 from click.shell_completion import get_completion_class
 
+from ...config.published import PUBLISHED
 from ...errors import OutputError
 from ...version import __version__
-from ..console import note, say
-from ..options import FILE, command, flag
+from ..console import note, redraws, say
 
 
-@command("doctor", "object")
-def doctor_command(as_json: bool) -> None:
-    """Print processor, versions, kernel cache, OpenCV's decoders, and problems.
-
-    The output is meant for bug reports. The exit code is 1 if there are problems.
-
-    \b
-    Examples:
-      pydarknet doctor
-      pydarknet doctor --json
-    """
+def run_doctor(as_json: bool) -> None:
     from ...tools.doctor import diagnose, lines
 
     facts = diagnose()
@@ -35,22 +31,7 @@ def doctor_command(as_json: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-@command(
-    "warm-up",
-    click.argument("cfgs", metavar="[CFG]...", type=FILE, nargs=-1),
-    flag("train", help="Also run a training step, to compile the kernels of training."),
-)
-def warm_up_command(cfgs: tuple[str, ...], **options: Any) -> None:
-    """Compile and store the kernels of networks, so that later runs start at once.
-
-    Runs each network once with random weights. Without CFG, runs bundled networks that have all common layers. Meant
-    for container images and continuous integration.
-
-    \b
-    Examples:
-      pydarknet warm-up
-      pydarknet warm-up yolov4.cfg mine.cfg --train
-    """
+def run_warm_up(cfgs: tuple[str, ...], **options: Any) -> None:
     from ...runtime.cache import CACHE_FOLDER
     from ...tools.profile import DEFAULT, warm_up
     from ...utils.resources import network_file
@@ -63,17 +44,8 @@ def warm_up_command(cfgs: tuple[str, ...], **options: Any) -> None:
     note(f"kernels are kept in {CACHE_FOLDER}")
 
 
-@command("help", click.argument("words", metavar="[COMMAND]...", nargs=-1))
-@click.pass_context
-def help_command(ctx: click.Context, words: tuple[str, ...]) -> None:
-    """Print the help on a command; without one, the list of commands.
-
-    \b
-    Examples:
-      pydarknet help detect
-      pydarknet help detector demo
-    """
-    context = ctx.find_root()
+def run_help(words: tuple[str, ...]) -> None:
+    context = click.get_current_context().find_root()
     for word in words:
         if not isinstance(context.command, click.Group):
             context.fail(f"{context.command_path} has no commands")
@@ -83,28 +55,71 @@ def help_command(ctx: click.Context, words: tuple[str, ...]) -> None:
     say(context.get_help())
 
 
-@command("version")
-def version_command() -> None:
-    """Print the version, as --version does.
-
-    \b
-    Example:
-      pydarknet version
-    """
+def run_version() -> None:
     say(f"pydarknet {__version__}")
 
 
-@command("completion", click.argument("shell", type=click.Choice(["bash", "zsh", "fish"])))
-@click.pass_context
-def completion_command(ctx: click.Context, shell: str) -> None:
-    """Print a script that lets a shell complete commands, options and files.
-
-    \b
-    Examples:
-      pydarknet completion bash >> ~/.bashrc
-      pydarknet completion zsh >> ~/.zshrc
-      pydarknet completion fish > ~/.config/fish/completions/pydarknet.fish
-    """
+def run_completion(shell: str) -> None:
     maker = get_completion_class(shell)
     assert maker is not None  # click has all three
-    say(maker(ctx.find_root().command, {}, "pydarknet", "_PYDARKNET_COMPLETE").source())
+    say(maker(click.get_current_context().find_root().command, {}, "pydarknet", "_PYDARKNET_COMPLETE").source())
+
+
+def run_download(names: tuple[str, ...], show_list: bool, to: str | None, url: str | None) -> None:
+    if show_list and names:
+        raise click.UsageError("--list takes no NAME")
+    if show_list:
+        say("\n".join(_list_lines()))
+        return
+    if not names:
+        raise click.UsageError("which weights? `pydarknet download --list` shows all")
+    if url and len(names) > 1:
+        raise click.UsageError(f"--url is the address of one file; found {len(names)} names")
+    from ...zoo.download import download
+
+    for name in names:
+        with _bar() as progress:
+            path = download(name, to, url=url, progress=progress, report=note)
+        say(str(path))
+
+
+def _list_lines() -> list[str]:
+    """The table of `--list`: name, cfg, size, how a download is checked, licence; a star marks files on the disk."""
+    from ...utils.resources import models_folder
+
+    folder = models_folder()
+    rows = [("", "name", "cfg", "MB", "checked by", "licence of the weights")]
+    for entry in PUBLISHED.values():
+        here = "*" if (folder / entry.file).is_file() else ""
+        size = f"{entry.size / 1e6:.1f}" if entry.size else ""
+        check = f"{entry.checksum.partition(':')[0]} ({entry.stated_by})" if entry.checksum else "size alone"
+        rows.append((here, entry.name, entry.cfg, size, check, entry.licence))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        " ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, "<<<><<", widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    return [*lines, f"* is in {folder}"]
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[int, int | None], None] | None]:
+    """Yield a function that draws a progress bar of bytes on standard error; None if that is not a terminal."""
+    if not redraws():
+        yield None
+        return
+    bars: list[Any] = []
+    with ExitStack() as stack:
+
+        def show(arrived: int, total: int | None) -> None:
+            if not bars:
+                made: Any = click.progressbar(
+                    length=total or 0, label="bytes", file=sys.stderr, show_pos=True, show_percent=True
+                )
+                bars.append(stack.enter_context(made))
+            bar = bars[0]
+            if arrived < bar.pos:  # the server began anew
+                bar.pos = 0
+            bar.update(arrived - bar.pos)
+
+        yield show

@@ -1,8 +1,6 @@
 """`train`, `detector train` and `classifier train`. Without a cfg, `train` makes the folder of a run, checks the data,
 trains, and writes a report."""
 
-from __future__ import annotations
-
 import os
 import shlex
 import signal
@@ -10,26 +8,33 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from click.core import ParameterSource
 
+from ...datasets.check import check_dataset
+from ...datasets.listing import UNSPLIT, ImageLists, Recognised, recognise
 from ...errors import DarknetError, DataError, OptionError
-from ...utils.resources import network_file
-from ..console import CLEAR_LINE, bar, counted, note, say
+from ...inference.video.mjpeg_server import MJPEG, Stream
+from ...runtime.compile_time import clock
+from ...server.live import LiveServer
+from ...tools.from_folder import run_files
+from ...tools.from_folder.plan import BACKBONES, DatasetStatistics, Plan, advice, choose_model, find_backbone, make_plan
+from ...tools.from_folder.run_files import RunFolder, iterations_in
+from ...training.hooks import EarlyStopping, Hook, Run
+from ...training.live import ChartStream, LiveHook
+from ...training.setup import MeasuringOptions
+from ...training.text_trainer import TextTrainer
+from ...training.trainer import Trainer
+from ...utils.resources import models_folder, network_file
+from ...zoo.download import download
+from ..console import CLEAR_LINE, Interruption, bar, counted, note, say
 from ..formats.training import Printer
-from ..loading import Options, note_partial_weights, print_table
-from ..options import FILE, FRACTION, NO_PASSWORD, PORT, POSITIVE, command, flag, note_open, together
+from ..loading import NO_PASSWORD, Options, note_open, note_partial_weights, print_table
+from .evaluate import report_of_run
+from .files import report_lines
 
-if TYPE_CHECKING:
-    from ...datasets.listing import Recognised
-    from ...tools.from_folder.plan import DatasetStatistics, Plan
-    from ...tools.from_folder.run_files import RunFolder
-    from ...training.hooks import Hook, Run
-    from ...training.trainer import Trainer
-
-MEASURED = ("map", "no cfg")  # `train FOLDER` always measures mAP
 RESUME_COMMAND = "give the same command with --resume"
 FOLDER_OPTIONS = ("model", "init", "download", "out", "minutes", "held_out", "width", "height")
 SHOWN = 3  # findings of each kind that are printed
@@ -39,73 +44,10 @@ KEPT = (
     "dialect",
 )  # fmt: skip
 
-run_options = together(
-    "clear",
-    flag("seed N", type=click.IntRange(min=0), help="Seed of all random numbers; the same seed gives the same weights. "
-         "Default: 0."),
-    "max_batches",
-    flag("backup DIR", type=FILE, help="The folder for weights, instead of the .data file's."),
-    "resume save_every",
-    flag("no_check", help="Do not check all labels before the first iteration."),
-    flag("map", help="Measure mAP on the list `valid` every 4 epochs, and keep the best weights."),
-    flag("mAP_epochs N", "map_epochs", type=POSITIVE, default=4, needs=MEASURED, help="Epochs between two measurements "
-         "of -map."),
-    flag("thresh P", type=FRACTION, default=0.25, needs=MEASURED, help="For -map: count true and false positives among "
-         "detections with a confidence above P."),
-    flag("iou_thresh IOU", type=FRACTION, default=0.5, needs=MEASURED, help="For -map: a detection is correct if its "
-         "IoU with an object of its class is above IOU."),
-    flag("patience N", type=POSITIVE, help="With -map or -topk: end the run after N measurements in a row that are no "
-         "better than the best one."),
-    flag("topk", help="For classifiers: measure the accuracy among the `top` (5) best classes on the list `valid`, "
-         "every 2 epochs."),
-    flag("min_size N", type=click.IntRange(min=32), help="The smallest input size when pjreddie's detectors train at "
-         "several sizes, such as 288. Default: 320."),
-    flag("live [PORT]", type=PORT, is_flag=False, flag_value=8090, help="Show the run in the browser, on port 8090; "
-         "0: any free port."),
-    "bind",
-    flag("token TOKEN", envvar="PYDARKNET_TOKEN", needs=("live",), help="Viewers of --live need ?token=TOKEN in the "
-         "address; also in $PYDARKNET_TOKEN."),
-    flag("mjpeg_port PORT", type=PORT, help="Serve chart.png as MJPEG over HTTP. 0: any free port."),
-    "no_chart",
-    flag("dont_show", expose_value=False, help="Accepted; nothing is shown."),
-    "network",
-)  # fmt: skip
-train_options = together("data_file cfg [weights]", run_options)  # of the commands in darknet's spelling
 
-
-@command(
-    "train",
-    "data_file",
-    click.argument("cfg", type=FILE, required=False),
-    "[weights]",
-    flag("model NAME", help="The network: a bundled one, such as yolov4-tiny, or a .cfg file. Default: chosen by the "
-         "number of pictures and the processor."),
-    flag("init WEIGHTS", type=FILE, help="Initial weights, such as yolov4-tiny.conv.29."),
-    flag("download", help="Download the network's pretrained first layers if they are missing."),
-    flag("out DIR", type=FILE, help="The folder to make. Default: runs/train1, runs/train2, ..."),
-    flag("minutes M", type=click.FloatRange(min=0.5), help="Train for about M minutes: the first iterations are timed, "
-         "and max_batches is set."),
-    flag("held_out P", type=click.FloatRange(0.01, 0.9), default=0.2, help="The fraction of the pictures to validate "
-         "on, if the data set has no validation list."),
-    "size",
-    run_options,
-)  # fmt: skip
-@click.pass_context
-def train_command(ctx: click.Context, data_file: str, cfg: str | None, weights: str | None, **options: Any) -> None:
-    """Train a detector or a classifier; the network's last layer decides which.
-
-    With CFG, DATA is a .data file. Without, DATA is a data set of boxes: a folder of pictures with label files, a
-    data.yaml, COCO's JSON or a VOC folder; or, with --resume, the folder of such a run.
-
-    \b
-    Examples:
-      pydarknet train my-pictures/
-      pydarknet train my-pictures/ --model yolov4-tiny --patience 5
-      pydarknet train runs/train1 --resume
-      pydarknet train data/obj.data yolov4-tiny.cfg yolov4-tiny.conv.29
-      pydarknet train data/obj.data yolov4-tiny.cfg --resume
-    """
-    given = {name for name in options if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT}
+def run_train(data_file: str, cfg: str | None, weights: str | None, **options: Any) -> None:
+    source = click.get_current_context().get_parameter_source
+    given = {name for name in options if source(name) is not ParameterSource.DEFAULT}
     of_folder = {name: options.pop(name) for name in FOLDER_OPTIONS}
     if cfg is None:
         train_folder(data_file, {**options, **of_folder}, given)
@@ -114,35 +56,27 @@ def train_command(ctx: click.Context, data_file: str, cfg: str | None, weights: 
         raise click.UsageError(
             f"--{min(wrong).replace('_', '-')} is for `train FOLDER`; with a CFG, the cfg and the .data file decide"
         )
-    run_train(data_file, cfg, weights, options)
+    run_with_cfg(data_file, cfg, weights, **options)
 
 
 # --- with a cfg ---
 
 
-def run_train(
-    data: str,
-    cfg: str,
-    weights: str | None,
-    options: Options,
-    detector: bool | None = None,
-    at_end: Callable[[Trainer], None] = lambda trainer: None,
-    resume_command: str = RESUME_COMMAND,
-) -> None:
+def run_with_cfg(
+    data_file: str, cfg: str, weights: str | None, detector: bool | None = None,
+    at_end: Callable[[Trainer], None] = lambda trainer: None, resume_command: str = RESUME_COMMAND, **options: Any,
+) -> None:  # fmt: skip
     """Train, and print darknet's lines.
 
     detector: whether the command expects a detector or a classifier; None accepts both. at_end: called before the last
     line of a finished run. resume_command: how to continue, printed when a run was stopped.
     """
-    from ...training.trainer import Trainer
-
     check_precision(options)
-    if Path(data).is_dir() or Path(data).suffix.lower() in (".yaml", ".yml", ".json"):
-        raise OptionError(
-            f"{data}: with a CFG, expected a .data file; for this data set: pydarknet train {data} --model {cfg}"
-        )
+    if Path(data_file).is_dir() or Path(data_file).suffix.lower() in (".yaml", ".yml", ".json"):
+        instead = f"pydarknet train {data_file} --model {cfg}"
+        raise OptionError(f"{data_file}: with a CFG, expected a .data file; for this data set: {instead}")
     trainer = Trainer(
-        network_file(data), network_file(cfg), weights, hooks=_hooks(options), **_library_options(options)
+        network_file(data_file), network_file(cfg), weights, hooks=_hooks(options), **_library_options(options)
     )
     is_detector = bool(trainer.model.heads)
     kind, given, right = ("detector", "-topk", "-map") if is_detector else ("classifier", "-map", "-topk")
@@ -169,7 +103,7 @@ def run_train(
         note(f"The page of the run again: {again}")
     if trainer.finished:
         at_end(trainer)
-        _print_use_of_weights(trainer, data, cfg)
+        _print_use_of_weights(trainer, data_file, cfg)
     if trainer.interrupted:
         raise click.exceptions.Exit(130)
 
@@ -182,21 +116,14 @@ def check_precision(options: Options) -> None:
 
 def _hooks(options: Options) -> list[Hook]:
     """The hooks that the options request. Raises OptionError for --patience without a measurement, or a port in use."""
-    from ...training.hooks import EarlyStopping
-
     hooks: list[Hook] = []
     if options["patience"] is not None:
         if not (options["map"] or options["topk"]):
             raise OptionError(f"--patience {options['patience']}: counts measurements; give -map or -topk, too")
         hooks.append(EarlyStopping(options["patience"]))
     if options["live"] is not None:
-        from ...training.live import LiveHook
-
         hooks.append(LiveHook())
     if options["mjpeg_port"] is not None:
-        from ...inference.video.mjpeg_server import MJPEG, Stream
-        from ...training.live import ChartStream
-
         stream = Stream(options["mjpeg_port"], MJPEG, options["bind"])
         note_open(options["bind"], None, NO_PASSWORD)
         note(f"MJPEG-stream of the chart: {stream.url}")
@@ -210,8 +137,6 @@ def _live_page(trainer: Trainer, options: Options) -> Iterator[None]:
     if options["live"] is None:
         yield
         return
-    from ...server.live import LiveServer
-    from ...training.hooks import Hook
 
     class Opening(Hook):
         """Starts the server. As the last hook, it runs after the log of an earlier run has been moved aside."""
@@ -231,8 +156,6 @@ def _live_page(trainer: Trainer, options: Options) -> Iterator[None]:
 
 def _library_options(options: Options) -> dict[str, Any]:
     """The keyword arguments of Trainer for the options of the command line."""
-    from ...training.setup import MeasuringOptions
-
     same = ("seed", "threads", "max_batches", "clear", "dialect", "backup", "resume", "save_every", "allow_partial")
     return {
         **{name: options[name] for name in (*same, "min_size")},
@@ -243,20 +166,14 @@ def _library_options(options: Options) -> dict[str, Any]:
     }
 
 
-@contextmanager
-def first_interrupt_stops(trainer: Trainer) -> Iterator[None]:
+def first_interrupt_stops(trainer: Trainer | TextTrainer) -> Interruption:
     """Ctrl-C ends training after the iteration in progress; a second one ends it at once."""
 
-    def stop(number: int, frame: Any) -> None:
-        signal.signal(signal.SIGINT, before)
+    def stop() -> None:
         note(f"{CLEAR_LINE if sys.stderr.isatty() else ''}Finishing the iteration; press Ctrl-C again to end at once.")
         trainer.stop()
 
-    before = signal.signal(signal.SIGINT, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+    return Interruption(stop, [signal.SIGINT])
 
 
 def print_start(trainer: Trainer, weights: str | None, options: Options) -> None:
@@ -307,8 +224,6 @@ def train_folder(source: str, options: dict[str, Any], given: Set[str]) -> None:
 
     given: the names of the options on the command line, which go before those that were kept.
     """
-    from ...tools.from_folder.run_files import RunFolder
-
     check_precision(options)
     for name in ("backup", "topk", "clear"):
         if name in given:
@@ -333,16 +248,14 @@ def train_folder(source: str, options: dict[str, Any], given: Set[str]) -> None:
 
 def _train(run: RunFolder, options: Options) -> None:
     weights = None if options["resume"] else run.about.get("weights")
-    run_train(
-        str(run.data), str(run.cfg), weights, {**options, "backup": str(run.folder)}, detector=True,
-        at_end=lambda trainer: _report(run, trainer, options), resume_command=f"pydarknet train {run.folder} --resume",
+    run_with_cfg(
+        str(run.data), str(run.cfg), weights, detector=True, at_end=lambda trainer: _report(run, trainer, options),
+        resume_command=f"pydarknet train {run.folder} --resume", **{**options, "backup": str(run.folder)},
     )  # fmt: skip
 
 
 def _report(run: RunFolder, trainer: Trainer, options: Options) -> None:
     """Write the report of the best weights. A failure is one line and no error: the run itself has succeeded."""
-    from .evaluate import report_of_run
-
     known = trainer.best.record()
     weights = trainer.best.path if known else trainer.checkpointer.last_saved
     try:
@@ -353,10 +266,6 @@ def _report(run: RunFolder, trainer: Trainer, options: Options) -> None:
 
 def _prepare(source: str, options: Options) -> RunFolder:
     """Read and split a data set, make the folder of a run from it, and print a line about each step."""
-    from ...datasets.listing import UNSPLIT, recognise
-    from ...runtime.compile_time import clock
-    from ...tools.from_folder import run_files
-
     began, seed = clock(), options["seed"] or 0
     found = recognise(source)
     _print_found(source, found)
@@ -404,9 +313,6 @@ def _plan(
     began: float,
 ) -> Plan:
     """Choose the network and adapt it to the data set. began: when the command did, for --minutes."""
-    from ...tools.from_folder.plan import choose_model, make_plan
-    from ...tools.from_folder.run_files import iterations_in
-
     seed, batches, size = options["seed"] or 0, options["max_batches"], (options["width"], options["height"])
     choice = choose_model(options["model"], statistics)
     plan = make_plan(choice, statistics, seed, batches, size)
@@ -430,9 +336,6 @@ def _initial_weights(name: str, source: str, options: Options) -> str | None:
 
     Raises DataError, OptionError, DownloadError.
     """
-    from ...tools.from_folder.plan import BACKBONES, find_backbone
-    from ...utils.resources import models_folder
-
     given = options["init"]
     if given is not None:
         if not Path(given).is_file():
@@ -446,8 +349,6 @@ def _initial_weights(name: str, source: str, options: Options) -> str | None:
     near = Path(source) if Path(source).is_dir() else Path(source).parent
     found = find_backbone(name, [Path(), near, models_folder()])
     if found is None and options["download"]:
-        from ...zoo.download import download
-
         found = download(file, report=note)
     if found is None:
         note(f"No pretrained layers: --download fetches {file}, --init FILE names it; with it, less training is needed")
@@ -464,11 +365,6 @@ def _check(
     plan: Plan,
 ) -> None:
     """Check the data set as `dataset check` does, and print advice for the training."""
-    from ...datasets.check import check_dataset
-    from ...datasets.listing import ImageLists
-    from ...tools.from_folder.plan import advice
-    from .files import report_lines
-
     with bar(sum(map(len, lists.values()))) as count:
         report = check_dataset(ImageLists.open(run.data), len(found.classes), each=count)
     note("\n".join(report_lines(report, found.classes, SHOWN)))

@@ -1,23 +1,19 @@
 """Results of an evaluation as text: the report of AlexeyAB's `detector map` to the character; COCO's metrics, JSON and
 the table of classes in a form of our own. All functions are pure; none prints."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from ...evaluation import ClassResult, Evaluation, Report
+from ...evaluation.coco import CocoReport
+from ...network.network import Network
 from ...utils.files import to_json
 from .inference import head_lines
-
-if TYPE_CHECKING:
-    from ...evaluation import ClassResult, Evaluation, Report
-    from ...evaluation.coco import CocoReport
-    from ...network.network import Network
 
 RANKS_A_LINE = 100
 

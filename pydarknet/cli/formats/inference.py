@@ -1,21 +1,18 @@
 """Results as text: darknet's lines to the character, JSON, label files. All functions are pure; none prints."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
+import numpy as np
+
+from ...boxes import Detection
+from ...evaluation.classification import Answer, ConfusionCounts
+from ...inference.classifier import Classification
+from ...inference.detector import DetectionResult
+from ...network.network import Network
 from ...utils.files import json_text
-
-if TYPE_CHECKING:
-    from ...boxes import Detection
-    from ...evaluation.classification import Answer, ConfusionCounts
-    from ...inference.classifier import Classification
-    from ...inference.detector import DetectionResult
-    from ...network.network import Network
 
 JSON_START, JSON_SEPARATOR, JSON_END = b"[\n", b", \n", b"\n]"  # before, between and after the pictures of `-out`
 JSON_THRESH = 0.005  # the lowest confidence that AlexeyAB's darknet writes, even if -thresh is lower
@@ -47,8 +44,6 @@ def predicted_line(path: str, seconds: float, milliseconds: bool) -> str:
 
 def detection_line(detection: Detection, found: DetectionResult, extended: bool) -> str:
     """`name: 87%`; if extended, a tab and the box in pixels follow."""
-    import numpy as np  # late: a command's help imports this module
-
     percent = np.float32(detection.confidence) * np.float32(100)
     line = f"{detection.name}: {percent:.0f}%"
     if not extended:

@@ -1,21 +1,18 @@
 """The lines that `train` prints: darknet's for each iteration, and at a terminal a line of progress below them."""
 
-from __future__ import annotations
-
 import re
 import sys
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from ...layers.heads.base import Statistics
 from ...runtime.compile_time import clock
+from ...training.hooks import IterationRecord, Measurement
+from ...training.trainer import Trainer
 from ..console import CLEAR_LINE, note, redraws, say
-
-if TYPE_CHECKING:
-    from ...layers.heads.base import Statistics
-    from ...training.metrics_log import IterationRecord, Measurement
-    from ...training.trainer import Trainer
+from .evaluation import POINTS_HELP, map_report, map_start
+from .inference import head_lines
 
 SLOW_LOADING = 0.1  # seconds, above which AlexeyAB's darknet prints a warning
 RECENT = 100  # the time left is estimated from the last N iterations
@@ -105,8 +102,6 @@ class Printer:
             if not setup.alexeyab:
                 yield self._crops(setup.sizes.width)
         elif setup.alexeyab:
-            from .inference import head_lines
-
             yield from head_lines(trainer.model)
 
     def _crops(self, width: int) -> str:
@@ -200,8 +195,6 @@ class Printer:
 
     def _report(self, measurement: Measurement) -> None:
         """Print the report of `detector map`: on standard error for pjreddie's dialect, whose darknet has none."""
-        from .evaluation import POINTS_HELP, map_report, map_start
-
         assert measurement.report is not None
         model = self.trainer.model
         for line in [*map_start(model, measurement.missing), *map_report(measurement.report, model.names)]:

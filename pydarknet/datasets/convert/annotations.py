@@ -1,9 +1,8 @@
-"""A data set in memory, independent of its file format: pictures of known size and boxes in pixels. And the formats of
-COCO and of PASCAL VOC, read and written.
+"""A data set in memory, whatever its format: pictures of known size, boxes in pixels. COCO's and VOC's formats.
 
-COCO: one JSON file per list; boxes are left, top, width and height in pixels from 0. VOC: one XML file per picture;
-coordinates count from 1. As in darknet's own conversion, the centre of a box is (min + max) / 2 - 1 and its size
-max - min. A coordinate is thus the edge of a pixel plus 1, as in the files that `detector valid` writes.
+COCO: one JSON file per list; boxes are left, top, width and height in pixels from 0. VOC: one XML file per picture.
+As in darknet's own conversion, the centre of a box is (min + max) / 2 - 1 and its size max - min. A coordinate is thus
+the edge of a pixel plus 1, as in the files that `detector valid` writes.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 from xml.etree import ElementTree
 
 from ...config.names import COCO_IDS
@@ -42,8 +41,7 @@ Reference = Callable[[Path], str]  # what a format writes for a picture that is 
 
 @dataclass(frozen=True)
 class PixelBox:
-    """An object. number: its class. Edges are in pixels from the picture's top left corner. difficult: VOC's mark for
-    objects that a detector need not find. crowd: COCO's mark for a box around a group."""
+    """An object of class `number`. Edges are in pixels from the picture's top left corner."""
 
     number: int
     left: float
@@ -66,8 +64,7 @@ class AnnotatedPicture:
 
 @dataclass
 class AnnotatedSet:
-    """Pictures by list (train, valid, test or another name), and the class names. left_out: the number of objects or
-    labels that were left out or changed, by description."""
+    """Pictures by list, and class names. left_out: counts by description."""
 
     classes: list[str]
     lists: dict[str, list[AnnotatedPicture]]
@@ -80,28 +77,35 @@ class AnnotatedSet:
     @property
     def missing(self) -> list[Path]:
         """The pictures whose files do not exist."""
-        return [picture.path for picture in self if not os.path.isfile(picture.path)]  # noqa: PTH113 (no error for a name that the system refuses)
+        # os.path: no error for a name that the system refuses
+        return [picture.path for picture in self if not os.path.isfile(picture.path)]  # noqa: PTH113
 
     def clipped(self) -> AnnotatedSet:
-        """A copy with all boxes clipped to their pictures; boxes outside are left out and counted."""
+        """A copy with boxes clipped to their pictures; those outside are left out and counted."""
         return self.with_boxes(_inside)
 
     def fitting(self) -> AnnotatedSet:
-        """A copy without the pictures whose files have another aspect ratio than their annotations say: their boxes
-        are not on the objects. Most are photos that a labelling program rotated by their EXIF orientation."""
+        """A copy without pictures whose files have another aspect ratio than their annotations say.
+
+        Most are photos that a labelling program rotated by their EXIF orientation.
+        """
         misfits = {id(picture): text for picture in self if (text := _misfit(picture))}
         if not misfits:
             return self
-        text = f"pictures left out, whose aspect ratio is not that of their annotations: {next(iter(misfits.values()))}"
+        first = next(iter(misfits.values()))
+        text = f"pictures left out, whose aspect ratio is not that of their annotations: {first}"
         lists = {key: [p for p in pictures if id(p) not in misfits] for key, pictures in self.lists.items()}
         return AnnotatedSet(self.classes, lists, self.left_out + Counter({text: len(misfits)}))
 
-    def without(self, kind: str) -> AnnotatedSet:
-        """A copy without objects of a kind, `difficult` or `crowd`, which are counted."""
+    def without(self, *kinds: str) -> AnnotatedSet:
+        """A copy without objects of these kinds, `difficult` or `crowd`, which are counted."""
 
-        def kept(picture: AnnotatedPicture, left_out: Counter[str]) -> Iterator[PixelBox]:
-            left_out[f"{kind} objects left out"] += sum(getattr(box, kind) for box in picture.boxes)
-            return (box for box in picture.boxes if not getattr(box, kind))
+        def kept(picture: AnnotatedPicture, left_out: Counter[str]) -> Iterable[PixelBox]:
+            boxes = picture.boxes
+            for kind in kinds:
+                left_out[f"{kind} objects left out"] += sum(getattr(box, kind) for box in boxes)
+                boxes = [box for box in boxes if not getattr(box, kind)]
+            return boxes
 
         return self.with_boxes(kept)
 
@@ -111,17 +115,14 @@ class AnnotatedSet:
         return replace(found, classes=classes)
 
     def with_boxes(self, change: Callable[[AnnotatedPicture, Counter[str]], Iterable[PixelBox]]) -> AnnotatedSet:
-        """A copy with the boxes that `change` returns for each picture. It counts what it leaves out."""
-        left_out = Counter(self.left_out)
-        lists = {
-            key: [replace(picture, boxes=list(change(picture, left_out))) for picture in pictures]
-            for key, pictures in self.lists.items()
-        }
+        """A copy with the boxes that `change` returns. It counts what it leaves out."""
+        left_out, lists = Counter(self.left_out), {}
+        for key, pictures in self.lists.items():
+            lists[key] = [replace(picture, boxes=list(change(picture, left_out))) for picture in pictures]
         return AnnotatedSet(self.classes, lists, left_out)
 
     def check_stems(self) -> None:
-        """Raise DataError for two pictures of one stem, which would share an annotation file, and for a file name with
-        line breaks."""
+        """Raise DataError for two pictures of one stem, and for a name with line breaks."""
         seen: dict[str, Path] = {}
         for picture in self:
             if len(picture.path.name.splitlines()) != 1:
@@ -144,12 +145,9 @@ def _inside(picture: AnnotatedPicture, left_out: Counter[str]) -> Iterator[Pixel
 
 
 def _misfit(picture: AnnotatedPicture) -> str:
-    """The two sizes, if a picture's file has another aspect ratio than its annotations; else, and without a file,
-    ""."""
+    """The two sizes, if the aspect ratio of a picture's file is another one; else empty."""
     size, turned = image.header_of_file(picture.path)
-    if size is None:
-        return ""
-    width, height = size
+    width, height = size or (picture.width, picture.height)
     if abs(width * picture.height - height * picture.width) <= ASPECT_TOLERANCE * width * picture.height:
         return ""
     hint = f", EXIF orientation {turned}: rotate its pixels, and remove that entry" if turned > 1 else ""
@@ -160,21 +158,18 @@ def _misfit(picture: AnnotatedPicture) -> str:
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
-    """Write lines, which end in line breaks; undecodable bytes of file names stay as they are."""
+    """Write lines; undecodable bytes of file names stay as they are."""
     path.write_bytes("".join(lines).encode("utf-8", "surrogateescape"))
 
 
 def size_or_of_file(path: Path, width: object, height: object) -> tuple[int, int]:
-    """(width, height) in pixels as they are stored, or of the picture file. Raises DataError."""
-    return (width, height) if _is_side(width) and _is_side(height) else size_of_file(path)
-
-
-def _is_side(value: object) -> TypeGuard[int]:
-    return isinstance(value, int) and 0 < value <= LARGEST_SIDE
+    """(width, height) as stored, or of the picture file. Raises DataError."""
+    sides = [side for side in (width, height) if isinstance(side, int) and 0 < side <= LARGEST_SIDE]
+    return (sides[0], sides[1]) if len(sides) == 2 else size_of_file(path)
 
 
 def size_of_file(path: Path) -> tuple[int, int]:
-    """(width, height) in pixels of a picture file, for formats that do not store it. Raises DataError."""
+    """(width, height) in pixels of a picture file. Raises DataError."""
     try:
         return image.size_of_file(path)
     except ImageError as error:
@@ -182,18 +177,20 @@ def size_of_file(path: Path) -> tuple[int, int]:
 
 
 def locate(names: Iterable[str], folders: Sequence[Path]) -> Path:
-    """The first existing file with one of these names in one of these folders; the first candidate if none exists."""
+    """The first existing file of these names in these folders, or the first candidate."""
     candidates = [folder / name for name in names if name for folder in folders]
     return next((path for path in candidates if os.path.isfile(path)), candidates[0])  # noqa: PTH113 (likewise)
 
 
-def class_numbers(classes: Sequence[str], names: Sequence[str], where: str) -> dict[str, int]:
-    """The index in `classes` of each of `names`. Raises DataError for a name that is not in it."""
+def class_numbers(
+    names: Sequence[str] | None, found: Sequence[str], where: Path
+) -> tuple[list[str], dict[str, int]]:  # fmt: skip
+    """The classes, `names` or else those `found`; and their numbers. Raises DataError."""
+    classes = list(names or found)
     number_of = {name: number for number, name in reversed(list(enumerate(classes)))}
-    unknown = [name for name in names if name not in number_of]
-    if unknown:
+    if unknown := [name for name in found if name not in number_of]:
         raise DataError(f"{where}: class {unknown[0]!r} is not among the {len(classes)} names")
-    return {name: number_of[name] for name in names}
+    return classes, number_of
 
 
 def finite_float(value: float | str) -> float:
@@ -205,7 +202,7 @@ def finite_float(value: float | str) -> float:
 
 
 def rounded_coordinate(value: float, digits: int = 3) -> float:
-    """A coordinate for output, rounded to a whole number if it is within NUMBER of one, else to `digits` decimals."""
+    """A coordinate for output: a whole number if it is nearly one, else of `digits` decimals."""
     return round(value) if abs(value - round(value)) < NUMBER else round(value, digits)
 
 
@@ -213,22 +210,19 @@ def rounded_coordinate(value: float, digits: int = 3) -> float:
 
 
 def read_coco(files: Sequence[Path], names: Sequence[str] | None, pictures: Path | None) -> AnnotatedSet:
-    """Read JSON files, one per list. names: the classes in order. pictures: their folder. Raises DataError."""
+    """Read JSON files, one per list. pictures: their folder. Raises DataError."""
     contents = {_list_name(file, files): (file, _parse_json(file)) for file in files}
-    found = _category_names(contents)
-    classes = list(names) if names else found
-    numbers = class_numbers(classes, found, str(files[0]))
+    classes, numbers = class_numbers(names, _category_names(contents), files[0])
     lists = {}
     for key, (file, content) in contents.items():
-        folders = [pictures] if pictures else []
         root = file.parent.parent if file.parent.name == "annotations" else file.parent
-        folders += [root, root / "images", root / file.stem.removeprefix("instances_"), root / "images" / key]
+        named = root / file.stem.removeprefix("instances_")
+        folders = [*([pictures] if pictures else []), root, root / "images", named, root / "images" / key]
         lists[key] = _pictures(file, content, numbers, folders)
     return AnnotatedSet(classes, lists)
 
 
 def _list_name(file: Path, files: Sequence[Path]) -> str:
-    """train, valid or test if only this file's name contains that word, else the file's stem."""
     words = [match[0] if (match := re.search("|".join(OURS), other.stem)) else "" for other in files]
     word = words[list(files).index(file)]
     if len(files) == 1 and not word:
@@ -249,37 +243,35 @@ def _parse_json(file: Path) -> Json:
 
 
 def _category_names(contents: Mapping[str, tuple[Path, Json]]) -> list[str]:
-    """The classes of all files in the order of their ids. Raises DataError if two files disagree."""
     by_id: dict[int, str] = {}
     for file, content in contents.values():
-        for position, category in enumerate(content["categories"]):
-            number, name = _entry(file, "categories", position, category, "id", "name")
+        for _, number, name in _entries(file, content, "categories", "id", "name"):
             if by_id.setdefault(number, name) != name:
                 raise DataError(f"{file}: category {number} is {name!r}; elsewhere it is {by_id[number]!r}")
     return [by_id[number] for number in sorted(by_id)]
 
 
-def _entry(file: Path, key: str, position: int, item: Any, *fields: str) -> list[Any]:
-    """The values of `fields` in entry `position` of the list `key`. Raises DataError if one is missing or wrong."""
-    for name in fields:
-        if not isinstance(item, dict) or name not in item:
-            raise DataError(f"{file}: {key}[{position}] has no {name!r}")
-    for name in fields:
-        value, expected = item[name], ""
-        if name.endswith("id") and (not isinstance(value, int) or abs(value) > LARGEST_ID):
-            expected = "a whole number"
-        if name.endswith("name") and not (isinstance(value, str) and value.isprintable() and value):
-            expected = "a name"
-        if expected:
-            raise DataError(f"{file}: {key}[{position}]: {name} is {_shown(value)}; expected {expected}")
-    return [item[name] for name in fields]
+def _entries(file: Path, content: Json, key: str, *fields: str) -> Iterator[list[Any]]:
+    """The place of each entry of the list `key`, and its values of `fields`. Raises DataError."""
+    for position, item in enumerate(content[key]):
+        where = f"{file}: {key}[{position}]"
+        if absent := [name for name in fields if not isinstance(item, dict) or name not in item]:
+            raise DataError(f"{where} has no {absent[0]!r}")
+        for name in fields:
+            value, expected = item[name], ""
+            if name.endswith("id") and (not isinstance(value, int) or abs(value) > LARGEST_ID):
+                expected = "a whole number"
+            if name.endswith("name") and not (isinstance(value, str) and value.isprintable() and value):
+                expected = "a name"
+            if expected:
+                raise DataError(f"{where}: {name} is {_shown(value)}; expected {expected}")
+        yield [where, *(item[name] for name in fields)]
 
 
 def _shown(value: Any) -> str:
-    """A value in an error message, at most 60 characters; Python refuses to print numbers of thousands of digits."""
     try:
         text = repr(value)
-    except ValueError:
+    except ValueError:  # Python's limit
         return "a number of too many digits"
     return text if len(text) <= 60 else f"{text[:57]}..."
 
@@ -287,41 +279,34 @@ def _shown(value: Any) -> str:
 def _pictures(file: Path, content: Json, numbers: Mapping[str, int], folders: Sequence[Path]) -> list[AnnotatedPicture]:
     class_of = {category["id"]: numbers[category["name"]] for category in content["categories"]}
     boxes: dict[int, list[PixelBox]] = {}
-    for position, item in enumerate(content["images"]):
-        number, _ = _entry(file, "images", position, item, "id", "file_name")
+    for where, number, _ in _entries(file, content, "images", "id", "file_name"):
         if number in boxes:
-            raise DataError(
-                f"{file}: images[{position}]: id {number} occurs twice; expected a different one for each picture"
-            )
+            raise DataError(f"{where}: id {number} occurs twice; expected a different one for each picture")
         boxes[number] = []
-    for position, item in enumerate(content["annotations"]):
-        picture, category, box = _entry(file, "annotations", position, item, "image_id", "category_id", "bbox")
+    entries = _entries(file, content, "annotations", "image_id", "category_id", "bbox")
+    for item, (where, picture, category, box) in zip(content["annotations"], entries, strict=True):
         if picture not in boxes or category not in class_of:
             what = f"image {picture}" if picture not in boxes else f"category {category}"
-            raise DataError(f"{file}: annotations[{position}] is of {what}, which is not in the file")
+            raise DataError(f"{where} is of {what}, which is not in the file")
         try:
             left, top, width, height = map(finite_float, box)
         except (TypeError, ValueError, OverflowError):
-            raise DataError(f"{file}: annotations[{position}]: bbox is {_shown(box)}; expected four numbers") from None
-        edges = left, top, left + width, top + height
+            raise DataError(f"{where}: bbox is {_shown(box)}; expected four numbers") from None
         marks = (bool(item.get(key, 0)) for key in ("difficult", "iscrowd"))
-        boxes[picture].append(PixelBox(class_of[category], *edges, *marks))
+        boxes[picture].append(PixelBox(class_of[category], left, top, left + width, top + height, *marks))
     found = []
     for item in content["images"]:
         name = with_slashes(str(item["file_name"]))
         # C:\\data\\a.jpg of another machine, or https://host/a.jpg
         last = [name.rpartition("/")[2]] if ":" in name else []
         path = locate([str(item["file_name"]), name, *last], folders)
-        found.append(AnnotatedPicture(path, *size_or_of_file(path, item.get("width"), item.get("height")),
-                                      boxes[item["id"]]))  # fmt: skip
+        size = size_or_of_file(path, item.get("width"), item.get("height"))
+        found.append(AnnotatedPicture(path, *size, boxes[item["id"]]))
     return found
 
 
 def write_coco(found: AnnotatedSet, folder: Path, reference: Reference | None) -> None:
-    """Write annotations/instances_NAME.json into a folder. Without `reference`, pictures are in its folder `images`.
-
-    Ids of pictures and categories are those of the result files of `detector valid`.
-    """
+    """Write annotations/instances_NAME.json. Without `reference`, pictures are in `images`."""
     (folder / "annotations").mkdir()
     # The number at the end of each name, as in those result files, if all names end in different numbers.
     ends = [re.search(r"[0-9]{1,18}$", picture.path.stem) for picture in found]
@@ -330,25 +315,26 @@ def write_coco(found: AnnotatedSet, folder: Path, reference: Reference | None) -
     numbers = COCO_IDS if len(found.classes) <= len(COCO_IDS) else range(1, len(found.classes) + 1)
     categories = [{"id": number, "name": name} for number, name in zip(numbers, found.classes, strict=False)]
     for key, pictures in found.lists.items():
-        images, annotations = [], []
+        images: list[Json] = []
+        annotations: list[Json] = []
         for picture in pictures:
             identity = next(identities)
             name = reference(picture.path) if reference else picture.path.name
             images.append({"id": identity, "file_name": name, "width": picture.width, "height": picture.height})
-            annotations += [_annotation(box, identity, numbers[box.number]) for box in picture.boxes]
-        numbered = [{"id": number} | annotation for number, annotation in enumerate(annotations, start=1)]
-        content = {"images": images, "annotations": numbered, "categories": categories}
+            for box in picture.boxes:
+                of = {"image_id": identity, "category_id": numbers[box.number]}
+                annotations.append({"id": len(annotations) + 1, **of, **_annotation(box)})
+        content = {"images": images, "annotations": annotations, "categories": categories}
         file = folder / "annotations" / f"instances_{THEIRS.get(key, key)}.json"
         file.write_text(to_json(content), encoding="utf-8")
 
 
-def _annotation(box: PixelBox, image: int, category: int) -> dict[str, Any]:
+def _annotation(box: PixelBox) -> Json:
     left, top, right, bottom = (rounded_coordinate(getattr(box, edge), DIGITS) for edge in EDGES)
     width, height = round(right - left, DIGITS), round(bottom - top, DIGITS)
     return {
-        "image_id": image, "category_id": category, "bbox": [left, top, width, height],
-        "area": round(width * height, DIGITS), "iscrowd": int(box.crowd), "segmentation": [],
-        **({"difficult": 1} if box.difficult else {}),
+        "bbox": [left, top, width, height], "area": round(width * height, DIGITS), "iscrowd": int(box.crowd),
+        "segmentation": [], **({"difficult": 1} if box.difficult else {}),
     }  # fmt: skip
 
 
@@ -356,7 +342,7 @@ def _annotation(box: PixelBox, image: int, category: int) -> dict[str, Any]:
 
 
 def read_voc(path: Path, names: Sequence[str] | None, pictures: Path | None) -> AnnotatedSet:
-    """Read a folder with `Annotations` (and `ImageSets/Main`), or a folder of XML files. Raises DataError."""
+    """Read a folder with `Annotations`, or a folder of XML files. Raises DataError."""
     folder = path / "Annotations" if (path / "Annotations").is_dir() else path
     root = folder.parent if folder.name == "Annotations" else folder
     lists = {name: [(file, _parse_xml(file)) for file in files] for name, files in _lists(root, folder).items()}
@@ -364,23 +350,22 @@ def read_voc(path: Path, names: Sequence[str] | None, pictures: Path | None) -> 
     if not files:
         raise DataError(f"{path}: no .xml files")
     found = {_name(*item) for file, tree in files for item in _objects(file, tree)}
-    classes = list(names) if names else sorted(found)
     folders = [folder for folder in (pictures, root / "JPEGImages", root / "images", folder, root) if folder]
-    numbers = class_numbers(classes, sorted(found), str(path))
-    return AnnotatedSet(
-        classes, {name: [_picture_of(*item, numbers, folders) for item in listed] for name, listed in lists.items()}
-    )
+    classes, numbers = class_numbers(names, sorted(found), path)
+    result = AnnotatedSet(classes, {})
+    for name, listed in lists.items():
+        result.lists[name] = [_picture_of(*item, numbers, folders) for item in listed]
+    return result
 
 
 def _lists(root: Path, folder: Path) -> dict[str, list[Path]]:
-    """The XML files of each list in `ImageSets/Main`; without lists, all files under `train`."""
-    sets = {ours: root / "ImageSets" / "Main" / f"{theirs}.txt" for theirs, ours in OURS.items()}
-    lists = {
-        name: [folder / f"{line.split()[0]}.xml" for line in read_text(file, DataError).splitlines() if line.split()]
-        for name, file in sets.items()
-        if file.is_file()
-    }
-    return {name: files for name, files in lists.items() if files} or {"train": sorted(folder.glob("*.xml"))}
+    lists = {}
+    for theirs, ours in OURS.items():
+        file = root / "ImageSets" / "Main" / f"{theirs}.txt"
+        lines = read_text(file, DataError).splitlines() if file.is_file() else []
+        if words := [line.split() for line in lines if line.strip()]:
+            lists[ours] = [folder / f"{stem}.xml" for stem, *_ in words]
+    return lists or {"train": sorted(folder.glob("*.xml"))}
 
 
 def _parse_xml(file: Path) -> ElementTree.Element:
@@ -397,16 +382,13 @@ def _parse_xml(file: Path) -> ElementTree.Element:
 
 
 def _objects(file: Path, tree: ElementTree.Element) -> Iterator[tuple[str, ElementTree.Element]]:
-    """Each object, and its place for messages."""
     return ((f"{file}: object {number}", item) for number, item in enumerate(tree.iter("object"), start=1))
 
 
 def _name(where: str, item: ElementTree.Element) -> str:
     name = (item.findtext("name") or "").strip()
-    if not name:
-        raise DataError(f"{where} has no <name>")
-    if not name.isprintable():
-        raise DataError(f"{where}: <name> is {name[:60]!r}; expected a name")
+    if not name.isprintable() or not name:
+        raise DataError(f"{where}: <name> is {name[:60]!r}; expected a name" if name else f"{where} has no <name>")
     return name
 
 
@@ -418,7 +400,7 @@ def _picture_of(
     names = [listed, f"{listed}.jpg", where, last, f"{file.stem}.jpg", f"{file.stem}.png"]
     picture = locate([name for name in names if name not in ("", ".jpg")], folders)
     size = (_integer(tree.findtext(f"size/{side}")) for side in ("width", "height"))
-    boxes = [_box(where, item, numbers) for where, item in _objects(file, tree)]
+    boxes = [_box(*item, numbers) for item in _objects(file, tree)]
     return AnnotatedPicture(picture, *size_or_of_file(picture, *size), boxes)
 
 
@@ -442,8 +424,7 @@ def _box(where: str, item: ElementTree.Element, numbers: dict[str, int]) -> Pixe
 
 
 def write_voc(found: AnnotatedSet, folder: Path, reference: Reference | None) -> None:
-    """Write Annotations and ImageSets/Main into a folder. Without `reference`, pictures are in its folder
-    JPEGImages."""
+    """Write Annotations and ImageSets/Main. Without `reference`, pictures are in JPEGImages."""
     for text in (*found.classes, *(str(picture.path) for picture in found)):
         if not text.isprintable():
             raise DataError(f"{text!r}: found characters that XML cannot contain")
@@ -454,8 +435,8 @@ def write_voc(found: AnnotatedSet, folder: Path, reference: Reference | None) ->
         ElementTree.indent(tree, "\t")
         (folder / "Annotations" / f"{picture.path.stem}.xml").write_bytes(ElementTree.tostring(tree, "utf-8") + b"\n")
     for key, pictures in found.lists.items():
-        lines = [f"{picture.path.stem}\n" for picture in pictures]
-        write_lines(folder / "ImageSets" / "Main" / f"{THEIRS.get(key, key)}.txt", lines)
+        file = folder / "ImageSets" / "Main" / f"{THEIRS.get(key, key)}.txt"
+        write_lines(file, [f"{picture.path.stem}\n" for picture in pictures])
 
 
 def _tree(picture: AnnotatedPicture, classes: Sequence[str], reference: str | None) -> ElementTree.Element:

@@ -1,6 +1,4 @@
-"""Conversion of data sets between formats, of which darknet's lists and label files are here, VOC's XML and COCO's JSON
-in `annotations`; links to pictures, or copies.
-"""
+"""Conversion of data sets between formats. darknet's own is here; `annotations` has VOC's and COCO's."""
 
 import os
 import shutil
@@ -51,8 +49,7 @@ def read_set(
     names: Sequence[str] | None = None,
     pictures: str | os.PathLike[str] | None = None,
 ) -> AnnotatedSet:
-    """Read a data set: a .data file or list, a VOC folder, COCO's JSON files (or their folder), or any other folder or
-    data.yaml that `recognise` reads.
+    """Read a .data file or list, a VOC folder, COCO's JSON files or their folder, or what `recognise` reads.
 
     names: the classes in their order, instead of the data set's. pictures: their folder. Pictures whose files have
     another aspect ratio than their annotations are left out. Raises DataError, OptionError.
@@ -73,14 +70,12 @@ def read_set(
 
 
 def _read_any(path: Path, names: Sequence[str] | None) -> AnnotatedSet:
-    """A set in another arrangement of folders, such as Roboflow's. Raises DataError, OptionError."""
     found = recognise(path)
     if found.annotated is None:
         return read_darknet(path, names)
     if names is not None and list(names) != found.classes:
-        raise OptionError(
-            f"{path}: --names differs from the class names of {found.form}; expected {', '.join(found.classes)}"
-        )
+        expected = ", ".join(found.classes)
+        raise OptionError(f"{path}: --names differs from the class names of {found.form}; expected {expected}")
     lists = {"train" if key == UNSPLIT else key: pictures for key, pictures in found.annotated.lists.items()}
     return replace(found.annotated, lists=lists)
 
@@ -90,12 +85,12 @@ def write_set(
 ) -> AnnotatedSet:
     """Write a data set into a new folder, completely or not at all. Returns the data set as written.
 
-    darknet's label files cannot mark difficult and crowd objects: these are left out, as by darknet's own scripts,
-    unless `keep_difficult`. copy: copy the pictures; otherwise refer to them. Raises DataError, OutputError.
+    Difficult and crowd objects, which darknet's label files cannot mark, are left out unless `keep_difficult`.
+    copy: copy the pictures; otherwise refer to them. Raises DataError, OutputError.
     """
     found = found.clipped()
     if form == "darknet" and not keep_difficult:
-        found = found.without("difficult").without("crowd")
+        found = found.without("difficult", "crowd")
     if copy and (missing := found.missing):
         raise DataError(f"{missing[0]}: no such picture ({len(missing)} of {sum(1 for _ in found)} are missing)")
     with write_folder_whole(folder) as temporary:
@@ -114,23 +109,18 @@ def write_set(
 
 
 def read_darknet(path: Path, names: Sequence[str] | None) -> AnnotatedSet:
-    """Read a .data file, a list, or a folder or data.yaml of pictures with label files.
-
-    Raises DataError for a missing picture, whose size is needed.
-    """
+    """Read a data set with label files. Raises DataError for a missing picture."""
     data = ImageLists.open(path)
     file = data.data.file("names") if data.data else None
     own = data.names or (read_names(file) if file else [str(number) for number in range(data.classes or 0)])
-    classes = list(names or own)
-    result = AnnotatedSet(classes, {})
+    result = AnnotatedSet(list(names or own), {})
+    known = len(result.classes) or 1 << 20
     for key in data.lists:
         pictures = list(data.pictures(key))
         sizes = on_all_processors(size_of_file, (picture.picture for picture in pictures))
-        known = len(classes) or 1 << 20
-        result.lists[key] = [
-            _annotated(picture, *size, known, result.left_out) for picture, size in zip(pictures, sizes, strict=True)
-        ]
-    if not classes:
+        pairs = zip(pictures, sizes, strict=True)
+        result.lists[key] = [_annotated(picture, *size, known, result.left_out) for picture, size in pairs]
+    if not result.classes:
         highest = max((box.number for picture in result for box in picture.boxes), default=0)
         result.classes = [str(number) for number in range(highest + 1)]
     return result
@@ -139,28 +129,24 @@ def read_darknet(path: Path, names: Sequence[str] | None) -> AnnotatedSet:
 def _annotated(
     picture: LabelledPicture, width: int, height: int, classes: int, left_out: Counter[str]
 ) -> AnnotatedPicture:
+    checked = list(picture.checked(classes))
     left_out["label files missing"] += picture.labels is None
     left_out["lines that are no labels left out"] += len(picture.wrong)
+    left_out["labels with a wrong class or box left out"] += sum(problem is not None for _, _, problem in checked)
     boxes = []
-    for _, row, problem in picture.checked(classes):
-        if problem:
-            left_out["labels with a wrong class or box left out"] += 1
-            continue
-        number, x, y, w, h = row.tolist()
+    for number, x, y, w, h in (row.tolist() for _, row, problem in checked if problem is None):
         left, top = (x - w / 2) * width, (y - h / 2) * height
         boxes.append(PixelBox(int(number), left, top, left + w * width, top + h * height))
     return AnnotatedPicture(picture.picture, width, height, boxes)
 
 
 def write_darknet(found: AnnotatedSet, folder: Path, _: Reference | None) -> None:
-    """Write obj.data, obj.names, the lists and labels into a folder, whose folder PICTURES has the pictures or links to
-    them."""
+    """Write obj.data, obj.names, the lists and labels; PICTURES has the pictures."""
     (folder / LABELS).mkdir()
     for picture in found:
         (folder / LABELS / f"{picture.path.stem}.txt").write_text(label_rows(picture), encoding="utf-8")
     for key, pictures in found.lists.items():
-        lines = [f"{PICTURES}/{picture.path.name}\n" for picture in pictures]
-        write_lines(folder / f"{key}.txt", lines)
+        write_lines(folder / f"{key}.txt", [f"{PICTURES}/{picture.path.name}\n" for picture in pictures])
     write_lines(folder / "obj.names", [f"{name}\n" for name in found.classes])
     lists = "".join(f"{key} = {key}.txt\n" for key in found.lists)
     write_lines(folder / "obj.data", [f"classes = {len(found.classes)}\n{lists}names = obj.names\nbackup = backup\n"])
@@ -186,8 +172,7 @@ _WRITERS: dict[str, tuple[Callable[[AnnotatedSet, Path, Reference | None], None]
 
 @dataclass(frozen=True)
 class PicturePlacement:
-    """The place of the pictures of a new data set. final: its folder, which is written elsewhere first. copy: whether
-    pictures are copied into it."""
+    """How a new data set gets its pictures: by `copy`, or by links. final: its folder."""
 
     final: Path
     copy: bool = False
@@ -197,14 +182,12 @@ class PicturePlacement:
         return Path(os.path.relpath(os.path.realpath(picture), os.path.realpath(self.final))).as_posix()
 
     def place(self, picture: Path, folder: Path) -> None:
-        """Put a copy of a picture, or a link to it, into a folder of the new data set; nothing if it does not exist.
-        Raises OutputError, DataError."""
+        """Put a picture, if it exists, into `folder`. Raises OutputError, DataError."""
         target = folder / picture.name
         if not os.path.isfile(picture) or target.is_symlink() or target.exists():  # noqa: PTH113 (as above)
-            return
+            return None
         if self.copy:
-            self.copy_file(picture, target)
-            return
+            return self.copy_file(picture, target)
         try:
             target.symlink_to(Path(os.path.pardir) / self.reference(picture))
         except (OSError, NotImplementedError) as error:
@@ -212,15 +195,11 @@ class PicturePlacement:
 
     @staticmethod
     def copy_file(picture: Path, target: Path) -> None:
-        """Copy a picture. Other files, which an annotation file may name too, raise DataError."""
+        """Copy a picture. Raises DataError for other files, OutputError."""
         try:
             image.size_of_file(picture)
+            shutil.copyfile(picture, target)
         except ImageError as error:
             raise DataError(f"{error}; only pictures are copied") from error
-        try:
-            shutil.copyfile(picture, target)
         except OSError as error:
             raise OutputError(f"{target}: cannot copy {picture}: {error.strerror or error}") from error
-
-
-__all__ = ["AnnotatedPicture", "AnnotatedSet", "PixelBox", "form_of", "read_set", "write_set"]

@@ -22,6 +22,7 @@ class Int8(Product):
     """Four neighbouring channels lie in a word: of inputs unsigned numbers, of filters signed ones."""
 
     factors = 4
+    tap_lanes = LANES  # fewer words would be multiplied faster than their addresses can be found
     vector = SUMS
 
     def convert(self, b: Emitter, values: ir.Value, scale: ir.Value, zero: ir.Value) -> ir.Value:
@@ -61,6 +62,6 @@ def _float(number: float) -> ir.Constant:
 
 
 INT8 = Int8()
-FACTORS = INT8.factors
+FACTORS, TAP_LANES = INT8.factors, INT8.tap_lanes
 convolve_int8 = make_convolve(INT8, make_convolve_pixels(INT8), __name__, "convolve_int8")
 pack_int8 = make_pack(INT8, __name__, "pack_int8")

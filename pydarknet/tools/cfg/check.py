@@ -1,11 +1,10 @@
-"""Report all faults of a .cfg file at once: those that stop a build, and those that appear only in use. And adapt a
-file to a data set: number of classes, anchors and masks, and the filters that depend on them."""
+"""Report all faults of a .cfg file at once. Adapt a file to a data set: classes, anchors, masks, filters."""
 
 import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import numpy as np
 
@@ -19,7 +18,7 @@ from ...layers.heads.base import Head
 from ...layers.heads.detection import DetectionHead
 from ...layers.heads.region import Region
 from ...layers.heads.yolo import Yolo
-from ...network.builder import USUAL_STRIDE, input_size_hint
+from ...network.network import USUAL_STRIDE, input_size_hint
 from ...training.lr_schedule import LearningRateSchedule
 from ...utils.arrays import Array
 from ..anchors import Sizes, format_anchors
@@ -41,62 +40,48 @@ class CheckResult:
         return sum(problem.is_error for problem in self.problems)
 
     def lines(self) -> list[str]:
-        """One line for each problem: file, line, severity, layer, what was found and what was expected."""
-        return [
-            f"{self.path}{f':{problem.line}' if problem.line else ''}: {'error' if problem.is_error else 'warning'}: "
-            f"{'' if problem.layer is None else f'layer {problem.layer} '}{problem.text}"
-            for problem in self.problems
-        ]
+        """A line for each problem: file, line, severity, layer, found and expected."""
+        lines = []
+        for problem in self.problems:
+            where = f"{self.path}:{problem.line}" if problem.line else self.path
+            layer = "" if problem.layer is None else f"layer {problem.layer} "
+            lines.append(f"{where}: {'error' if problem.is_error else 'warning'}: {layer}{problem.text}")
+        return lines
 
 
 def check_config(path: str | os.PathLike[str], dialect: str = "auto", data: Section | None = None) -> CheckResult:
-    """Check a whole .cfg file, and its number of classes against a .data file.
-
-    Raises ConfigError for a file that cannot be read or is not a .cfg file, DataError if the .data file's list of
-    names is missing, OptionError for an unknown dialect.
-    """
+    """Check a .cfg file, and its number of classes against a .data file. Raises DarknetError."""
     syntax: list[tuple[str, bool]] = []
     config = read_config(path, lambda text, is_error: syntax.append((text, is_error)))
     build = LenientBuild(config, choose_dialect(dialect, config))
     for text, is_error in syntax:
         build.diagnostics.add(text, is_error=is_error)
-    for rule in (_mini_batches, _schedule, _input_size, _masks, _agreement, _activations):
-        build.problems += rule(build)
-    if data is not None:
-        build.problems += _data(build, data)
+    for rule in (_mini_batches, _schedule, _input_size, _heads, _data):
+        for index, key, text, is_error in rule(build, data):
+            section = build.config.net if index is None else build.layers[index].section
+            kind = "net" if index is None else section.kind
+            build.problems.append(Problem(section.line_of(key), f"[{kind}] {text}", index, is_error))
     problems = sorted(set(build.problems), key=lambda p: (p.line, not p.is_error, p.text))
     return CheckResult(config.path, problems, len(config.layers), build.dialect)
 
 
-def _of_net(build: LenientBuild, text: str, key: str, is_error: bool = False) -> Problem:
-    """A problem at the line of a key of [net]."""
-    return Problem(_line_of(build.config.net, key), f"[net] {text}", None, is_error)
+# A layer, None for [net]; the key at fault; what is wrong; whether that is an error.
+Fault = tuple[int | None, str, str, bool]
 
 
-def _of_layer(layer: Layer, index: int, text: str, key: str, is_error: bool = False) -> Problem:
-    return Problem(_line_of(layer.section, key), f"[{layer.kind}] {text}", index, is_error)
-
-
-def _line_of(section: Section, key: str) -> int:
-    return next((option.line for option in section.options if option.key == key), section.line)
-
-
-def _mini_batches(build: LenientBuild) -> Iterator[Problem]:
+def _mini_batches(build: LenientBuild, _: Section | None) -> Iterator[Fault]:
     batch, subdivisions = build.net.positive("batch", 1), build.net.positive("subdivisions", 1)
     text = f"does not divide batch={batch}; an update would take {batch // subdivisions * subdivisions} pictures"
     if subdivisions > batch:
         text = f"is more than batch={batch}; expected a divisor of it"
     if batch % subdivisions:
-        yield _of_net(build, f"subdivisions={subdivisions} {text}", "subdivisions", is_error=subdivisions > batch)
+        yield None, "subdivisions", f"subdivisions={subdivisions} {text}", subdivisions > batch
 
 
-def _schedule(build: LenientBuild) -> Iterator[Problem]:
+def _schedule(build: LenientBuild, _: Section | None) -> Iterator[Fault]:
     if not build.net.has("max_batches"):
-        yield _of_net(
-            build,
-            "max_batches is missing; expected the number of iterations, without which training ends at once",
-            "max_batches",
-        )
+        expected = "the number of iterations, without which training ends at once"
+        yield None, "max_batches", f"max_batches is missing; expected {expected}", False
     try:
         schedule = LearningRateSchedule.from_section(build.net)
     except ConfigError as error:
@@ -112,78 +97,68 @@ def _schedule(build: LenientBuild) -> Iterator[Problem]:
         (rate <= 0, "learning_rate", f"learning_rate={rate:g}: expected more than 0"),
     ):
         if is_wrong:
-            yield _of_net(build, text, key, is_error=key == "learning_rate")
+            yield None, key, text, key == "learning_rate"
 
 
-def _heads(build: LenientBuild) -> list[tuple[int, Head]]:
+def heads_of(build: LenientBuild) -> list[tuple[int, Head]]:
+    """The detection heads with their indices."""
     return [(index, layer) for index, layer in enumerate(build.layers) if isinstance(layer, Head)]
 
 
-def _input_size(build: LenientBuild) -> Iterator[Problem]:
-    """Report sides that the stride of a head does not divide: the cells would not cover the picture evenly."""
+def _input_size(build: LenientBuild, _: Section | None) -> Iterator[Fault]:
+    """Sides that the stride of a head does not divide."""
+    heads = heads_of(build)
+    unknown = any(not build.certainty[index].size for index, _ in heads)
     for side in ("width", "height"):
         pixels, strides = getattr(build.input, side), []
-        for index, layer in _heads(build):
+        for index, layer in heads:
             cells = getattr(layer.shape, side)
             if not isinstance(layer, DetectionHead) and build.certainty[index].size and pixels % cells:
                 strides.append(2 ** round(math.log2(pixels / cells)))
-        unknown = any(not build.certainty[index].size for index, _ in _heads(build))
         if not strides and unknown and pixels % USUAL_STRIDE:
             strides.append(USUAL_STRIDE)
         if strides and (stride := max(strides)) > 1:
             less = max(stride, pixels // stride * stride)
-            text = f"{side}={pixels}: expected a multiple of {stride}, the network's stride: {less} or {less + stride}"
-            yield _of_net(build, text, side, is_error=True)
+            sizes = f"{less} or {less + stride}"
+            yield None, side, f"{side}={pixels}: expected a multiple of {stride}, the network's stride: {sizes}", True
 
 
-def _masks(build: LenientBuild) -> Iterator[Problem]:
-    for index, layer in _heads(build):
-        if not isinstance(layer, Yolo):
-            continue
-        listed, total = len(layer.section.reals("anchors") or []), layer.num
-        if missing := [number for number in layer.mask if 0 < listed <= 2 * number]:
-            text = f"mask names anchor {missing[0]}, but anchors lists {listed // 2} pairs; expected num={total}"
-            yield _of_layer(layer, index, text, "anchors", is_error=True)
-        if listed > 2 * total:
-            text = f"anchors lists {listed} numbers for num={total}; expected {2 * total}"
-            yield _of_layer(layer, index, text, "anchors")
-        if len(set(layer.mask)) < len(layer.mask):
-            yield _of_layer(layer, index, f"mask={','.join(map(str, layer.mask))} names an anchor twice", "mask")
-
-
-def _agreement(build: LenientBuild) -> Iterator[Problem]:
-    """Report heads with different numbers of classes or anchors."""
-    heads = _heads(build)
-    for index, layer in heads[1:]:
+def _heads(build: LenientBuild, _: Section | None) -> Iterator[Fault]:
+    """Heads that differ from the first one, or have wrong masks or activations."""
+    heads = heads_of(build)
+    for index, layer in heads:
         at, first = heads[0]
         if layer.classes != first.classes:
             text = f"classes={layer.classes}, but layer {at} has classes={first.classes}; expected one number"
-            yield _of_layer(layer, index, text, "classes", is_error=True)
-        if isinstance(layer, Yolo) and isinstance(first, Yolo) and layer.num != first.num:
-            yield _of_layer(layer, index, f"num={layer.num}, but layer {at} has num={first.num}", "num")
+            yield index, "classes", text, True
+        if not isinstance(layer, Yolo):
+            continue
+        listed, total = len(layer.section.reals("anchors") or []), layer.num
+        if isinstance(first, Yolo) and total != first.num:
+            yield index, "num", f"num={total}, but layer {at} has num={first.num}", False
+        for number in [number for number in layer.mask if 0 < listed <= 2 * number][:1]:
+            text = f"mask names anchor {number}, but anchors lists {listed // 2} pairs; expected num={total}"
+            yield index, "anchors", text, True
+        if listed > 2 * total:
+            yield index, "anchors", f"anchors lists {listed} numbers for num={total}; expected {2 * total}", False
+        if len(set(layer.mask)) < len(layer.mask):
+            yield index, "mask", f"mask={','.join(map(str, layer.mask))} names an anchor twice", False
+        before = build.layers[index - 1] if index else layer
+        name, expected = before.section.text("activation", "logistic"), "logistic" if layer.new_coords else "linear"
+        if before.kind in ("convolutional", "conv") and name != expected:
+            text = f"activation={name} before [{layer.kind}]; expected activation={expected}"
+            yield index - 1, "activation", text, False
 
 
-def _activations(build: LenientBuild) -> Iterator[Problem]:
-    """Report layers before a head whose activation is not linear, or with `new_coords` not logistic."""
-    for index, layer in _heads(build):
-        before = build.layers[index - 1] if index else None
-        if isinstance(layer, Yolo) and before is not None and before.kind in ("convolutional", "conv"):
-            expected = "logistic" if layer.new_coords else "linear"
-            name = before.section.text("activation", "logistic")
-            if name != expected:
-                text = f"activation={name} before [{layer.kind}]; expected activation={expected}"
-                yield _of_layer(before, index - 1, text, "activation")
-
-
-def _data(build: LenientBuild, data: Section) -> Iterator[Problem]:
-    """Report heads and names files with another number of classes than the .data file."""
+def _data(build: LenientBuild, data: Section | None) -> Iterator[Fault]:
+    if data is None:
+        return
     wanted = {"names in " + str(path): len(read_names(path))} if (path := data.file("names")) else {}
     if data.has("classes"):
         wanted = {"classes in " + data.path: data.positive("classes", 1)} | wanted
-    for index, layer in _heads(build):
+    for index, layer in heads_of(build):
         for what, number in [(what, number) for what, number in wanted.items() if number != layer.classes][:1]:
-            text = f"classes={layer.classes}; expected {number}, the number of {what}"
-            yield _of_layer(layer, index, text, "classes", is_error=True)
+            yield index, "classes", f"classes={layer.classes}; expected {number}, the number of {what}", True
 
 
 # --- changes for a data set ---
@@ -193,7 +168,7 @@ CELLS = 1  # a width for which `format_anchors` writes cells, with decimals
 
 @dataclass(frozen=True)
 class HeadPlan:
-    """The requirements of a head: its mask (empty for [region]), and `channels` output channels of layer `source`."""
+    """What a head requires: its mask, and `channels` output channels of layer `source`."""
 
     index: int
     head: Head
@@ -203,23 +178,22 @@ class HeadPlan:
 
 
 class Retarget:
-    """Adapts a network file to a data set. `text` holds the changes until `write` writes them."""
+    """Adapts a network file to a data set. `text` holds the changes."""
 
     def __init__(self, path: str | os.PathLike[str], dialect: str = "auto") -> None:
-        """Read the file. Its filters and masks may be wrong. Raises ConfigError, OptionError."""
+        """Read the file. Its filters and masks may be wrong. Raises ConfigError."""
         self.text = CfgEditor(path)
         self.config = parse_config(self.text.path, self.text.text)
         self._dialect = dialect
         self.build = LenientBuild(self.config, choose_dialect(dialect, self.config))
-        self.heads = [(i, layer) for i, layer in enumerate(self.build.layers) if isinstance(layer, Head)]
+        self.heads = heads_of(self.build)
         self._anchored = [head for _, head in self.heads if isinstance(head, (Yolo, Region))]
 
     # --- anchors ---
 
     @property
     def unit(self) -> tuple[int, int]:
-        """Width and height of the network's input in the unit of its anchors: pixels, or cells for [region]. Raises
-        ConfigError for a network without anchors."""
+        """The input's width and height in pixels, or cells for [region]. Raises ConfigError."""
         if not self._anchored:
             raise ConfigError(f"{self.text.path}: no layer with anchors; expected [yolo], [Gaussian_yolo] or [region]")
         first = self._anchored[0]
@@ -249,25 +223,21 @@ class Retarget:
     def masks(self, count: int) -> dict[int, list[int]]:
         """The mask of each head for `count` anchors sorted by area: heads with fewer cells get the larger anchors.
 
-        Heads keep their number of anchors if these add up to `count`, else all get equal parts. Raises OptionError if a
-        head would get none.
+        Heads keep their number of anchors if these add up to `count`, else all get equal parts. Raises OptionError.
         """
-        heads = sorted((item for item in self.heads if isinstance(item[1], Yolo)), key=lambda i: -i[1].shape.cells)
+        heads = [(index, head) for index, head in self.heads if isinstance(head, Yolo)]
+        heads.sort(key=lambda item: -item[1].shape.cells)
         if heads and count < len(heads):
             raise OptionError(f"{count} anchors for {len(heads)} heads; expected at least one for each")
-        have = [len(head.mask) for _, head in heads if isinstance(head, Yolo)]
-        if sum(have) != count:
-            have = [count * (k + 1) // len(heads) - count * k // len(heads) for k in range(len(heads))]
-        first, found = 0, {}
-        for (index, _), many in zip(heads, have, strict=True):
-            found[index] = list(range(first, first + many))
-            first += many
-        return found
+        ends = list(accumulate(len(head.mask) for _, head in heads))
+        if ends[-1:] != [count]:
+            ends = [count * (k + 1) // len(heads) for k in range(len(heads))]
+        return {i: list(range(*edges)) for (i, _), edges in zip(heads, pairwise([0, *ends]), strict=True)}
 
     # --- requirements of the heads ---
 
     def plans(self, classes: int | None = None, count: int | None = None) -> list[HeadPlan]:
-        """The requirements of each head for this number of classes and anchors (None: its own). Raises ConfigError."""
+        """The requirements of each head for these numbers (None: its own). Raises ConfigError."""
         masks, plans = {} if count is None else self.masks(count), []
         for index, head in self.heads:
             mask, each = masks.get(index, []), classes or head.classes
@@ -284,23 +254,22 @@ class Retarget:
 
     def _source(self, index: int) -> int:
         """The layer whose filters set the channels that layer `index` reads."""
-        layers, layer = self.build.layers, self.build.layers[index]
+        layer = self.build.layers[index]
         at = layer.sources[0]
         while at != INPUT:
-            inner = layers[at]
+            inner = self.build.layers[at]
             if _key_of(inner) is not None:
                 return at
             if len(inner.sources) > 1 or inner.shape.channels != inner.inputs[0].channels:
                 break
             at = inner.sources[0]
-        raise layer.section.error(
-            f"layer {index}: no layer sets its input channels; expected a [convolutional] or [connected] before it"
-        )
+        expected = "a [convolutional] or [connected] before it"
+        raise layer.section.error(f"layer {index}: no layer sets its input channels; expected {expected}")
 
     # --- changes ---
 
     def set_classes(self, classes: int) -> None:
-        """Set the number of classes in all heads, or in the last layer of a classifier; `fit` then sets the filters."""
+        """Set the number of classes in all heads, or of a classifier's last layer; then `fit`."""
         for layer in [head for _, head in self.heads] or self.build.layers:
             if layer.section.has("tree"):
                 raise layer.section.error("tree= sets the classes; remove it first", "tree")
@@ -314,17 +283,13 @@ class Retarget:
             self._set_channels(last if _key_of(self.build.layers[last]) else self._source(last), classes)
 
     def set_anchors(self, anchors: Sizes) -> None:
-        """Set anchors, sorted by area, and masks in all heads; `fit` then sets the filters. Raises ConfigError,
-        OptionError."""
+        """Set anchors and masks in all heads; then `fit`. Raises ConfigError, OptionError."""
         anchors = anchors[np.argsort(anchors.prod(axis=1), kind="stable")]
-        text = format_anchors(anchors, CELLS if self.in_cells else self.unit[0])
-        masks = self.masks(len(anchors))
+        text = format_anchors(anchors, CELLS if self.in_cells else self.unit[0]).strip()
+        masks = {index: {"mask": ",".join(map(str, mask))} for index, mask in self.masks(len(anchors)).items()}
         for index, _ in self.heads:
-            section = self.config.layers[index]
-            self.text.set(section, "anchors", text.strip(), index)
-            self.text.set(section, "num", str(len(anchors)), index)
-            if index in masks:
-                self.text.set(section, "mask", ",".join(map(str, masks[index])), index)
+            for key, value in {"anchors": text, "num": str(len(anchors)), **masks.get(index, {})}.items():
+                self.text.set(self.config.layers[index], key, value, index)
 
     def set_net(self, values: Mapping[str, str]) -> None:
         """Set options of [net]."""
@@ -332,7 +297,7 @@ class Retarget:
             self.text.set(self.config.net, key, value)
 
     def fit(self, classes: int | None = None, count: int | None = None) -> None:
-        """Set the filters before each head for this number of classes and anchors. Raises ConfigError."""
+        """Set the filters before each head for these numbers. Raises ConfigError."""
         for plan in self.plans(classes, count):
             self._set_channels(plan.source, plan.channels)
 

@@ -1,8 +1,7 @@
 """Build a network from a .cfg file that may have faults: build each layer as far as possible, record every fault.
 
-`Network` stops at the first fault. `LenientBuild` records the fault and continues as if the option at fault were
-absent. For each layer it notes whether the channels and the plane size of the output are certain, so that the
-consequences of a fault are not reported as further faults.
+`Network` stops at the first fault. `LenientBuild` continues as if the option at fault were absent. It notes whether the
+channels and the plane size of each output are certain, so that consequences are not reported as further faults.
 """
 
 import re
@@ -12,14 +11,14 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, cast
 
-from ...config.dialect import Dialect
+from ...config.dialect import Dialect, key_set
 from ...config.sections import Config, Option, Section
 from ...errors import ConfigError, DarknetError, ShapeError
 from ...layers import INPUT, LAYERS, BuildContext, Layer, layer_class
 from ...layers.heads.base import Head
 from ...layers.heads.detection import DetectionHead
 from ...layers.joins import FlatRoute, Route, Shortcut
-from ...network.builder import network_input
+from ...network.network import network_input
 from ...tensor import Shape
 from ...utils.arrays import check_memory
 
@@ -46,7 +45,7 @@ class Diagnostics:
     problems: list[Problem] = field(default_factory=list)
 
     def add(self, text: str, layer: int | None = None, is_error: bool = True) -> None:
-        """Record a message in the library's form, `path:line: text` or `path: text`; repeated messages count once."""
+        """Record a message `path:line: text` or `path: text`; repeated ones count once."""
         line = 0
         if place := re.match(re.escape(f"{self.path}:") + r"(?:(\d+):)?", text):
             line, text = int(place[1] or 0), text[place.end() :].strip()
@@ -58,14 +57,11 @@ class Diagnostics:
 
 @dataclass
 class LenientSection(Section):
-    """A section whose getters report a wrong value to `diagnostics` and return the default.
-
-    `faulty` holds the keys of wrong, missing or misspelt options.
-    """
+    """A section whose getters report a wrong value to `diagnostics` and return the default."""
 
     diagnostics: Diagnostics = field(default_factory=lambda: Diagnostics(""), repr=False)
     layer: int | None = None
-    faulty: set[str] = field(default_factory=set)
+    faulty: set[str] = field(default_factory=set)  # keys of wrong, missing or misspelt options
     error_key: str | None = None  # the key that the last error named
 
     def report(self, text: str) -> None:
@@ -73,15 +69,11 @@ class LenientSection(Section):
         self.diagnostics.add(text, self.layer)
 
     def warn(self, message: str, key: str | None = None) -> None:
-        self.diagnostics.add(self.located(message, key), self.layer, is_error=False)
+        self.diagnostics.add(super().located(message, key), self.layer, is_error=False)
 
-    def error(self, message: str, key: str | None = None) -> ConfigError:
+    def located(self, message: str, key: str | None = None) -> str:
         self.error_key = key
-        return super().error(message, key)
-
-    def shape_error(self, message: str, key: str | None = None) -> ShapeError:
-        self.error_key = key
-        return super().shape_error(message, key)
+        return super().located(message, key)
 
     def _number(self, key: str, value: str, pattern: re.Pattern[str]) -> Any:
         number = super()._number(key, value, pattern)
@@ -97,10 +89,7 @@ class LenientSection(Section):
         self.options = [option for option in self.options if option.key != key]
 
     def repair(self, is_first: bool) -> bool:
-        """After an error, remove or add one option so that reading can be tried again. Returns False if none is left.
-
-        is_first: whether this is layer 0, which has no layer to refer to.
-        """
+        """Remove or add one option, to try again; False if none is left. is_first: layer 0."""
         key, self.error_key = self.error_key, None
         if key is None or not self.has(key):
             key = next((file for file in FILES if self.has(file)), None)
@@ -115,14 +104,14 @@ class LenientSection(Section):
         return True
 
     def misspelt(self) -> set[str]:
-        """The known keys, absent here, for which unknown keys of this section are probable misspellings."""
-        unknown = [option.key for option in self.options if option.key not in self._asked]
-        meant = {match for key in unknown for match in get_close_matches(key, list(self._asked), n=1, cutoff=0.75)}
+        """The absent keys for which unknown ones are probable misspellings."""
+        unknown, known = [o.key for o in self.options if o.key not in self._asked], list(self._asked)
+        meant = {match for key in unknown for match in get_close_matches(key, known, n=1, cutoff=0.75)}
         return {key for key in meant if not self.has(key)}
 
 
 def _lenient(getter: Callable[..., Any]) -> Callable[..., Any]:
-    """A getter of `Section` that reports a wrong value, drops the option and returns the default (None for lists)."""
+    """A getter that reports a wrong value, drops the option and returns the default."""
 
     def read(self: LenientSection, key: str, *arguments: Any) -> Any:
         try:
@@ -142,7 +131,7 @@ for _getter in (
 
 
 class LenientContext(BuildContext):
-    """A build context that reports a reference to a missing layer, and takes the previous layer instead."""
+    """Reports a reference to a missing layer, and takes the previous layer instead."""
 
     def resolve(self, section: Section, key: str, reference: int) -> int:
         assert isinstance(section, LenientSection)
@@ -162,18 +151,17 @@ ANY_INPUT = Shape(3, 416, 416)  # if [net] does not give the input size
 ATTEMPTS = 20  # repairs of one section
 
 # Options on which the shape of a layer's output depends.
-_CHANNEL_KEYS = frozenset({"filters", "output", "output_filters", "layers", "from", "out_channels", "history_size"})
-_SIZE_KEYS = frozenset({
-    "size", "stride", "stride_x", "stride_y", "pad", "padding", "dilation", "antialiasing", "crop_height",
-    "crop_width", "layers", "from", "atoms",
-})  # fmt: skip
+_CHANNEL_KEYS = key_set("filters output output_filters layers from out_channels history_size")
+_SIZE_KEYS = key_set("""
+    size stride stride_x stride_y pad padding dilation antialiasing crop_height crop_width layers from atoms
+""")
 # Options on which the number of channels that a head needs depends.
-_HEAD_KEYS = frozenset({"mask", "num", "classes", "coords", "side", "anchors", "tree"})
+_HEAD_KEYS = key_set("mask num classes coords side anchors tree")
 
 
 @dataclass(frozen=True)
 class ShapeCertainty:
-    """Whether an output's channels, and its width and height, follow from correct options only."""
+    """Whether an output's channels and its size follow from correct options only."""
 
     channels: bool = True
     size: bool = True
@@ -184,10 +172,7 @@ UNKNOWN = ShapeCertainty(channels=False, size=False)
 
 @dataclass
 class LenientBuild:
-    """The layers of a .cfg file as far as they can be built, and the faults of the file.
-
-    No content of a .cfg file makes it raise.
-    """
+    """The layers of a .cfg file as far as possible, and its faults. It never raises."""
 
     config: Config
     dialect: Dialect
@@ -202,10 +187,6 @@ class LenientBuild:
     def __post_init__(self) -> None:
         self.diagnostics = Diagnostics(self.config.path)
         self.problems = self.diagnostics.problems
-        self._build()
-
-    def _build(self) -> None:
-        """Read [net] and all layers."""
         self.net = self._lenient(self.config.net, None)
         self.net.ignore(*self.dialect.net_keys)
         try:
@@ -213,8 +194,7 @@ class LenientBuild:
         except ConfigError as error:
             self.diagnostics.add(str(error))
             self.certainty[INPUT] = UNKNOWN
-        faulty = self.net.faulty
-        if faulty & {"width", "height", "channels", "inputs"}:
+        if (faulty := self.net.faulty) & {"width", "height", "channels", "inputs"}:
             self.certainty[INPUT] = ShapeCertainty("channels" not in faulty, not faulty & {"width", "height"})
         self._report_unused(self.net)
         parameters = 0
@@ -225,10 +205,9 @@ class LenientBuild:
                 check_memory(8 * parameters, f"the parameters of layers 0 to {index}")
             except ShapeError as error:
                 self.problems.append(Problem(section.line, str(error), index))
-                return
+                break
 
     def _lenient(self, section: Section, layer: int | None) -> LenientSection:
-        """A copy of the section of layer `layer` (None for [net]), without the keys of another dialect."""
         return LenientSection(
             section.kind, section.path, section.line, list(section.options), self.dialect.foreign_keys(section.kind),
             diagnostics=self.diagnostics, layer=layer,
@@ -240,7 +219,7 @@ class LenientBuild:
         cls = self._class_of(section)
         layer = self._read(cls, section, context) if cls else None
         if layer is None:
-            layer = Layer(section=section, sources=context.previous)
+            layer = Layer(section=section, sources=(context.index - 1,))
             layer.inputs = (layer.shape,) = (context.shape(index - 1),)
             self.layers.append(layer)
             self.certainty[index] = UNKNOWN
@@ -258,7 +237,7 @@ class LenientBuild:
         try:
             return layer_class(section.kind, self.dialect)
         except ConfigError as error:
-            text, hint, rest = str(section.error(str(error))).partition("; the ")
+            text, hint, rest = section.located(str(error)).partition("; the ")
             section.report(text if HINT in text else f"{text}{hint}{rest}")
         close = get_close_matches(section.kind, list(LAYERS), n=1, cutoff=0.75)  # the kind itself is the closest
         return LAYERS[close[0]] if close else None
@@ -291,15 +270,13 @@ class LenientBuild:
             if self._inputs_are_certain(layer) and not takes_any:
                 listed = ", ".join(f"layer {s}: {shape}" for s, shape in zip(layer.sources, inputs, strict=True))
                 text = f"layers differ in size: {listed} (width x height x channels)"
-                _section(layer).report(str(layer.section.shape_error(text, "layers")))
+                _section(layer).report(layer.section.located(text, "layers"))
                 certainty = ShapeCertainty(certainty.channels, False)
             layer.shape = _guess(layer, inputs)
         self.certainty[len(self.layers)] = certainty
         self.layers.append(layer)
 
     def _output_certainty(self, layer: Layer) -> ShapeCertainty:
-        """The channels are certain if the layer's own options set them or those of all inputs are certain, and no
-        option that they depend on is faulty; the size likewise."""
         inputs, faulty = [self.certainty[source] for source in layer.sources], _section(layer).faulty
         channels = layer.sets_channels or all(each.channels for each in inputs)
         size = layer.sets_size or all(each.size for each in inputs)
@@ -307,15 +284,14 @@ class LenientBuild:
         return ShapeCertainty(channels and not faulty & _CHANNEL_KEYS and not split, size and not faulty & _SIZE_KEYS)
 
     def _inputs_are_certain(self, layer: Layer) -> bool:
-        """Whether a ShapeError of this layer is its own fault, not a consequence of an earlier one."""
+        """Whether a ShapeError of this layer is its own fault."""
         inputs, faulty = [self.certainty[source] for source in layer.sources], _section(layer).faulty
-        if isinstance(layer, Head) and faulty & _HEAD_KEYS:
-            return False
-        if isinstance(layer, Head) and not isinstance(layer, DetectionHead):
-            return all(each.channels for each in inputs)
+        channels, size = all(each.channels for each in inputs), all(each.size for each in inputs)
         if isinstance(layer, (Route, FlatRoute, Shortcut)):
-            return all(each.size for each in inputs) and not faulty & set(REFERENCES)
-        return all(each.channels and each.size for each in inputs)
+            return size and not faulty & set(REFERENCES)
+        if isinstance(layer, Head):
+            return channels and (size or not isinstance(layer, DetectionHead)) and not faulty & _HEAD_KEYS
+        return channels and size
 
 
 def _section(layer: Layer) -> LenientSection:
@@ -323,7 +299,6 @@ def _section(layer: Layer) -> LenientSection:
 
 
 def _guess(layer: Layer, inputs: Sequence[Shape]) -> Shape:
-    """The output shape that a layer would have if its inputs fitted."""
     shape = inputs[0]
     if isinstance(layer, (Route, FlatRoute)):
         return Shape(max(1, sum(each.channels for each in inputs)), shape.height, shape.width)
@@ -335,8 +310,8 @@ def _guess(layer: Layer, inputs: Sequence[Shape]) -> Shape:
 
 
 def _line_of_filters(layer: Layer, layers: Sequence[Layer]) -> str:
-    """For a head that does not fit the channels of the previous layer, the line that sets them."""
     if not isinstance(layer, Head) or not layers:
         return ""
-    found = [option for option in layers[-1].section.options if option.key in ("filters", "output")]
-    return f"; {found[0].key}={found[0].value} is in line {found[0].line}" if found else ""
+    options = layers[-1].section.options
+    found = next((option for option in options if option.key in ("filters", "output")), None)
+    return f"; {found.key}={found.value} is in line {found.line}" if found else ""

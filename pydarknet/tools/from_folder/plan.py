@@ -1,13 +1,13 @@
 """The training plan for a data set: the network, its input size, its anchors, the number of iterations; and advice.
 
 darknet's rules: max_batches is 2000 for each class, at least 6000 and at least the number of pictures; the steps are at
-80 % and 90 % of it. The network `small`, which is trained in minutes, has a rule of its own, `small_batches`.
+80 % and 90 % of it.
 """
 
 import math
 import os
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,15 +32,11 @@ ASPECT = 1.15  # ratio of width to height above which pictures count as rectangu
 
 # The first layers of the published networks, as their authors name the files.
 BACKBONES = {
-    "yolov4-tiny": "yolov4-tiny.conv.29",
-    "yolov4-tiny-3l": "yolov4-tiny.conv.29",
-    "yolov4-tiny-custom": "yolov4-tiny.conv.29",
-    "yolov4": "yolov4.conv.137",
-    "yolov4-custom": "yolov4.conv.137",
+    **dict.fromkeys(("yolov4-tiny", "yolov4-tiny-3l", "yolov4-tiny-custom"), "yolov4-tiny.conv.29"),
+    **dict.fromkeys(("yolov4", "yolov4-custom"), "yolov4.conv.137"),
+    **dict.fromkeys(("yolov3", "yolov3-spp"), "darknet53.conv.74"),
     "yolov4-csp": "yolov4-csp.conv.142",
     "yolov7": "yolov7.conv.132",
-    "yolov3": "darknet53.conv.74",
-    "yolov3-spp": "darknet53.conv.74",
     "yolov3-tiny": "yolov3-tiny.conv.15",
     "yolov2": "darknet19_448.conv.23",
 }
@@ -48,11 +44,8 @@ BACKBONES = {
 
 @dataclass(frozen=True)
 class DatasetStatistics:
-    """The properties of a data set that a plan depends on.
-
-    train: the number of training pictures. classes: their number. sizes: (n, 2) width and height of each object, as
-    fractions of its picture. pictures: (n, 2) width and height of each object's picture, in pixels.
-    """
+    """What a plan depends on: the numbers of training pictures and classes; of each object, (n, 2) width and height as
+    fractions of its picture (`sizes`), and of its picture in pixels (`pictures`)."""
 
     train: int
     classes: int
@@ -72,7 +65,7 @@ class DatasetStatistics:
 
 @dataclass(frozen=True)
 class Choice:
-    """A network file, and the reason for its choice. name: the file's, without folder and extension."""
+    """A network file, and the reason for its choice."""
 
     cfg: Path
     reason: str
@@ -83,7 +76,7 @@ class Choice:
 
 
 def choose_model(wanted: str | None, statistics: DatasetStatistics, cores: int | None = None) -> Choice:
-    """The network file `wanted`, else one that suits the number of pictures and cores. Raises OptionError."""
+    """The network file `wanted`, else one that suits pictures and cores. Raises OptionError."""
     if wanted is not None:
         path = Path(network_file(f"{wanted.removesuffix('.cfg')}.cfg"))
         if not path.is_file():
@@ -91,17 +84,17 @@ def choose_model(wanted: str | None, statistics: DatasetStatistics, cores: int |
         return Choice(path, "chosen by --model")
     cores = cores or os.cpu_count() or 1
     hours = darknet_batches(statistics.classes, statistics.train) * IMAGES * TINY_SECONDS / cores / 3600
-    machine = f"{cores} core{'s' if cores > 1 else ''}"
-    name, why = SMALL, f"{TINY} would take about {hours:.0f} hours on {machine}; --model {TINY} chooses that"
-    if hours <= MAX_HOURS and statistics.train < MANY_PICTURES:
-        why = f"{statistics.train} pictures are few for a larger one; --model {TINY} chooses that"
-    elif hours <= MAX_HOURS:
-        name, why = TINY, f"{statistics.train} pictures, and {machine} train it in about {hours:.1f} hours"
+    machine, pictures = f"{cores} core{'s' if cores > 1 else ''}", f"{statistics.train} pictures"
+    name, why = TINY, f"{pictures}, and {machine} train it in about {hours:.1f} hours"
+    if hours > MAX_HOURS:
+        name, why = SMALL, f"{TINY} would take about {hours:.0f} hours on {machine}; --model {TINY} chooses that"
+    elif statistics.train < MANY_PICTURES:
+        name, why = SMALL, f"{pictures} are few for a larger one; --model {TINY} chooses that"
     return Choice(Path(network_file(f"{name}.cfg")), why)
 
 
 def find_backbone(name: str, folders: Sequence[Path]) -> Path | None:
-    """The file of pretrained first layers for a published network, in the first folder that has it."""
+    """The pretrained first layers of a published network, in the first folder that has them."""
     file = BACKBONES.get(name)
     return next((folder / file for folder in folders if file and (folder / file).is_file()), None)
 
@@ -115,7 +108,7 @@ def darknet_batches(classes: int, pictures: int) -> int:
 
 
 def small_batches(classes: int, pictures: int) -> int:
-    """max_batches of the network `small`: 1200 for up to 300 pictures; above, it grows with their square root."""
+    """max_batches of `small`: 1200 for up to 300 pictures; then by their square root."""
     return min(darknet_batches(classes, pictures), 100 * round(12 * max(1.0, math.sqrt(pictures / 300))))
 
 
@@ -125,22 +118,20 @@ def small_batches(classes: int, pictures: int) -> int:
 def input_size(statistics: DatasetStatistics, is_small: bool, default: tuple[int, int]) -> tuple[int, int]:
     """(width, height) of the network's input in pixels, with the pictures' aspect ratio.
 
-    `small`: as large as the smallest objects need, in steps of 16, and no larger than the pictures. Other networks: the
-    area of `default`, the cfg's size, in steps of 32.
+    `small`: as large as the smallest objects need, and no larger than the pictures. Others: the area of `default`.
     """
-    aspect = statistics.aspect
-    if not is_small:
-        if 1 / ASPECT < aspect < ASPECT:
-            return default
+    aspect, step = statistics.aspect, 16 if is_small else 32
+    if not is_small and 1 / ASPECT < aspect < ASPECT:
+        return default
+    if is_small:
+        longest = min(float(np.median(statistics.pictures.max(axis=1))), LONGEST)
+        side = min(max(CLEAR_SIDE / statistics.smallest(), SHORTEST), longest)
+        sides = side * min(1.0, aspect), side * min(1.0, 1 / aspect)
+    else:
         area = default[0] * default[1]
-        return _multiple(math.sqrt(area * aspect), 32), _multiple(math.sqrt(area / aspect), 32)
-    longest = min(float(np.median(statistics.pictures.max(axis=1))), LONGEST)
-    side = min(max(CLEAR_SIDE / statistics.smallest(), SHORTEST), longest)
-    return _multiple(side * min(1.0, aspect), 16), _multiple(side * min(1.0, 1 / aspect), 16)
-
-
-def _multiple(value: float, step: int) -> int:
-    return max(2, round(value / step)) * step
+        sides = math.sqrt(area * aspect), math.sqrt(area / aspect)
+    width, height = (max(2, round(side / step)) * step for side in sides)
+    return width, height
 
 
 # --- the changed network file ---
@@ -150,8 +141,8 @@ def _multiple(value: float, step: int) -> int:
 class Plan:
     """A network fitted to a data set.
 
-    text: the content of the .cfg file. batch: pictures of an iteration. anchors: (k, 2) in pixels of the input, for
-    [region] in cells. iou: the mean of each object's best IoU with an anchor, NaN if the cfg's anchors are kept.
+    text: of the .cfg file. batch: pictures of an iteration. anchors: (k, 2) in pixels of the input, for [region] in
+    cells. iou: the mean of each object's best IoU with an anchor, NaN if the cfg's anchors are kept.
     """
 
     choice: Choice
@@ -173,8 +164,7 @@ def make_plan(
 ) -> Plan:
     """The network file of `choice`, with classes, filters, anchors, size and schedule for a data set.
 
-    max_batches, size: the user's values; None: by the rules. Raises OptionError for a network that is not a detector,
-    ConfigError for one without anchors or with a size that it cannot have.
+    max_batches, size: None: by the rules. Raises OptionError for a network that is not a detector, ConfigError.
     """
     change, is_small = Retarget(choice.cfg), choice.name == SMALL
     if not change.heads:
@@ -184,16 +174,13 @@ def make_plan(
     width, height = size[0] or width, size[1] or height
     options = schedule(statistics, is_small, max_batches)
     change.set_net({"width": str(width), "height": str(height), **options})
-    anchors, iou = change.anchors, math.nan
+    anchors, iou, count = change.anchors, math.nan, None
     unit = np.array(change.unit, np.float64) * (width / own.width, height / own.height)
-    try:
+    with suppress(DataError):  # fewer different boxes than anchors
         clusters = find_anchors(statistics.sizes * unit, change.count, seed=seed)
-    except DataError:  # fewer different boxes than anchors
-        count = None
-    else:
         anchors, iou = clusters.anchors if change.in_cells else np.maximum(clusters.anchors, 1), clusters.average_iou
-        change.set_anchors(anchors)
         count = change.count
+        change.set_anchors(anchors)
     change.set_classes(statistics.classes)
     change.fit(statistics.classes, count)
     change.check()
@@ -203,7 +190,7 @@ def make_plan(
 
 
 def schedule(statistics: DatasetStatistics, is_small: bool, max_batches: int | None = None) -> Mapping[str, str]:
-    """The options of [net] for the number of iterations, the learning rate's steps and the batch."""
+    """The options of [net] for iterations, learning rate and batch."""
     rule = small_batches if is_small else darknet_batches
     batches = max_batches or rule(statistics.classes, statistics.train)
     options = {
@@ -223,6 +210,8 @@ UNBALANCED = 10  # times the objects of the rarest class
 VERY_SMALL, SHARE = 8, 0.05  # side in pixels of the network's input; fraction of the objects
 DIFFERENT = 1.3  # ratio of the 90th to the 10th percentile of the pictures' aspect ratios
 LEAK = "{} pictures are in two lists: the mAP will be too high; see the errors above"
+FEW = "few pictures: {} to train on; a reliable detector needs some hundreds"
+IMPRECISE = "{} pictures to validate on: the mAP is imprecise: one object changes it a lot"
 STEP = 32  # pixels, of a proposed input size
 
 
@@ -233,53 +222,53 @@ def advice(
     names: Sequence[str],
     lists: Mapping[str, Sequence[Path]],
 ) -> list[str]:
-    """One line for each remark, the most important first. report: the result of `check_dataset`."""
+    """One line for each remark, the most important first."""
+    leaked, valid = report.kinds["in two lists"], len(lists["valid"])
     return [
-        *([LEAK.format(number)] if (number := report.kinds["in two lists"]) else []),
+        *([LEAK.format(leaked)] if leaked else []),
         *_on_classes(report, names),
         *_on_objects(statistics, plan),
         *_on_pictures(statistics, plan),
-        *_on_numbers(statistics, lists),
+        *([FEW.format(statistics.train)] if statistics.train < FEW_PICTURES else []),
+        *([IMPRECISE.format(valid)] if valid < FEW_VALIDATION else []),
     ]
 
 
 def _on_classes(report: DatasetReport, names: Sequence[str]) -> Iterator[str]:
-    counts: Counter[int] = report.lists["train"].objects
-    have = {number: counts[number] for number in range(len(names))}
-    if absent := [names[number] for number, objects in have.items() if not objects]:
+    train = report.lists["train"]
+    have = [train.objects[number] for number in range(len(names))]
+    if absent := [name for name, objects in zip(names, have, strict=True) if not objects]:
         yield f"no objects of {', '.join(absent)} in the training list: the AP of each will be 0"
-    present = {number: objects for number, objects in have.items() if objects}
     if len(names) == 1:
-        empty = report.lists["train"].without_objects
-        count = f"there are {empty}" if empty else "there are none"
-        yield f"one class: mAP is the AP of {names[0]}. Pictures without it (with an empty label file) teach what it " \
-              f"is not; {count}"  # fmt: skip
-        return
-    if not present:
-        return
-    rarest, most = min(present, key=present.__getitem__), max(present, key=present.__getitem__)
-    if present[most] > UNBALANCED * present[rarest]:
-        counters = ",".join(str(max(1, have[number])) for number in range(len(names)))
         yield (
-            f"unbalanced: {present[rarest]} objects of {names[rarest]}, {present[most]} of {names[most]}. Look at the "
-            f"AP of each class, not only at mAP; more pictures of {names[rarest]} help most; "
-            f"counters_per_class={counters} in the [yolo] sections gives rare classes more weight"
+            f"one class: mAP is the AP of {names[0]}. Pictures without it (with an empty label file) teach what it is "
+            f"not; there are {train.without_objects or 'none'}"
         )
-    elif present[rarest] < FEW_OBJECTS:
-        yield f"few objects: {present[rarest]} of {names[rarest]}; a detector needs hundreds of each class"
+    elif any(have):
+        fewest, most = min(filter(None, have)), max(have)
+        rarest = names[have.index(fewest)]
+        if most > UNBALANCED * fewest:
+            counters = ",".join(str(max(1, objects)) for objects in have)
+            yield (
+                f"unbalanced: {fewest} objects of {rarest}, {most} of {names[have.index(most)]}. Look at the AP of "
+                f"each class, not only at mAP; more pictures of {rarest} help most; counters_per_class={counters} in "
+                "the [yolo] sections gives rare classes more weight"
+            )
+        elif fewest < FEW_OBJECTS:
+            yield f"few objects: {fewest} of {rarest}; a detector needs hundreds of each class"
 
 
 def _on_objects(statistics: DatasetStatistics, plan: Plan) -> Iterator[str]:
-    sides = np.sqrt((statistics.sizes * (plan.width, plan.height)).prod(axis=1))
-    share = float((sides < VERY_SMALL).mean())
+    size = plan.width, plan.height
+    share = float((np.sqrt((statistics.sizes * size).prod(axis=1)) < VERY_SMALL).mean())
     if share > SHARE:
-        larger = min(2.0, float(statistics.pictures.max()) / max(plan.width, plan.height))
-        width, height = (max(STEP, round(side * larger / STEP) * STEP) for side in (plan.width, plan.height))
+        larger = min(2.0, float(statistics.pictures.max()) / max(size))
         remedy = "use pictures of higher resolution, or parts of them"
         if larger > 1.2:
+            width, height = (max(STEP, round(side * larger / STEP) * STEP) for side in size)
             remedy = f"--width {width} --height {height} makes them larger, and takes longer"
-        size = f"{plan.width}x{plan.height}"
-        yield f"very small objects: {share:.0%} have fewer than {VERY_SMALL} pixels a side at {size}; {remedy}"
+        few = f"fewer than {VERY_SMALL} pixels a side at {plan.width}x{plan.height}"
+        yield f"very small objects: {share:.0%} have {few}; {remedy}"
 
 
 def _on_pictures(statistics: DatasetStatistics, plan: Plan) -> Iterator[str]:
@@ -292,10 +281,3 @@ def _on_pictures(statistics: DatasetStatistics, plan: Plan) -> Iterator[str]:
     elif not 1 / ASPECT < statistics.aspect < ASPECT:
         width, height = np.median(statistics.pictures, axis=0)
         yield f"rectangular pictures, {width:.0f}x{height:.0f}: the input is {size}, so that objects keep their shape"
-
-
-def _on_numbers(statistics: DatasetStatistics, lists: Mapping[str, Sequence[Path]]) -> Iterator[str]:
-    if statistics.train < FEW_PICTURES:
-        yield f"few pictures: {statistics.train} to train on; a reliable detector needs some hundreds"
-    if len(lists["valid"]) < FEW_VALIDATION:
-        yield f"{len(lists['valid'])} pictures to validate on: the mAP is imprecise: one object changes it a lot"

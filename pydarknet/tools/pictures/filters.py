@@ -1,8 +1,4 @@
-"""Pictures of filters and of operations.
-
-Filters: darknet's `visualize`, and `mkimg`, which scatters them over grey. Operations: darknet's `imtest`, which
-applies each of them to one picture.
-"""
+"""Pictures of filters (darknet's `visualize` and `mkimg`) and of operations (darknet's `imtest`)."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -22,10 +18,7 @@ LARGEST_ZOOMED = 1 << 24  # pixels of an enlarged sheet; sheets of wide layers a
 
 
 def filter_sheets(network: Network, columns: int = 1) -> Iterator[tuple[int, CHW]]:
-    """(layer index, picture) of each convolution: its filters in `columns` columns.
-
-    Filters of three channels are in colour; the channels of others are side by side in grey.
-    """
+    """(layer index, picture) of each convolution: its filters in columns."""
     for index, layer in enumerate(network.layers):
         if isinstance(layer, Convolutional):
             filters = [ops.normalised(weights) for weights in layer.weights]
@@ -35,17 +28,14 @@ def filter_sheets(network: Network, columns: int = 1) -> Iterator[tuple[int, CHW
 
 
 def zoomed(sheet: CHW, zoom: int) -> tuple[CHW, int]:
-    """The enlarged sheet and the factor: `zoom`, or less if the result would exceed LARGEST_ZOOMED pixels."""
+    """The sheet enlarged by `zoom`, or less for LARGEST_ZOOMED pixels; and the factor."""
     _, height, width = sheet.shape
     times = max(1, min(zoom, math.isqrt(LARGEST_ZOOMED // (height * width))))
     return ops.enlarged(sheet, times), times
 
 
 def scattered_filters(network: Network, width: int, height: int, rng: Rng) -> CHW:
-    """A (3, height, width) picture of filters of the first layer on grey, at random places, rotated and recoloured.
-
-    Raises OptionError if the first layer has no filters of three channels, or the picture is smaller than a filter.
-    """
+    """A (3, height, width) picture of filters of the first layer, rotated and recoloured, on grey."""
     layer = network.layers[0]
     if not isinstance(layer, Convolutional) or layer.weights.shape[1] != 3:
         raise OptionError(f"{network.path}: layer 0 must be a [convolutional] with filters of 3 channels")
@@ -90,7 +80,7 @@ OTHERS: dict[str, Callable[[CHW], CHW]] = {
 
 def norm(image: Picture) -> float:
     """The L2 norm of all values, scaled to 0..1."""
-    return float(np.sqrt(np.square(image.astype(np.float64) / 255).sum()))
+    return float(np.linalg.norm(image.astype(np.float64) / 255))
 
 
 def showcase(image: Picture, rng: Rng) -> Iterator[tuple[str, CHW]]:

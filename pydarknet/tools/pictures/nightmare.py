@@ -10,7 +10,7 @@ from ...errors import OptionError
 from ...images.image import CHW, crop, resize
 from ...images.operations import mirrored, rotated, standardised
 from ...layers import INPUT
-from ...layers.convolution.converted import FLOAT32
+from ...layers.convolution.direct import FLOAT32
 from ...network.memory_plan import Graph, allocate, find_steps, plan_tensors
 from ...network.network import Network
 from ...tensor import Layout, Shape, Tensor
@@ -25,8 +25,7 @@ class InputGradient:
     """Forward and backward pass of layers 0 to `last` at one input size, to the gradient of the input.
 
     The forward pass uses the rolling statistics of batch normalisation; as in darknet's `nightmare`, the backward pass
-    treats them as statistics of the picture. The network's parameters do not change. Its layers are bound to other
-    memory, and the network's next pass binds them again.
+    treats them as those of the picture. The network's parameters do not change; its next pass binds its layers again.
     """
 
     def __init__(self, network: Network, last: int, width: int, height: int) -> None:
@@ -48,9 +47,8 @@ class InputGradient:
         graph = Graph(self.layers, self._shape, last)
         self._owner = graph.output_owner
         if self._owner == INPUT:
-            raise OptionError(
-                f"layer {last} [{self.layers[last].kind}] passes the input on unchanged; expected a layer that computes"
-            )
+            where = f"layer {last} [{self.layers[last].kind}]"
+            raise OptionError(f"{where} passes the input on unchanged; expected a layer that computes")
         self._steps = [layer for layer in self.layers if not layer.is_alias]
         with network.held():
             steps = find_steps(graph, fuse=False)
@@ -90,36 +88,24 @@ class InputGradient:
 
 @dataclass(frozen=True)
 class Dream:
-    """The options of `nightmare`, under darknet's names.
+    """The options of `nightmare`, under darknet's names."""
 
-    layer    the layer whose output is amplified
-    range    number of layers around it, of which each step chooses one at random
-    iters    steps of a round
-    octaves  number of sizes, of which each step chooses one at random
-    rate     step size
-    thresh   outputs below mean + thresh * standard deviation are ignored
-    norm     standardise the change
-    zoom     after a round, this fraction of the picture, in its middle, becomes the whole picture
-    rotate   angle in radians by which the picture is rotated after a round
-    """
-
-    layer: int
-    range: int = 1
-    iters: int = 10
-    octaves: int = 4
-    rate: float = 0.04
-    thresh: float = 1.0
-    norm: bool = True
-    zoom: float = 1.0
-    rotate: float = 0.0
+    layer: int  # whose output is amplified
+    range: int = 1  # layers around it, of which each step chooses one at random
+    iters: int = 10  # steps of a round
+    octaves: int = 4  # sizes, of which each step chooses one at random
+    rate: float = 0.04  # step size
+    thresh: float = 1.0  # outputs below mean + thresh * standard deviation are ignored
+    norm: bool = True  # standardise the change
+    zoom: float = 1.0  # the fraction of the picture, in its middle, that is the whole one in the next round
+    rotate: float = 0.0  # angle in radians by which the picture is rotated after a round
 
     def check(self, network: Network) -> None:
         """Raise OptionError for layers that do not exist."""
         first = self.layer - self.range // 2
         if first < 0 or first + self.range > len(network.layers):
-            raise OptionError(
-                f"layers {first} to {first + self.range - 1}: {network.path} has layers 0 to {len(network.layers) - 1}"
-            )
+            wanted = f"layers {first} to {first + self.range - 1}"
+            raise OptionError(f"{wanted}: {network.path} has layers 0 to {len(network.layers) - 1}")
 
     def round(self, network: Network, picture: CHW, rng: Rng) -> Iterator[CHW]:
         """The picture, (channels, height, width) in 0..1, after each of `iters` steps."""
@@ -131,9 +117,7 @@ class Dream:
             picture = self.step(network, picture, layer, scale, dx, dy, coin(rng))
             yield picture
 
-    def step(
-        self, network: Network, picture: CHW, layer: int, scale: float, dx: int, dy: int, mirror: bool
-    ) -> CHW:  # fmt: skip
+    def step(self, network: Network, picture: CHW, layer: int, scale: float, dx: int, dy: int, mirror: bool) -> CHW:
         """One step: the gradient is taken at another size, shifted by (dx, dy) and perhaps mirrored."""
         _, height, width = picture.shape
         small = np.float32(scale)

@@ -36,7 +36,7 @@ def test_a_difference_that_is_no_number(run, detector, monkeypatch):
     from pydarknet.export import check
 
     found = [check.Difference("boxes", 1e-7, 1.0), check.Difference("scores", float("nan"), 1.0)]
-    monkeypatch.setattr(check, "compare_onnx", lambda *_: found)
+    monkeypatch.setattr("pydarknet.cli.commands.export.compare_onnx", lambda *_: found)
     result = run("export", detector.cfg, detector.weights, "net.onnx", "--check")
     assert result.exit_code == 1
     assert result.stderr.startswith("scores differs from the engine by nan; expected at most 0.001")

@@ -70,7 +70,7 @@ def test_the_page_of_a_run_that_goes_on_and_of_one_that_has_ended(tmp_path):
 
 
 def test_a_port_may_be_left_out():
-    from pydarknet.cli.commands.train import train_command
+    from pydarknet.cli.interface.networks import train_command
 
     for words, port in (
         (["--live", "a.data", "a.cfg"], 8090),

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from pydarknet.cli import compile_progress, console
+from pydarknet.cli import console
 from pydarknet.runtime import compile_ahead, compile_time
 from pydarknet.runtime.compile_ahead import Progress
 
@@ -14,9 +14,9 @@ def lines(monkeypatch):
     """What is shown; the line is asked for at once, and often."""
     shown = []
     for name, value in (("DELAY", 0.0), ("INTERVAL", 0.01), ("LOG_INTERVAL", 0.02)):
-        monkeypatch.setattr(compile_progress, name, value)
-    monkeypatch.setattr(compile_progress, "note", shown.append)
-    monkeypatch.setenv(compile_progress.VARIABLE, "1")
+        monkeypatch.setattr(console, name, value)
+    monkeypatch.setattr(console, "note", shown.append)
+    monkeypatch.setenv(console.VARIABLE, "1")
     return shown
 
 
@@ -27,7 +27,7 @@ def compile_for(seconds):
 
 
 def test_lines_without_helpers(lines):
-    with compile_progress.show_compile_progress():
+    with console.show_compile_progress():
         compile_for(0.3)
     assert lines and all(line.startswith("compiling kernels, ") and line.endswith(" s") for line in lines)
 
@@ -43,18 +43,18 @@ def test_lines_without_helpers(lines):
 )
 def test_lines_with_helpers(lines, monkeypatch, progress, text):
     monkeypatch.setattr(compile_ahead, "progress", lambda: progress)
-    with compile_progress.show_compile_progress():
+    with console.show_compile_progress():
         compile_for(0.2)
     assert lines and lines[0].startswith(text)
 
 
 def test_nothing_for_what_is_soon_done_or_not_wanted(lines, monkeypatch):
-    monkeypatch.setattr(compile_progress, "DELAY", 10)
-    with compile_progress.show_compile_progress():
+    monkeypatch.setattr(console, "DELAY", 10)
+    with console.show_compile_progress():
         compile_for(0.1)
-    monkeypatch.setattr(compile_progress, "DELAY", 0)
-    monkeypatch.setenv(compile_progress.VARIABLE, "0")
-    with compile_progress.show_compile_progress():
+    monkeypatch.setattr(console, "DELAY", 0)
+    monkeypatch.setenv(console.VARIABLE, "0")
+    with console.show_compile_progress():
         compile_for(0.1)
     assert lines == []
 
