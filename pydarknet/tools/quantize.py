@@ -11,10 +11,10 @@ from ..errors import OptionError
 from ..images.image import Picture, fit_for_detect
 from ..inference.classifier import prepare_input
 from ..inference.detector import letterboxes
-from ..layers.convolution.converted import FLOAT32, INT8, checked_precision
+from ..layers.convolution.direct import FLOAT32, INT8, checked_precision
 from ..model import Model
 from ..network.network import Network
-from ..network.quantization import Quantization, Range, digest_of, quantizable
+from ..network.weights import Quantization, Range, digest_of, quantizable
 from ..utils.arrays import Array
 
 COMPARED = 4  # pictures on which layers are compared one by one

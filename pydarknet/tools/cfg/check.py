@@ -18,7 +18,7 @@ from ...layers.heads.base import Head
 from ...layers.heads.detection import DetectionHead
 from ...layers.heads.region import Region
 from ...layers.heads.yolo import Yolo
-from ...network.builder import USUAL_STRIDE, input_size_hint
+from ...network.network import USUAL_STRIDE, input_size_hint
 from ...training.lr_schedule import LearningRateSchedule
 from ...utils.arrays import Array
 from ..anchors import Sizes, format_anchors

@@ -10,7 +10,7 @@ from ...errors import OptionError
 from ...images.image import CHW, crop, resize
 from ...images.operations import mirrored, rotated, standardised
 from ...layers import INPUT
-from ...layers.convolution.converted import FLOAT32
+from ...layers.convolution.direct import FLOAT32
 from ...network.memory_plan import Graph, allocate, find_steps, plan_tensors
 from ...network.network import Network
 from ...tensor import Layout, Shape, Tensor
