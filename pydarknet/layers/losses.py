@@ -18,7 +18,7 @@ from ..utils.arrays import Array
 from .activations import LOGISTIC
 from .base import BuildContext, Layer, sizes
 from .nchw_layer import NchwLayer
-from .simple import Identity
+from .simple import Empty
 
 MASKED = np.float32(-1234)  # darknet's mark for truths that do not count
 COST_TYPES = ("sse", "masked", "smooth", "L1")
@@ -26,7 +26,7 @@ _TINY = np.float32(1e-38)  # keeps logarithms finite
 
 
 def stacked_truth(layer: Layer, truth: Sequence[Array]) -> Array:
-    """(batch, inputs) float32: one array of the layer's input size per sample. Raises ShapeError for other sizes."""
+    """(batch, inputs): one array per sample. Raises ShapeError for other sizes."""
     expected = layer.inputs[0].outputs
     rows = [np.asarray(values, np.float32).reshape(-1) for values in truth]
     for number, row in enumerate(rows):
@@ -39,7 +39,7 @@ def stacked_truth(layer: Layer, truth: Sequence[Array]) -> Array:
 
 
 def tree_of(section: Section) -> WordTree | None:
-    """The word tree that `tree=` names, None without it. Raises DataError."""
+    """The word tree that `tree=` names. Raises DataError."""
     path = section.file("tree")
     return read_tree(path) if path else None
 
@@ -98,7 +98,7 @@ class Softmax(NchwLayer):
         y[:] = softmax_groups(np.ascontiguousarray(x.T), self.tree).T
 
     def loss(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
-        """Cross entropy with the truth, (batch, outputs), without elements of -1234; the delta of x is truth - p."""
+        """Cross entropy, without elements of -1234; the delta of x is truth - p."""
         target, p = stacked_truth(self, truth), self.values
         counted = target != MASKED
         self.value_deltas[:] = np.where(counted, target - p, np.float32(0))
@@ -119,7 +119,7 @@ class Logistic(NchwLayer):
         LOGISTIC.apply_nchw(y)
 
     def loss(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
-        """Binary cross entropy with the truth, (batch, outputs) from 0 to 1; the delta of x is truth - p."""
+        """Binary cross entropy; the delta of x is truth - p."""
         target, p = stacked_truth(self, truth), self.values
         self.value_deltas[:] = target - p
         entropy = target * np.log(np.maximum(p, _TINY)) + (1 - target) * np.log(np.maximum(1 - p, _TINY))
@@ -127,7 +127,7 @@ class Logistic(NchwLayer):
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Cost(Identity):
+class Cost(Empty):
     """`[cost]`: the difference d = truth - x of its source, as a loss; computes nothing at inference.
 
         sse      sum of d^2, with delta d
@@ -161,7 +161,6 @@ class Cost(Identity):
         return cls.build(section, context, cost_type=name, smooth_sign=context.dialect.smooth_cost_sign)
 
     def loss(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
-        """The cost of the source, (batch, inputs), against truth of the same size; keeps the source's delta."""
         x = self.source_tensors[0].plain()
         target = stacked_truth(self, truth)
         if self.smoothing:
@@ -185,15 +184,12 @@ class Cost(Identity):
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Contrastive(Identity):
-    """`[contrastive]`: a loss on embeddings. It computes nothing at inference, and is not trained here.
-
-    anchors: those of the [yolo] layer whose embeddings it reads, 0 without one.
-    """
+class Contrastive(Empty):
+    """`[contrastive]`: a loss on embeddings. It computes nothing at inference, and is not trained here."""
 
     gives_output: ClassVar[bool] = False
     classes: int
-    anchors: int
+    anchors: int  # of the [yolo] layer whose embeddings it reads, 0 without one
 
     @classmethod
     def from_section(cls, section: Section, context: BuildContext) -> Layer:

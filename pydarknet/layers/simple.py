@@ -23,9 +23,10 @@ DEFAULT_SQUARE = 7  # pixels
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Identity(Layer):
-    """A layer that passes its source on unchanged at inference, without a copy."""
+class Empty(Layer):
+    """`[empty]`, `[silence]`, and others that pass their source on unchanged at inference, without a copy."""
 
+    row: ClassVar[str] = "empty "
     is_alias: ClassVar[bool] = True
 
     def forward(self) -> None:
@@ -33,14 +34,7 @@ class Identity(Layer):
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Empty(Identity):
-    """`[empty]`, `[silence]`: the identity."""
-
-    row: ClassVar[str] = "empty "
-
-
-@dataclass(kw_only=True, eq=False, repr=False)
-class Dropout(Identity):
+class Dropout(Empty):
     """`[dropout]`: the identity at inference; in training, values are dropped at random and the others scaled up.
 
     Each value is dropped with `probability`, or with `squares` at most one square of each plane. Its side is a number
@@ -64,7 +58,7 @@ class Dropout(Identity):
         return layer
 
     def side(self, width: int, height: int, progress: float) -> int:
-        """The side in pixels of squares in a plane, after the part `progress` (0 to 1) of their growth."""
+        """Of squares in a plane, after `progress` (0 to 1) of their growth."""
         wanted = (max(1, int((self.part * side or self.pixels) * progress)) for side in (width, height))
         return min(*wanted, width, height)
 
@@ -78,7 +72,7 @@ class Dropout(Identity):
         self.output.fill(x * self._factors)
 
     def _without_squares(self, batch: int) -> Array:
-        """(batch, outputs) factors: 0 in at most one square of each plane, elsewhere 1 / the part that is kept."""
+        """0 in at most one square of each plane, elsewhere 1 / the part that is kept."""
         shape, end = self.shape, GROWTH_PART * self.progress.max_batches
         progress = self.progress.done / end if self.progress.done < end else 1.0
         side = self.side(shape.width, shape.height, progress)
@@ -98,7 +92,7 @@ class Dropout(Identity):
 
     @staticmethod
     def _wrapped(start: int, last: int) -> int:
-        """The start of a square; beyond the last possible one it starts again from the other side, as in darknet."""
+        """Beyond the last start, squares start again from the other side, as in darknet."""
         return max(0, min(start - last if start > last else start, last))
 
     def add_gradient(self, target: Tensor) -> None:
@@ -116,9 +110,7 @@ class Dropout(Identity):
 @dataclass(kw_only=True, eq=False, repr=False)
 class Crop(NchwLayer):
     """`[crop]`: the centre of the picture; in training a random window of that size, with `flip` mirrored at random.
-
-    Values are moved from 0..1 to -1..1 unless `noadjust`.
-    """
+    Values are moved from 0..1 to -1..1 unless `noadjust`."""
 
     row: ClassVar[str] = "Crop Layer: {x.height} x {x.width} -> {y.height} x {y.width} x {x.channels} image"
     ignored: ClassVar[Sequence[str]] = ("angle", "saturation", "exposure", "shift")
@@ -164,10 +156,7 @@ class Crop(NchwLayer):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Implicit(Layer):
-    """`[implicit]`: trained values that do not depend on the picture, of shape (filters, atoms, 1).
-
-    Their initial values are uniform in mean - deviation to mean + deviation.
-    """
+    """`[implicit]`: trained values that do not depend on the picture, of shape (filters, atoms, 1)."""
 
     row: ClassVar[str] = (
         "implicit Layer: {self.filters} x {self.atoms} \t mean={self.mean:.2f}, std={self.deviation:.2f} "

@@ -81,7 +81,7 @@ class DetectionHead(Head):
             y[:, :count] = (e / e.sum(axis=2, keepdims=True)).reshape(len(y), count)
 
     def split(self, values: Array) -> tuple[Array, Array, Array]:
-        """Views (cells, classes), (cells, num), (cells, num, coords) of one picture's output."""
+        """(cells, classes), (cells, num), (cells, num, coords) of one picture's output."""
         cells = self.side**2
         classes, objectness, boxes = np.split(values, [cells * self.classes, cells * (self.classes + self.num)])
         return classes.reshape(cells, -1), objectness.reshape(cells, -1), boxes.reshape(cells, self.num, self.coords)
@@ -102,8 +102,6 @@ class DetectionHead(Head):
 
     def training_line(self, index: int) -> str:
         return self.statistics.line(self.line, all_classes=self.statistics.mean("all_probabilities") / self.classes)
-
-    # === The loss ===
 
     def learn(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
         rng = self._assignment_rng if self.pictures.random and seen < RANDOM_UNTIL else None
@@ -142,7 +140,6 @@ class DetectionHead(Head):
         )
 
     def _one_per_cell(self, truths: Truths) -> tuple[Truths, Indices]:
-        """The first object of each cell, and the cells."""
         column, row = np.clip((truths.boxes[:, :2] * np.float32(self.side)).astype(np.int64), 0, self.side - 1).T
         cells = row * self.side + column
         keep = np.zeros(len(truths), bool)
@@ -150,7 +147,7 @@ class DetectionHead(Head):
         return truths.select(keep), cells[keep]
 
     def _assign_targets(self, boxes: Array, truth: Array, rng: np.random.Generator | None) -> tuple[Indices, Array]:
-        """(k,) the box of its cell, of (k, num, 4), that learns each object, and (k,) their IoU."""
+        """(k,) the box, of (k, num, 4), that learns each object, and (k,) their IoU."""
         found = boxes.copy()
         found[..., :2] /= np.float32(self.side)
         if self.square_root:

@@ -95,7 +95,7 @@ class Yolo(YoloLoss):
         return [self.unpack_call(len(self.mask), logistic, self.scale_x_y, (x, y)), *self.pack_calls()]
 
     def planes(self, values: Array) -> Array:
-        """A view (batch, anchors, entries, height, width)."""
+        """(batch, anchors, entries, height, width)."""
         return values.reshape(len(values), len(self.mask), self.entries, self.shape.height, self.shape.width)
 
     @np.errstate(over="ignore")  # the exponentials of untrained heads overflow as in C
@@ -175,8 +175,6 @@ class GaussianYolo(Yolo):
     def table_row(self) -> str:
         point = {"center": 1, "left_top": 2, "right_bottom": 4}[self.point]
         return f"[Gaussian_yolo] {self.loss_columns()}, scale: {self.scale_x_y:2.2f}, point: {point}"
-
-    # === The loss ===
 
     def cost(self) -> float:
         return float(self._squares.sum())

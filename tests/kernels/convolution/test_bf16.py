@@ -16,8 +16,8 @@ from pydarknet.kernels.convolution.direct import make_convert_cell
 from pydarknet.kernels.convolution.microkernel import MR, MR_SHORT, NR, Panel, Run, TileSource, TileTarget, make_tile
 from pydarknet.kernels.views import Epilogue, PackedFilters
 from pydarknet.layers.activations import ACTIVATIONS
-from pydarknet.layers.convolution import converted
-from pydarknet.layers.convolution.converted import BF16, NUMBER_TYPES, ConvertedConvolution
+from pydarknet.layers.convolution import direct
+from pydarknet.layers.convolution.direct import BF16, NUMBER_TYPES, ConvertedConvolution
 from pydarknet.layers.convolution.geometry import Window
 from pydarknet.runtime import codegen
 from pydarknet.tensor import Shape
@@ -108,11 +108,11 @@ def test_sums_begin_with_what_is_there():
 
 
 @pytest.mark.parametrize("window", [Window(1, 1, 1, 0), Window(3, 2, 2, 1)])
-@pytest.mark.parametrize("near", [1, 3000, converted.NEAR])
+@pytest.mark.parametrize("near", [1, 3000, direct.NEAR])
 def test_the_division_of_the_work_does_not_change_the_result(window, near, monkeypatch):
     x, (weights, bias) = values(2, 70, 31, 29), parameters(70, 70, window.size)
     expected = convolved(x, weights, bias, window).plain()
-    monkeypatch.setattr(converted, "NEAR", near)
+    monkeypatch.setattr(direct, "NEAR", near)
     for _ in numbers_of_threads():
         assert np.array_equal(convolved(x, weights, bias, window).plain(), expected)
         assert np.array_equal(convolved(x[1:], weights, bias, window).plain(), expected[1:])

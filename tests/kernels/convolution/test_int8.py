@@ -9,7 +9,7 @@ from support.tensors import assert_blocked, blocked, dirty
 from pydarknet.kernels.convolution.int8 import LARGEST_FILTER, MISSING
 from pydarknet.kernels.convolution.microkernel import MR, NR
 from pydarknet.layers.activations import ACTIVATIONS
-from pydarknet.layers.convolution.converted import INT8, NUMBER_TYPES, ConvertedConvolution, IntegerInputs
+from pydarknet.layers.convolution.direct import INT8, NUMBER_TYPES, ConvertedConvolution, IntegerInputs
 from pydarknet.layers.convolution.geometry import Window
 from pydarknet.tensor import Shape
 

@@ -15,9 +15,9 @@ import pydarknet
 from pydarknet import OptionError
 from pydarknet.kernels.convolution.bf16 import MISSING
 from pydarknet.layers.autotune import tuning
-from pydarknet.layers.convolution import converted
+from pydarknet.layers.convolution import direct
 from pydarknet.layers.convolution.algorithm import Algorithm, Plain3x3
-from pydarknet.layers.convolution.converted import BF16, FLOAT32, ConvertedConvolution
+from pydarknet.layers.convolution.direct import BF16, FLOAT32, ConvertedConvolution
 from pydarknet.layers.convolution.geometry import Window
 from pydarknet.tensor import Layout, Shape
 from pydarknet.tools.pictures.nightmare import InputGradient
@@ -151,7 +151,7 @@ def test_a_processor_without_it_is_named(build, monkeypatch, missing, text):
     network = build(f"{net()}{POINT}")
     bf16 = import_module("pydarknet.kernels.convolution.bf16")  # the one of now: a stand-in may have gone since
     monkeypatch.setattr(bf16, "MISSING", missing)
-    monkeypatch.setattr(converted.microkernel, "PROCESSOR", "some-lake")
+    monkeypatch.setattr(direct.microkernel, "PROCESSOR", "some-lake")
     with pytest.raises(OptionError) as caught:
         network.precision = BF16
     assert str(caught.value) == (
