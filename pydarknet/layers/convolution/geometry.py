@@ -97,7 +97,6 @@ class PackedConvolution:
         """The call that computes y from x, with the slope below zero and the activation's code. `pooled`: y takes the
         largest of each 2 x 2 cells. `added`, which may be y, is added after the activation."""
         assert (self.pools or not pooled) and (self.adds or added is None)
-        assert self.begins_with_output or added is not y
         out = window.out_shape(x.shape, self.filters) if pooled else y.shape
         begins = self.begins_with_output and added is y
         epilogue, residual = Epilogue(self.filters, slope, code, begins), residual_of(None if begins else added, y)
