@@ -21,8 +21,7 @@ from ..config.dialect import choose_dialect
 from ..config.published import Published, find_published
 from ..config.sections import read_config
 from ..errors import DarknetError, DownloadError, OptionError, OutputError
-from ..network.builder import without_warnings
-from ..network.network import Network
+from ..network.network import Network, without_warnings
 from ..network.weights import check_file_length, file_lengths
 from ..utils.files import make_folder, write_file
 from ..utils.resources import models_folder, network_file

@@ -18,7 +18,7 @@ from ...layers.heads.base import Head
 from ...layers.heads.detection import DetectionHead
 from ...layers.heads.region import Region
 from ...layers.heads.yolo import Yolo
-from ...network.builder import USUAL_STRIDE, input_size_hint
+from ...network.network import USUAL_STRIDE, input_size_hint
 from ...training.lr_schedule import LearningRateSchedule
 from ...utils.arrays import Array
 from ..anchors import Sizes, format_anchors
@@ -223,7 +223,7 @@ class Retarget:
     def masks(self, count: int) -> dict[int, list[int]]:
         """The mask of each head for `count` anchors sorted by area: heads with fewer cells get the larger anchors.
 
-        Heads keep their number of anchors if these add up to `count`, else all get equal parts. Raises OptionError.
+        They keep their numbers if these add up, else get equal parts. Raises OptionError.
         """
         heads = [(index, head) for index, head in self.heads if isinstance(head, Yolo)]
         heads.sort(key=lambda item: -item[1].shape.cells)

@@ -18,7 +18,7 @@ from ...layers import INPUT, LAYERS, BuildContext, Layer, layer_class
 from ...layers.heads.base import Head
 from ...layers.heads.detection import DetectionHead
 from ...layers.joins import FlatRoute, Route, Shortcut
-from ...network.builder import network_input
+from ...network.network import network_input
 from ...tensor import Shape
 from ...utils.arrays import check_memory
 
