@@ -1,13 +1,12 @@
-"""`[convolutional]` and its transpose `[deconvolutional]`: one micro-kernel for all shapes, batch normalisation folded
-in, activation applied at the store."""
+"""`[convolutional]` and its transpose `[deconvolutional]`."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -36,15 +35,11 @@ class Convolutional(FusableConvolution):
     xnor_padding: float = 0.0
     xnor_folds: bool = False
     shares: Convolutional | None = None
-    has_filters: ClassVar[bool] = True
+    has_filters = True
 
     precision: str = FLOAT32
-    input_range: tuple[float, float] | None = None  # of what becomes 8-bit integers
     _algorithm: Algorithm | None = None
-    _links: list[Convolutional] = field(default_factory=list)  # computed in one go with this one, after it
-    _signs: Tensor | None = None
-    _target: Tensor = field(init=False)
-    learning: ConvolutionLearning = field(init=False)
+    input_range: tuple[float, float] | None = None  # of what becomes 8-bit integers
     binary: BinaryLearning | None = None
 
     def __post_init__(self) -> None:
@@ -172,7 +167,8 @@ class Convolutional(FusableConvolution):
     def setup(self, sources: list[Tensor], output: Tensor | None) -> None:
         super().setup(sources, output)
         x, added = sources[0], sources[1] if len(sources) > 1 else None
-        self._links, self._target = list(_leading(self.fused)), self.output
+        self._links = list(_leading(self.fused))  # computed in one go with this one, after it
+        self._target = self.output
         if self._links:
             self._call = bind_inverted_bottleneck([self, *self._links], x, self.output, added)
             return
@@ -214,7 +210,7 @@ class Convolutional(FusableConvolution):
         return super().calls()
 
     def bind(self) -> list[Call]:
-        signs = [] if self._signs is None else [partial(write_signs, self.source_tensors[0], self._signs)]
+        signs = [partial(write_signs, self.source_tensors[0], self._signs)] if self.xnor else []
         applied = [] if self.applied_activation.fusable else self.applied_activation.calls(self._target)
         return [*signs, self._call, *applied, *([self.blur.run] if self.blur else [])]
 
@@ -300,13 +296,10 @@ class Deconvolutional(FilterLayer):
     """y[f, i s - p + u, j s - p + v] += w[c, f, u, v] x[c, i, j]: a convolution, with turned filters, of x spread
     out by the stride with zeros between its cells."""
 
-    row: ClassVar[str] = (
-        "deconv{self.filters:5d} {self.size:2d} x{self.size:2d} /{self.stride:2d}  {x_sizes}   ->  {y_sizes}"
-    )
+    row = "deconv{self.filters:5d} {self.size:2d} x{self.size:2d} /{self.stride:2d}  {x_sizes}   ->  {y_sizes}"
     size: int
     stride: int
     padding: int
-    _spread: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
