@@ -164,14 +164,13 @@ def _intersection_and_union(a: Floats, b: Floats) -> tuple[Floats, Floats]:
 
 
 def _distance_and_diagonal(a: Floats, b: Floats) -> tuple[Floats, Floats]:
-    """Squared distance of the centres and squared diagonal of the enclosing box."""
+    """Both squared: the distance of the centres, the diagonal of the enclosing box."""
     width, height = _enclosing_spans(a, b)
     dx, dy = a[..., 0] - b[..., 0], a[..., 1] - b[..., 1]
     return dx * dx + dy * dy, width * width + height * height
 
 
 def _enclosing_spans(a: Floats, b: Floats) -> tuple[Floats, Floats]:
-    """Width and height of the enclosing box."""
     return _span(a, b, 0, np.minimum, np.maximum), _span(a, b, 1, np.minimum, np.maximum)
 
 
@@ -199,15 +198,23 @@ def suppress(candidates: Candidates, threshold: float, kind: str = "default", be
     remaining one takes its place; then all are sorted, stably and descending, by the probability of each class in
     turn (obj: by objectness). Raises OptionError for another kind.
     """
+    # Exponents of `diou`; None for `iou`. beta_nms is rounded to float32 as in C.
+    exponents = {
+        "default": None, "cornersnms": None, "greedynms": 0.6, "diounms": float(np.float32(beta)), "obj": None,
+        "plain": None,
+    }  # fmt: skip
+    if kind not in exponents:
+        raise OptionError(f'nms_kind "{kind}" is none of {", ".join(exponents)}')
     if kind == "plain":
         return _suppress_pairs(candidates, threshold)
-    if kind == "obj":
-        return _suppress_by_objectness(_drop_empty(candidates), threshold)
-    # Exponents of `diou`; None for `iou`. beta_nms is rounded to float32 as in C.
-    exponents = {"default": None, "cornersnms": None, "greedynms": 0.6, "diounms": float(np.float32(beta))}
-    if kind not in exponents:
-        raise OptionError(f'nms_kind "{kind}" is none of {", ".join(exponents)}, obj, plain')
-    return _suppress_by_class(_drop_empty(candidates), threshold, exponents[kind])
+    candidates = _drop_empty(candidates)
+    rows = candidates.objectness[None] if kind == "obj" else candidates.probabilities.T
+    rows, order = _survivors(candidates.boxes, rows, threshold, exponents[kind])
+    if kind != "obj":
+        return replace(candidates, probabilities=rows.T).select(order)
+    kept = replace(candidates, objectness=rows[0]).select(order)
+    kept.probabilities[kept.objectness == 0] = 0
+    return kept
 
 
 def _drop_empty(candidates: Candidates) -> Candidates:
@@ -217,18 +224,6 @@ def _drop_empty(candidates: Candidates) -> Candidates:
     order = np.arange(count)
     order[~filled[:count]] = count + np.flatnonzero(filled[count:])[::-1]
     return candidates.select(order)
-
-
-def _suppress_by_class(candidates: Candidates, threshold: float, exponent: float | None) -> Candidates:
-    by_class, order = _survivors(candidates.boxes, candidates.probabilities.T, threshold, exponent)
-    return replace(candidates, probabilities=by_class.T).select(order)
-
-
-def _suppress_by_objectness(candidates: Candidates, threshold: float) -> Candidates:
-    (objectness,), order = _survivors(candidates.boxes, candidates.objectness[None], threshold, None)
-    kept = replace(candidates, objectness=objectness).select(order)
-    kept.probabilities[kept.objectness == 0] = 0
-    return kept
 
 
 def _survivors(
@@ -275,8 +270,7 @@ def undo_letterbox(
 ) -> Floats:
     """Boxes (k, 4) as fractions of a letterboxed network input to (k, 4) float32 as fractions of the picture.
 
-    Widths and heights are in pixels. Centres are computed in double precision, sizes in float32, as in darknet's
-    `correct_yolo_boxes`.
+    Centres are computed in double precision, sizes in float32, as in darknet's `correct_yolo_boxes`.
     """
     network = np.array([network_width, network_height])
     inner = np.array(letterbox_size(image_width, image_height, network_width, network_height))

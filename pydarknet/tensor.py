@@ -41,7 +41,7 @@ class Layout:
     """The memory layout of a batch of activations: (batch, blocks, height + 2 halo, width + 2 halo, lanes) float32.
 
     The halo and lanes past the last channel are zeros. Tensors in NCHW order exist only at inference, between layers
-    that support it (`layers/convolution/nchw.py`). Strides are in floats, `pitch` is in cells.
+    that support it. Strides are in floats, `pitch` is in cells.
     """
 
     batch: int

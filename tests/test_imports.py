@@ -1,9 +1,8 @@
 """Imports run one way, and each outside package has one door."""
 
 import ast
+from functools import cache
 from pathlib import Path
-
-import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "pydarknet"
 
@@ -48,7 +47,6 @@ DOORS = {
 FILES = sorted(PACKAGE.rglob("*.py"))
 # Each module, as the names that lead to it from the package on, and its file; a folder's name is its `__init__`'s.
 MODULES = {tuple(p for p in path.relative_to(PACKAGE).with_suffix("").parts if p != "__init__"): path for path in FILES}
-IDS = [str(path.relative_to(PACKAGE)) for path in FILES]
 
 
 def room_of(path):
@@ -56,11 +54,16 @@ def room_of(path):
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
+@cache
+def nodes(path):
+    return list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+
 def import_statements(path):
     """The import statements of a file, also those in functions and for type checkers; and for relative ones the names
     that lead from the package to where they look, else None."""
     folder = path.relative_to(PACKAGE).parent.parts
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes(path):
         if isinstance(node, ast.ImportFrom) and node.level:
             yield node, folder[: len(folder) + 1 - node.level] + tuple(node.module.split(".") if node.module else ())
         elif isinstance(node, ast.Import | ast.ImportFrom):
@@ -103,30 +106,26 @@ def circles(arrows):
     return sorted(sorted(group) for group in groups if group)
 
 
-@pytest.mark.parametrize("path", FILES, ids=IDS)
-def test_a_module_imports_only_what_stands_below_it(path):
-    room = room_of(path)
-    assert room in LEVEL, f"{room} has no place in the order yet"
-    inside = {name for name, _ in imports(path) if name and name != room}
-    assert {name for name in inside if LEVEL[name] >= LEVEL[room]} == set()
+def test_a_module_imports_only_what_stands_below_it():
+    assert {room_of(path) for path in FILES} <= set(LEVEL), "has no place in the order yet"
+    inside = [(path, room_of(path), name) for path in FILES for name, _ in imports(path) if name]
+    assert [each for each in inside if each[1] != each[2] and LEVEL[each[2]] >= LEVEL[each[1]]] == []
 
 
-@pytest.mark.parametrize("path", FILES, ids=IDS)
-def test_outside_packages_have_one_door(path):
-    outside = {name for _, name in imports(path) if name in DOORS}
-    assert {name for name in outside if room_of(path) not in DOORS[name]} == set()
-    assert "pydarknet" not in {name for _, name in imports(path)}, "imports inside the package are relative"
+def test_outside_packages_have_one_door():
+    outside = [(path, name) for path in FILES for _, name in imports(path) if name]
+    assert [(path, name) for path, name in outside if room_of(path) not in DOORS.get(name, {room_of(path)})] == []
+    assert [path for path, name in outside if name == "pydarknet"] == [], "imports inside the package are relative"
 
 
-@pytest.mark.parametrize("path", FILES, ids=IDS)
-def test_the_library_never_prints_nor_exits_nor_reads_the_command_line(path):
-    if room_of(path) in ("cli", "__main__"):
-        return
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+def test_the_library_never_prints_nor_exits_nor_reads_the_command_line():
+    library = [path for path in FILES if room_of(path) not in ("cli", "__main__")]
+    for file, node in ((path, node) for path in library for node in nodes(path)):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            assert node.func.id not in {"print", "exit", "quit", "input", "SystemExit", "exec", "eval"}
+            calls = {"print", "exit", "quit", "input", "SystemExit", "exec", "eval"}
+            assert node.func.id not in calls, f"{file}:{node.lineno}"
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "sys":
-            assert node.attr not in {"exit", "argv", "stdout", "stderr", "stdin"}
+            assert node.attr not in {"exit", "argv", "stdout", "stderr", "stdin"}, f"{file}:{node.lineno}"
 
 
 def test_no_two_files_import_each_other_in_a_circle():

@@ -33,12 +33,10 @@ def exceptions():
     return [module for module in MODULES if not has_own_test(module)]
 
 
-@pytest.mark.parametrize("module", MODULES, ids=str)
-def test_a_module_finds_its_tests(module):
-    if has_own_test(module):
-        return
-    listed = [tests for patterns, tests in TABLE if any(fnmatch(str(module), pattern) for pattern in patterns)]
-    assert listed, f"write tests/{module.parent}/test_{module.name}, or add a line to the table of tests/README.md"
+def test_a_module_finds_its_tests():
+    for module in exceptions():
+        listed = [tests for patterns, tests in TABLE if any(fnmatch(str(module), pattern) for pattern in patterns)]
+        assert listed, f"write tests/{module.parent}/test_{module.name}, or add a line to the table of tests/README.md"
 
 
 @pytest.mark.parametrize("patterns, tests", TABLE, ids=lambda names: " ".join(names))

@@ -21,7 +21,7 @@ def test_aligned_arrays_have_their_size_and_begin_with_a_cache_line(size):
 
 def test_tensors_and_packed_filters_begin_with_a_cache_line():
     ones, weights = np.ones(48, np.float32), np.ones((48, 32, 3, 3), np.float32)
-    tiled, winograd = TiledConvolution(weights, ones, ones, 1, 16), WinogradConvolution(weights, ones, ones, 4)
+    tiled, winograd = TiledConvolution(weights, ones, ones, 1), WinogradConvolution(weights, ones, ones, 4)
     depthwise = DepthwiseConvolution(weights[:, :1], ones, ones)
     arrays = [plan.packed for plan in (tiled, winograd, depthwise)] + [
         plan.bias for plan in (tiled, winograd, depthwise)

@@ -10,6 +10,7 @@ import pytest
 CLIENT = Path(__file__).parent / "clients" / "typed_client.py"
 
 
+@pytest.mark.slow
 def test_a_typed_client(tmp_path):
     pytest.importorskip("mypy")
     words = ["--strict", "--follow-imports=silent", "--config-file=", f"--cache-dir={tmp_path}", str(CLIENT)]

@@ -193,10 +193,7 @@ DIALECTS = {dialect.name: dialect for dialect in (PJREDDIE, ALEXEYAB)}
 
 
 def choose_dialect(name: str, config: Config) -> Dialect:
-    """The dialect called `name`; `auto` is AlexeyAB's when the file uses anything that only it knows.
-
-    Raises OptionError for any other name.
-    """
+    """The dialect of that name; `auto` is AlexeyAB's for a file with anything that only it knows."""
     if name == "auto":
         return ALEXEYAB if any(map(_only_alexeyab_knows, [config.net, *config.layers])) else PJREDDIE
     if name not in DIALECTS:

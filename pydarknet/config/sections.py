@@ -3,15 +3,9 @@
 The syntax is darknet's: all spaces and tabs are deleted, also inside values; `#` and `;` start a comment line; of two
 equal keys the first counts; a number is the longest numeric prefix of its value.
 
-Options of a section may be declared as the fields of a dataclass, by functions named after the getters of `Section`:
+Fields of a dataclass may declare options, by functions named after the getters of `Section`; `read_options` reads them:
 
-    @dataclass(frozen=True)
-    class LossOptions:
-        thresh: float = real(0.5)                      # section.real("thresh", 0.5)
-        scale: float = real(1.0, key="coord_scale")    # section.real("coord_scale", 1.0)
-        rescore: bool = flag()                         # section.flag("rescore")
-
-    LossOptions(**read_options(LossOptions, section))
+    scale: float = real(1.0, key="coord_scale")    # section.real("coord_scale", 1.0)
 """
 
 import difflib
@@ -53,10 +47,7 @@ class Option:
 
 @dataclass
 class Section:
-    """A section `[kind]` of a .cfg file with its options. It records which keys were read.
-
-    foreign: keys that the chosen dialect does not know; they count as absent.
-    """
+    """A section `[kind]` of a .cfg file. foreign: keys of the other dialect, which count as absent."""
 
     kind: str
     path: str
@@ -97,19 +88,13 @@ class Section:
         return default if option is None else option.value
 
     def file(self, *keys: str) -> Path | None:
-        """The file that the section names under the first of `keys` that it has, see `find_file`; None without any.
-
-        Raises DataError if there is no such file.
-        """
+        """The file under the first of `keys` that the section has, or None. Raises DataError."""
         named = next((value for key in keys if (value := self.named_path(key))), None)
         return find_file(named, Path(self.path).parent) if named else None
 
     def named_path(self, key: str) -> str | None:
-        """The path that is the value of `key`, None without `key`.
-
-        Its blanks, which darknet deletes, stay unless only a path without them exists, in the current folder or in that
-        of this file. If no such file exists, backslashes become slashes.
-        """
+        """The path that is the value of `key`. Its blanks, which darknet deletes, stay unless only a path without them
+        exists. If no such file exists, backslashes become slashes."""
         value, option = self.text(key), self.find(key)
         if value is None or option is None:
             return value
@@ -169,7 +154,7 @@ class Section:
         return numbers
 
     def ignore(self, *keys: str) -> None:
-        """Mark `keys` as read although they have no effect here (GPU scheduling, memory, charts)."""
+        """Mark `keys` as read although they have no effect here."""
         self._asked.update(keys)
 
     def _list(self, key: str, pattern: re.Pattern[str]) -> list[Any] | None:
@@ -191,7 +176,7 @@ class Section:
         raise self.error(f"{key}={value[:LONGEST_NUMBER]}: expected {expected}", key)
 
     def unused_options(self) -> Iterator[tuple[Option, str]]:
-        """Each option that was not read, with a hint: the probable reason, or the key that may have been meant."""
+        """Each option that was not read, with a hint: the probable reason or key."""
         seen: set[str] = set()
         for option in self.options:
             if option.key in seen:
@@ -204,7 +189,7 @@ class Section:
                 yield option, did_you_mean(option.key, self._asked)
 
     def unused(self) -> list[str]:
-        """A line for each option that was not read, in darknet's words, with the key that may have been meant."""
+        """A line for each option that was not read, in darknet's words, with a hint."""
         return [
             f"Unused field: '{option.key} = {option.value}' ({self.path}:{option.line}, [{self.kind}]{hint})"
             for option, hint in self.unused_options()
@@ -213,7 +198,7 @@ class Section:
 
 def _read_by(getter: str, otherwise: Any) -> Callable[..., Any]:
     def declare(default: Any = otherwise, key: str | None = None, **limits: int) -> Any:
-        """A field. key: the option's name, by default the field's. limits: further arguments of the getter."""
+        """A field. key: the option's name. limits: further arguments of the getter."""
         return field(default=default, metadata={"option": (getter, key, limits)})
 
     return declare
@@ -252,7 +237,7 @@ def _raise_errors(message: str, is_error: bool) -> None:
 
 
 def _options(path: str, text: str, report: Report = _raise_errors) -> list[Section]:
-    """All sections of a text; options before the first section head are in a section without a name."""
+    """All sections of a text; the first, without a name, has the options before all heads."""
     sections = [Section("", path, 1)]
     for number, line in enumerate(text.split("\n"), start=1):
         content = re.sub(r"[ \t\r]", "", line)
@@ -281,11 +266,7 @@ class Config:
 
 
 def read_config(path: str | os.PathLike[str], report: Report = _raise_errors) -> Config:
-    """Read a .cfg file. Raises ConfigError with file and line.
-
-    report: called instead of raising and logging. If it returns, parsing continues; a file without sections always
-    raises.
-    """
+    """Read a .cfg file. Raises ConfigError. report: called instead, or instead of a warning."""
     return parse_config(os.fspath(path), read_text(path, ConfigError), report)
 
 
@@ -324,7 +305,7 @@ def read_data(path: str | os.PathLike[str]) -> Section:
 
 @dataclass(frozen=True)
 class Change:
-    """A changed option. before: its old value, None if it was absent. after: the new one, None if it was removed."""
+    """A changed option with its old and new value, None if absent."""
 
     line: int
     kind: str
@@ -335,7 +316,7 @@ class Change:
 
 
 class CfgEditor:
-    """The lines of a .cfg file and their changes. All else stays; line numbers are always those of the original."""
+    """The lines of a .cfg file and their changes. Line numbers are always those of the original."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """Read the file. Raises ConfigError."""
@@ -355,7 +336,7 @@ class CfgEditor:
         return "".join(lines)
 
     def set(self, section: Section, key: str, value: str, layer: int | None = None) -> None:
-        """Set `key` of a section of this file to `value`: in its line, or in a new line at the section's end."""
+        """Set `key` of a section to `value`, in its line or in a new one."""
         option = section.find(key)
         if option is None:
             line = max((option.line for option in section.options), default=section.line)

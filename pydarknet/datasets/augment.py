@@ -1,8 +1,7 @@
 """Augmentation of training pictures and their boxes, with darknet's distributions.
 
-An `AffineCrop` maps each pixel of the network's input to the source picture, and boxes of the source to the input.
-Pictures are (H, W, c) uint8, canvases (h, w, c) float32 in 0..1. Sizes are (width, height) in pixels. Boxes are (k, 5)
-float32 rows of class, x, y, w, h in fractions. All randomness comes from the generator `rng`.
+Pictures are (H, W, c) uint8, canvases (h, w, c) float32 in 0..1. Boxes are (k, 5) float32 rows of class, x, y, w, h in
+fractions. All randomness comes from the generator `rng`.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ IGNORE = -1234.0  # in class vectors: an entry without a loss
 NOWHERE = np.zeros((0, 5), np.float32)
 Rng = np.random.Generator
 Size = tuple[int, int]  # (width, height) in pixels
+Rectangle = tuple[int, int, int, int]  # left, top, width, height in pixels
 
 
 def rand_scale(rng: Rng, scale: float) -> float:
@@ -42,12 +42,12 @@ def coin(rng: Rng) -> bool:
     return bool(rng.random() < 0.5)
 
 
-# --- colour ----------------------------------------------------------------------------------------------------------
+# --- colour ---
 
 
 @dataclass(frozen=True)
 class Colour:
-    """The ranges of random changes of colour: `hue` (fraction of the circle) is added, the others are factors."""
+    """The ranges of random changes of colour: `hue` is added, the others are factors."""
 
     hue: float = 0.0
     saturation: float = 1.0
@@ -64,7 +64,7 @@ class Colour:
         return distort(canvas, hue, rand_scale(rng, self.saturation), rand_scale(rng, self.exposure))
 
 
-# --- crops ------------------------------------------------------------------------------------------------------------
+# --- crops ---
 
 
 class Margins(NamedTuple):
@@ -78,18 +78,13 @@ class Margins(NamedTuple):
 
 @dataclass(frozen=True)
 class AffineCrop:
-    """A map from the input to the source: pixel (x, y) of the input is the source at matrix (2, 3) times (x, y, 1).
+    """A map from the input to the source. Pixel (x, y) is the source at matrix times (x, y, 1)."""
 
-    scale, shift: a box coordinate x of the source, in fractions, becomes x scale - shift. rectangle: the part of the
-    input that is not grey (left, top, width, height); None for all. outside: the colour beyond the edges of the source;
-    None repeats the pixels of the edge.
-    """
-
-    matrix: Matrix
+    matrix: Matrix  # (2, 3)
     scale: tuple[float, float] = (1.0, 1.0)
-    shift: tuple[float, float] = (0.0, 0.0)
-    rectangle: tuple[int, int, int, int] | None = None
-    outside: tuple[float, ...] | float | None = 0.0
+    shift: tuple[float, float] = (0.0, 0.0)  # a coordinate x of a box becomes x scale - shift
+    rectangle: Rectangle | None = None  # the part of the input that is not grey; None for all
+    outside: tuple[float, ...] | float | None = 0.0  # beyond the source; None repeats its edge
 
 
 def _straight(step_x: float, step_y: float, x: float, y: float) -> Matrix:
@@ -107,9 +102,8 @@ def rotated_crop(
 ) -> AffineCrop:
     """The random crop of classifiers: a square of the source, stretched to the input.
 
-    The source is scaled to a shorter side between the bounds `crop`, rotated by up to `angle` degrees, its aspect ratio
-    changed by a factor up to `aspect`. If smaller than the square, it is at a random place in it or, with
-    `keeps_inside`, in its middle.
+    The source is scaled to a shorter side between the bounds `crop`, rotated by up to `angle` degrees; its aspect
+    changes by up to `aspect`. A smaller one is anywhere, or in the middle with `keeps_inside`.
     """
     W, H = source
     side = max(size)
@@ -132,10 +126,7 @@ def rotated_crop(
 
 
 def placed(rng: Rng, source: Size, size: Size, jitter: float) -> AffineCrop:
-    """The random placement of pjreddie's detectors: the whole picture at a random place on grey.
-
-    Its aspect ratio changes by up to `jitter`. It is scaled to fit a square, so it may exceed another input.
-    """
+    """The random placement of pjreddie's detectors, on grey; the aspect changes by up to `jitter`."""
     (W, H), (w, h) = source, size
     wide = W + rng.uniform(-1, 1) * jitter * W
     high = H + rng.uniform(-1, 1) * jitter * H
@@ -156,8 +147,7 @@ def random_margins(rng: Rng, source: Size, jitter: float) -> Margins:
 
 
 def zoomed(rng: Rng, margins: Margins, source: Size, zoom: float) -> Margins:
-    """The option `resize` of AlexeyAB's darknet: the picture up to `zoom` times larger or smaller; below 1 only
-    smaller."""
+    """Margins by the option `resize`: up to `zoom` times larger or smaller; below 1 only smaller."""
     if zoom <= 0 or zoom == 1:
         return margins
     down, up = min(zoom, 1 / zoom), max(zoom, 1 / zoom)
@@ -181,13 +171,14 @@ def letterboxed(margins: Margins, source: Size, size: Size) -> Margins:
 def checked(margins: Margins, source: Size) -> Margins:
     """The margins, or zeros if they leave nothing of the picture."""
     left, top, right, bottom = margins
-    return margins if source[0] - left - right >= 1 and source[1] - top - bottom >= 1 else Margins(0, 0, 0, 0)
+    is_empty = source[0] - left - right < 1 or source[1] - top - bottom < 1
+    return Margins(0, 0, 0, 0) if is_empty else margins
 
 
 def cropped(image: Picture, margins: Margins, size: Size, at_corners: bool = False) -> AffineCrop:
-    """The crop of AlexeyAB's detectors: the picture within the margins, stretched to the input, on its mean colour.
+    """The crop of AlexeyAB's detectors: the picture within the margins, stretched to the input.
 
-    at_corners: as for YOLOv1: corner pixels on those of the input; outside, the pixels of the edge are repeated.
+    at_corners: YOLOv1's: corner pixels on those of the input; outside, the pixels of the edge.
     """
     H, W, _ = image.shape
     cut_w, cut_h = W - margins.left - margins.right, H - margins.top - margins.bottom
@@ -213,8 +204,8 @@ def render(image: Picture, view: AffineCrop, size: Size) -> Canvas:
     return canvas
 
 
-def render_tile(image: Picture, view: AffineCrop, tile: tuple[int, int, int, int]) -> Canvas:
-    """(height, width, c): a part of the input; `tile`: left, top, width, height from the rectangle's corner."""
+def render_tile(image: Picture, view: AffineCrop, tile: Rectangle) -> Canvas:
+    """(height, width, c): the part `tile` of the input: left, top, width, height."""
     left, top, width, height = tile
     matrix = view.matrix.copy()
     matrix[:, 2] += matrix[:, :2] @ (left, top)
@@ -226,7 +217,7 @@ def as_input(canvas: Canvas) -> Array:
     return np.ascontiguousarray(canvas.transpose(2, 0, 1))
 
 
-# --- mosaics of detectors ---------------------------------------------------------------------------------------------
+# --- mosaics of detectors ---
 
 
 def towards_corner(margins: Margins, quadrant: int, mirror: bool) -> Margins:
@@ -239,8 +230,7 @@ def towards_corner(margins: Margins, quadrant: int, mirror: bool) -> Margins:
 
 @dataclass(frozen=True)
 class Tile:
-    """A quadrant of a mosaic. target: its place on the input. source: its corner in its own picture's input. dx, dy:
-    the shift of boxes, in fractions of the input."""
+    """A quadrant of a mosaic. source: its corner in its own picture's input. dx, dy: of boxes."""
 
     target: tuple[int, int, int, int]  # left, top, width, height
     source: Size  # left, top
@@ -249,10 +239,7 @@ class Tile:
 
 
 def mosaic_tile(quadrant: int, cut: tuple[int, int], size: Size, source: Size, margins: Margins, mirror: bool) -> Tile:
-    """The tile of a quadrant: 0 top left, 1 top right, 2 bottom left, 3 bottom right.
-
-    Bands outside the picture that would border the cut are skipped.
-    """
+    """The tile of quadrant 0 (top left) to 3 (bottom right), without bands at the cut."""
     left, right = (margins.right, margins.left) if mirror else (margins.left, margins.right)
     x, length_x, from_x = _tile_axis(quadrant % 2 == 0, cut[0], size[0], source[0], left, right)
     y, length_y, from_y = _tile_axis(quadrant < 2, cut[1], size[1], source[1], margins.top, margins.bottom)
@@ -269,16 +256,13 @@ def _tile_axis(first: bool, cut: int, size: int, source: int, low: int, high: in
     return cut, size - cut, band
 
 
-# --- boxes -----------------------------------------------------------------------------------------------------------
+# --- boxes ---
 
 
 def move_boxes(
     rows: Array, scale: tuple[float, float], shift: tuple[float, float], mirror: bool, drops_outside: bool = False
 ) -> Array:
-    """Boxes transformed by a crop (`AffineCrop.scale`, `.shift`) and clipped to the input.
-
-    Labels at 0, 0 have a class but no box. Boxes entirely outside get size 0 or, if `drops_outside`, are removed.
-    """
+    """Boxes transformed by a crop and clipped; those outside have size 0, or are dropped."""
     rows = np.asarray(rows, np.float32).reshape(-1, 5)
     only_class = (rows[:, 1] == 0) & (rows[:, 2] == 0)
     low, high = (edge * np.array(scale, np.float32) - np.array(shift, np.float32) for edge in _edges(rows))
@@ -291,7 +275,7 @@ def move_boxes(
 
 
 def shift_boxes(rows: Array, dx: float, dy: float, bounds: Sequence[float]) -> Array:
-    """Boxes moved by (dx, dy), fractions of the input, and clipped to `bounds`: left, top, right, bottom."""
+    """Boxes moved by (dx, dy) and clipped to `bounds`: left, top, right, bottom."""
     moved = rows + np.array([0, dx, dy, 0, 0], np.float32)
     return _between(moved, *_edges(moved), bounds)
 
@@ -314,19 +298,19 @@ def larger_than(rows: Array, width: float, height: float) -> Array:
 
 
 def known_boxes(rows: Array, classes: int) -> Array:
-    """AlexeyAB's filter: boxes of a known class with their centre in the picture, sizes limited to 1."""
+    """Boxes of a known class with their centre in the picture, sizes limited to 1."""
     x, y = rows[:, 1], rows[:, 2]
     kept = rows[(rows[:, 0] >= 0) & (rows[:, 0] < classes) & (x > 0) & (x <= 1) & (y > 0) & (y <= 1)]
     kept[:, 3:] = np.minimum(kept[:, 3:], 1)
     return kept
 
 
-# --- blur and noise --------------------------------------------------------------------------------------------------
+# --- blur and noise ---
 
 
 def blur_some(canvas: Canvas, rows: Array, value: int, rng: Rng) -> Canvas:
-    """The option `blur` of detectors: with equal probability no blur, a blurred background, or a kernel of `value`
-    pixels (1: the background), which is at most an eighth of the shortest side of a box."""
+    """At random no blur, a blurred background, or a kernel of `value` pixels (1: the background), at most an eighth of
+    the shortest side of a box."""
     value = (0, 1, value)[rand_int(rng, 0, 2)]
     height, width, _ = canvas.shape
     if value > 1 and len(rows):
@@ -344,19 +328,19 @@ def blur_some(canvas: Canvas, rows: Array, value: int, rng: Rng) -> Canvas:
 
 
 def blur_whole(canvas: Canvas, value: int, rng: Rng) -> Canvas:
-    """The option `blur` of classifiers: with probability 1/4, a blur with a kernel of `value` pixels (1 means 15)."""
+    """With probability 1/4, blur with a kernel of `value` pixels (1 means 15)."""
     return canvas if rng.random() >= 0.25 else blur(canvas, 15 if value == 1 else value)
 
 
 def add_noise(canvas: Canvas, sigma: float, rng: Rng) -> Canvas:
-    """With probability 1/2, add normal noise with a standard deviation of `sigma` (at most 127) on a scale of 255."""
+    """With probability 1/2, add normal noise of deviation `sigma`, at most 127 of 255."""
     if not coin(rng):
         return canvas
     noise = rng.standard_normal(canvas.shape, np.float32) * np.float32(min(sigma, 127) / 255)
     return np.clip(canvas + noise, 0, 1)
 
 
-# --- mixtures --------------------------------------------------------------------------------------------------------
+# --- mixtures ---
 
 
 def cut_point(rng: Rng, size: Size) -> tuple[int, int]:
@@ -371,7 +355,7 @@ def blend(canvases: Sequence[Canvas]) -> Canvas:
 
 
 def mix_truth(vectors: Sequence[Array], shares: Sequence[float]) -> Array:
-    """The sum of class vectors weighted by their shares; entries that one of them ignores are ignored."""
+    """The weighted sum of class vectors; entries that one of them ignores are ignored."""
     stacked = np.stack(vectors)
     mixed = np.tensordot(np.asarray(shares, np.float32), stacked, 1).astype(np.float32)
     mixed[(stacked == IGNORE).any(0)] = IGNORE
@@ -379,7 +363,7 @@ def mix_truth(vectors: Sequence[Array], shares: Sequence[float]) -> Array:
 
 
 def cutmix(canvases: Sequence[Canvas], rng: Rng) -> tuple[Canvas, list[float]]:
-    """The first canvas with a random rectangle of the second, 0.3 to 0.8 of each side; both shares of the area."""
+    """The first canvas with a rectangle of the second; and both shares of the area."""
     height, width, _ = canvases[0].shape
     inner_w, inner_h = (max(1, int(side * rng.uniform(0.3, 0.8))) for side in (width, height))
     left, top = rand_int(rng, 0, width - inner_w), rand_int(rng, 0, height - inner_h)
@@ -390,7 +374,7 @@ def cutmix(canvases: Sequence[Canvas], rng: Rng) -> tuple[Canvas, list[float]]:
 
 
 def quarters(canvases: Sequence[Canvas], rng: Rng) -> tuple[Canvas, list[float]]:
-    """A classifier's mosaic: one quadrant of each of four canvases; and their shares of the area."""
+    """One quadrant of each of four canvases; and their shares of the area."""
     height, width, _ = canvases[0].shape
     x, y = cut_point(rng, (width, height))
     mixed, shares = np.empty_like(canvases[0]), []

@@ -1,7 +1,7 @@
 """Mini-batches of pictures, prepared by threads ahead of their use; and of a text, for recurrent networks.
 
-Sample k of a run has its own random generator, seeded by the run's seed and k, which draws and augments the picture.
-The result thus does not depend on the number of threads, and a resumed run only needs the number of samples delivered.
+Sample k of a run has its own random generator, seeded by the run's seed and k. The result thus does not depend on the
+number of threads, and a resumed run only needs the number of samples delivered.
 """
 
 from __future__ import annotations
@@ -43,10 +43,7 @@ class Data(Protocol):
 
 
 class DataLoader:
-    """Mini-batches of pictures drawn uniformly with replacement.
-
-    position: samples delivered so far. waited: seconds that `next` has waited for pictures.
-    """
+    """Mini-batches of pictures drawn uniformly with replacement. waited: seconds that `next` has waited."""
 
     def __init__(
         self,
@@ -57,11 +54,8 @@ class DataLoader:
         position: int = 0,
         size_at: Callable[[int], tuple[int, int]] | None = None,
     ) -> None:
-        """Its threads start at the first call of `next`. Raises DataError for an empty set, OptionError.
-
-        size_at: the (width, height) of the mini-batch at a position, for runs whose size changes; by default that of
-        the last call.
-        """
+        """Raises DataError for an empty set, OptionError. position: samples delivered so far. size_at: (width, height)
+        at a position; by default that of the last call."""
         if not len(data):
             raise DataError("the training set has no pictures")
         if mini_batch < 1 or threads < 1 or position < 0:
@@ -78,10 +72,7 @@ class DataLoader:
         self._stack.enter_context(one_thread_per_call())
 
     def next(self, width: int, height: int) -> tuple[Array, list[Array]]:
-        """The next mini-batch: (n, c, height, width) float32 in 0..1, and the truth of each sample.
-
-        Raises DataError after UNREADABLE unreadable pictures in a row.
-        """
+        """The next mini-batch: (n, c, height, width) float32 in 0..1, and the truth of each sample."""
         wanted = self.position, (self.mini_batch, self.data.channels, height, width)
         if self._ready and (self._ready[0][0], self._ready[0][1].shape) != wanted:
             self._discard()
@@ -144,10 +135,7 @@ _STREAMS = 0x7E87  # distinguishes the random numbers of streams from others of 
 
 
 class Text:
-    """A file of symbols below `alphabet`: bytes other than NUL or, if `tokenized`, numbers separated by spaces.
-
-    `len` is the number of symbols.
-    """
+    """A file of symbols below `alphabet`: bytes except NUL, or numbers if `tokenized`."""
 
     def __init__(self, path: str | os.PathLike[str], alphabet: int, tokenized: bool = False) -> None:
         """Read the file. Raises DataError with the line of a wrong symbol."""
@@ -184,10 +172,10 @@ class Text:
 
 
 class TextStreams:
-    """Mini-batches from `streams` positions in a text; each mini-batch advances every stream by `steps` symbols.
+    """Mini-batches from `streams` positions in a text; each advances every stream by `steps` symbols.
 
-    After a mini-batch, a stream jumps to a random position with probability 1 / restart, and `forget` is called with
-    its number. The positions depend only on the seed and the number of mini-batches.
+    After a mini-batch, a stream jumps to a random position with probability 1 / restart, and `forget` is called
+    with its number.
     """
 
     waited = 0.0  # seconds that `next` has waited for data
@@ -208,8 +196,8 @@ class TextStreams:
         self._seed = seed % (1 << 64)
 
     def next(self, width: int, height: int) -> tuple[Array, list[Array]]:
-        """The next mini-batch, whatever the size: the symbols as one-hot vectors, (steps x streams, alphabet) float32
-        ordered by time, and one such vector for each symbol that follows."""
+        """The next mini-batch: symbols as one-hot vectors, (steps x streams, alphabet) float32 ordered by time, and
+        one such vector for each symbol that follows."""
         number = self.position // self.mini_batch
         for stream in np.flatnonzero(self._jumps(number)[0]) if number else ():
             self.forget(int(stream))
@@ -219,7 +207,7 @@ class TextStreams:
         return self._one_hot(symbols[:-1]), list(self._one_hot(symbols[1:]))
 
     def offsets(self, number: int) -> Symbols:
-        """(streams,) int64: the position in the text at which each stream begins mini-batch `number`, from 0."""
+        """(streams,) int64: where each stream begins mini-batch `number`, from 0."""
         offsets = np.full(self.streams, -1, np.int64)
         for since in range(number, -1, -1):
             jumps, places = self._jumps(since)
@@ -230,7 +218,7 @@ class TextStreams:
         return offsets % len(self.text)
 
     def _jumps(self, number: int) -> tuple[NDArray[np.bool_], Symbols]:
-        """(streams,) bool and int64: which streams jump before mini-batch `number`, and where to."""
+        """(streams,): which streams jump before mini-batch `number`, and where to."""
         rng = np.random.default_rng([self._seed, _STREAMS, number])
         return rng.integers(self.restart, size=self.streams) == 0, rng.integers(len(self.text), size=self.streams)
 

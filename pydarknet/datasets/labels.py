@@ -1,4 +1,4 @@
-"""The text files of a data set: lists of pictures, label files, data.yaml; and class vectors of pictures."""
+"""The text files of a data set: lists of pictures, label files, data.yaml."""
 
 import math
 import os
@@ -18,7 +18,7 @@ from ..utils.files import read_text
 from ..utils.resources import exists, with_slashes
 from . import augment
 
-# AlexeyAB's darknet replaces these folders in a picture's path to find its labels; other labels are beside the picture.
+# AlexeyAB's darknet replaces these folders to find labels; others are beside the picture.
 ALEXEYAB_FOLDERS = (
     ("/images/train2017/", "/labels/train2017/"),
     ("/images/val2017/", "/labels/val2017/"),
@@ -35,10 +35,10 @@ _ONE_ROW_A_LINE = re.compile(r"(?:\d+(?: [\d.eE+-]+){4} ?\r?\n)*")
 
 
 def read_list(path: str | os.PathLike[str]) -> list[Path]:
-    """The pictures of a list file, one path per line.
+    """The pictures of a list file, one path per line. Raises DataError for an empty list.
 
     A relative path is resolved against the current folder, the list's folder, and its parent; if no such file exists,
-    again with slashes for backslashes; else it stays. Raises DataError for an empty list.
+    again with slashes for backslashes; else it stays.
     """
     return [picture for _, _, picture in listed(path)]
 
@@ -65,11 +65,7 @@ def _found(name: Path, bases: list[Path]) -> Path:
 
 
 def label_path(image: Path, dialect: Dialect) -> Path:
-    """The label file of a picture by the rule of one dialect. Raises ImageError for an extension it does not know.
-
-    pjreddie's darknet replaces the first `images`, `JPEGImages` and `raw` in the path by `labels`. AlexeyAB's replaces
-    the folders of COCO and VOC.
-    """
+    """The label file of a picture by the rule of one dialect. Raises ImageError."""
     text = _label_name(str(image), dialect)
     if text is None:
         raise ImageError(f"Failed to infer label file name (check image extension is supported): {image}")
@@ -99,10 +95,7 @@ def _parallel_folder(image: Path, labels: str = "labels", folders: Sequence[str]
 
 
 def candidates(image: Path, dialect: Dialect) -> Iterator[tuple[str, str]]:
-    """(rule, label file) by each rule: the dialect's, the other dialect's, and one that replaces whole folders only.
-
-    The files are strings, which are much faster to make than paths.
-    """
+    """(rule, label file) by each rule: the dialect's, the other one's, by whole folders."""
     for rule in (dialect, PJREDDIE if dialect.name == ALEXEYAB.name else ALEXEYAB):
         if name := _label_name(str(image), rule):
             yield f"{rule.name}'s rule", name
@@ -124,7 +117,7 @@ def parse_labels(path: str | os.PathLike[str]) -> tuple[list[int], Array, list[s
     text = read_text(path, DataError)
     if _ONE_ROW_A_LINE.fullmatch(text):  # nearly all files; ten times faster
         try:
-            table = _as_rows([float(word) for word in text.split()])
+            table = as_rows([float(word) for word in text.split()])
             if np.isfinite(table[:, 0]).all():
                 return list(range(1, len(table) + 1)), table, []
         except ValueError:
@@ -140,7 +133,7 @@ def parse_labels(path: str | os.PathLike[str]) -> tuple[list[int], Array, list[s
                 numbers.append(number)
         except (ValueError, OverflowError):
             wrong.append(f"{path}:{number}: found {shown(line)}; expected class x y w h, an integer and four numbers")
-    return numbers, _as_rows(rows), wrong
+    return numbers, as_rows(rows), wrong
 
 
 def shown(text: str) -> str:
@@ -150,7 +143,8 @@ def shown(text: str) -> str:
 
 
 @np.errstate(over="ignore")  # too large numbers become infinite, which `wrong_row` reports
-def _as_rows(numbers: Sequence[Any]) -> Array:
+def as_rows(numbers: Sequence[Any]) -> Array:
+    """The numbers of labels as rows, (k, 5) float32."""
     return np.array(numbers, np.float32).reshape(-1, 5)
 
 
@@ -172,8 +166,7 @@ def wrong_row(row: Sequence[float], classes: int, dialect: Dialect) -> str | Non
 def class_vector(matches: Sequence[int], classes: int, tree: WordTree | None, smooth: float = 0.0) -> Array:
     """The (classes,) float32 truth of a picture: 1 for each of the class numbers `matches`, else 0.
 
-    With a tree, ancestors are 1 too, and groups without a 1 are augment.IGNORE. smooth: so much is taken from the 1s
-    and spread over the other classes, unless there is a tree.
+    With a tree, ancestors are 1 too, and groups without a 1 are augment.IGNORE; else `smooth` is label smoothing.
     """
     vector = np.zeros(classes, np.float32)
     if tree is None:
@@ -198,17 +191,14 @@ Value = str | list[str] | dict[str, str]
 _KEY = re.compile(r"(?P<indent> *)(?P<key>'[^']*'|\"[^\"]*\"|[^\s:#\"'\[\]{},][^:#\[\]{},]*?) *:(?: +(?P<value>.*))?")
 _ITEM = re.compile(r"(?P<indent> *)-(?: +(?P<value>.*))?")
 _QUOTED = re.compile(r"""'(?:[^']|'')*'|"(?:[^"\\]|\\.)*\"""")
+_COMMENT = re.compile(rf"(?:{_QUOTED.pattern})|(?:(?<=\s)|^)(?P<comment>#)")  # a `#` outside quotes
 _PIECE = re.compile(rf"(?:{_QUOTED.pattern}|[^,\[\]{{}}])+")
 _NUMBER = re.compile("-?[0-9]{1,6}")
 _CLOSING = {"[": "]", "{": "}"}
 
 
 def read_yaml(path: str | os.PathLike[str]) -> dict[str, Value]:
-    """The keys of a data.yaml file with their values: text, a list, or a mapping.
-
-    Such a file has four constructs: `key: value`, a list in one line or several, a mapping of numbers to names,
-    comments. Raises DataError, with file and line, for any other.
-    """
+    """The keys of a data.yaml file with their values: text, a list, or a mapping. Raises DataError."""
     return _Reader(str(path), read_text(path, DataError).splitlines()).read()
 
 
@@ -224,7 +214,9 @@ class _Reader:
     def next(self) -> str | None:
         """The next line with content, without its comment; None at the end."""
         while self.at < len(self.lines):
-            line = _without_comment(self.lines[self.at]).rstrip()
+            line = self.lines[self.at]
+            comments = (match.start() for match in _COMMENT.finditer(line) if match["comment"])
+            line = line[: next(comments, None)].rstrip()
             self.at += 1
             if "\t" in line[: len(line) - len(line.lstrip())]:
                 self.error("found a tab before the text; YAML expects spaces")
@@ -282,12 +274,6 @@ class _Reader:
         return values
 
 
-def _without_comment(line: str) -> str:
-    """A line up to a `#` at its start or after a space, outside quotes."""
-    found = re.finditer(rf"(?:{_QUOTED.pattern})|(?:(?<=\s)|^)(?P<comment>#)", line)
-    return line[: next((match.start() for match in found if match["comment"]), None)]
-
-
 def _plain(text: str) -> str:
     if not _QUOTED.fullmatch(text):
         return text
@@ -295,8 +281,7 @@ def _plain(text: str) -> str:
 
 
 def class_names(found: dict[str, Value], path: str | os.PathLike[str]) -> list[str]:
-    """The class names of a data.yaml file in the order of their numbers. Raises DataError for gaps in the numbers, and
-    if there are no names or not `nc`."""
+    """The names of a data.yaml file by number. Raises DataError."""
     names, count = found.get("names"), found.get("nc")
     if count in (None, "", "null", "~"):
         count = None

@@ -1,7 +1,6 @@
-"""The pictures of a data set of boxes, in lists and with their labels. Its format is recognised from its files.
+"""The pictures of a data set of boxes, in lists and with their labels.
 
-Formats: pictures with darknet's label files, a .data file or a list, a data.yaml of YOLO tools, COCO's JSON, PASCAL
-VOC's XML; as their own programs write them, and as Roboflow and CVAT export them.
+Its format is recognised from its files, as their own programs write them, and as Roboflow and CVAT export them.
 """
 
 from __future__ import annotations
@@ -45,20 +44,15 @@ _DATA_LINE = re.compile(r"\s*(train|valid|test|classes|names)\s*=")
 
 @dataclass
 class Recognised:
-    """A data set that was recognised and read.
+    """A data set that was recognised and read."""
 
-    form: its format, one of the above. source: the file or folder. lists: the pictures of train, valid and test, or of
-    UNSPLIT. annotated: the boxes, for formats without label files. unlabelled: pictures without a label file, which are
-    in no list. notes: for the user.
-    """
-
-    form: str
-    source: Path
+    form: str  # one of the above
+    source: Path  # the file or folder
     classes: list[str]
-    lists: dict[str, list[Path]]
-    annotated: AnnotatedSet | None = None
-    unlabelled: list[Path] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    lists: dict[str, list[Path]]  # the pictures of train, valid and test, or of UNSPLIT
+    annotated: AnnotatedSet | None = None  # the boxes, for formats without label files
+    unlabelled: list[Path] = field(default_factory=list)  # in no list, as they have no label file
+    notes: list[str] = field(default_factory=list)  # for the user
 
     @property
     def pictures(self) -> list[Path]:
@@ -80,7 +74,7 @@ def recognise(path: str | os.PathLike[str]) -> Recognised:
 
 
 def _refuse_outlines(pictures: Sequence[Path]) -> None:
-    """Raise DataError if label files hold outlines of objects: a class and at least three points."""
+    """Raise DataError if label files hold outlines of objects: a class and points."""
     for labels in map(_labels, pictures):
         for number, line in enumerate(read_text(labels, DataError).splitlines(), start=1):
             words = len(line.split())
@@ -99,7 +93,7 @@ def _recognise_file(path: Path) -> Recognised:
     if suffix in readers:
         return readers[suffix](path)
     if suffix in (".txt", ".list"):
-        return _with_class_names(path.parent, _listed(LIST, path, {UNSPLIT: read_list(path)}))
+        return _with_class_names(path.parent, _with_labels(LIST, path, {UNSPLIT: read_list(path)}))
     if suffix in (".zip", ".tar", ".gz", ".tgz", ".rar", ".7z"):
         raise DataError(f"{path}: an archive; unpack it and give the folder")
     raise DataError(f"{path}: expected a folder, a .data file, a data.yaml, COCO's .json or a list of pictures (.txt)")
@@ -119,8 +113,10 @@ def _recognise_folder(folder: Path) -> Recognised:
         return _read_coco_set(folder, annotations)
     if folders := _voc_folders(folder):
         return _read_voc_set(folder, folders)
-    listed = ((_list_of(picture.relative_to(folder)), picture) for picture in _pictures_below(folder))
-    return _with_class_names(folder, _with_labels(LABELLED, folder, listed))
+    lists: dict[str, list[Path]] = {}
+    for picture in _pictures_below(folder):
+        lists.setdefault(_list_of(picture.relative_to(folder)), []).append(picture)
+    return _with_class_names(folder, _with_labels(LABELLED, folder, lists))
 
 
 # --- pictures with label files ---
@@ -137,9 +133,9 @@ def _pictures_below(folder: Path) -> Iterator[Path]:
                 yield Path(parent, name)
 
 
-def _with_labels(form: str, source: Path, listed: Iterable[tuple[str, Path]]) -> Recognised:
+def _with_labels(form: str, source: Path, lists: dict[str, list[Path]]) -> Recognised:
     found = Recognised(form, source, [], {})
-    for key, picture in listed:
+    for key, picture in ((key, picture) for key, pictures in lists.items() for picture in pictures):
         has_labels = find_labels(picture, ALEXEYAB) is not None
         (found.lists.setdefault(key, []) if has_labels else found.unlabelled).append(picture)
     if found.lists:
@@ -158,7 +154,7 @@ def _list_of(relative: Path) -> str:
 
 
 def _with_class_names(folder: Path, found: Recognised) -> Recognised:
-    """The set with the names in a file that labelling programs write, else the class numbers in the label files."""
+    """The set with the names of a labelling program, else the class numbers of the labels."""
     labels = [_labels(picture) for picture in found.pictures]
     beside = (file.parent for pair in zip(found.pictures, labels, strict=True) for file in pair)
     for place in dict.fromkeys([folder, folder / "labels", *beside]):
@@ -187,17 +183,13 @@ def _labels(picture: Path) -> Path:
 # --- .data files and lists ---
 
 
-def _listed(form: str, path: Path, lists: dict[str, list[Path]]) -> Recognised:
-    return _with_labels(form, path, ((key, picture) for key, pictures in lists.items() for picture in pictures))
-
-
 def _read_data_set(path: Path) -> Recognised:
-    """A .data file, whose paths may start with a folder that does not exist, as in CVAT's exports."""
+    """A .data file, whose paths may start with a folder that does not exist: CVAT's."""
     data = read_data(path)
     lists = {key: _read_list_near(path, named) for key in LISTS if (named := data.named_path(key))}
     if not lists:
         raise data.error("train= is missing: the list of pictures")
-    found, names = _listed(DATA, path, lists), data.named_path("names")
+    found, names = _with_labels(DATA, path, lists), data.named_path("names")
     if not names:
         return _with_class_names(path.parent, found)
     return replace(found, classes=[name for name in read_names(_near(path, names)) if name.strip()])
@@ -209,10 +201,7 @@ def _read_list_near(path: Path, named: str) -> list[Path]:
 
 
 def _near(path: Path, named: str, missing: Path | None = None) -> Path:
-    """The file that the file `path` calls `named`, if necessary without the first folders of the name; else `missing`.
-
-    Names are relative to the current folder or to that of `path`. Raises DataError if there is neither.
-    """
+    """The file that `path` calls `named`, if necessary without the first folders; else `missing`."""
     wanted = Path(named if exists(named) else with_slashes(named))
     parts = wanted.parts[wanted.is_absolute() :]
     shortened = (path.parent.joinpath(*parts[skip:]) for skip in range(len(parts)))
@@ -238,12 +227,11 @@ def _read_yaml_set(path: Path) -> Recognised:
             lists.setdefault(name, []).extend(_pictures_at(path, key, place, bases))
     if not any(lists.values()):
         raise DataError(f"{path}: neither train: nor val: names a folder or a list with pictures")
-    return replace(_listed(YAML, path, lists), classes=classes)
+    return replace(_with_labels(YAML, path, lists), classes=classes)
 
 
 def _pictures_at(path: Path, key: str, place: str, bases: Sequence[Path]) -> list[Path]:
-    # The first folders of a path of another machine (`/content/set/images/train`) may be missing here. Roboflow writes
-    # ../train/images for train/images.
+    # The first folders of another machine's path may be missing. Roboflow writes ../train for train.
     parts = [part for part in with_slashes(place).split("/") if part]
     shortened = ["/".join(parts[skip:]) for skip in range(len(parts))]
     names = dict.fromkeys([place, place.removeprefix("../"), with_slashes(place), *shortened])
@@ -335,19 +323,16 @@ def _with_lists(found: Recognised) -> Recognised:
 
 @dataclass(frozen=True)
 class LabelledPicture:
-    """A picture of a list with its labels.
+    """A picture of a list, and its labels: rows (k, 5) float32 of class, x, y, w, h in fractions."""
 
-    line: in the list. labels: the label file, found by `rule`, or None. rows: (k, 5) float32, class, x, y, w, h in
-    fractions of the picture. lines: of each row in the label file. wrong: a message for each line that does not parse.
-    """
-
-    line: int
+    line: int  # in the list
     picture: Path
-    labels: Path | None
-    rule: str = ""
-    lines: list[int] = field(default_factory=list)
+    labels: Path | None  # the label file
+    rule: str = ""  # by which that was found
+    lines: list[int] = field(default_factory=list)  # of each row in the label file
     rows: Array = field(default_factory=lambda: NOWHERE)
-    wrong: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)  # a message for each line that does not parse
+    size: tuple[int, int] = (0, 0)  # width and height in pixels, where known
 
     def checked(self, classes: int, dialect: Dialect = ALEXEYAB) -> Iterator[tuple[int, Array, str | None]]:
         """(line, row, error) of each row; the error is None for a valid row, see `wrong_row`."""
@@ -355,31 +340,26 @@ class LabelledPicture:
             yield line, row, wrong_row(row.tolist(), classes, dialect)
 
     def problems(self, classes: int, dialect: Dialect = ALEXEYAB) -> list[str]:
-        """A message with file and line for each line that does not parse, then for each row that is not valid."""
+        """A message with file and line for each line that is wrong."""
         checked = self.checked(classes, dialect)
         return [*self.wrong, *(f"{self.labels}:{line}: {problem}" for line, _, problem in checked if problem)]
 
 
 @dataclass(frozen=True)
 class ImageLists:
-    """The lists of a data set by key; a single list of pictures has the key `train`.
-
-    lists: the file of each; `path` for a folder and a data.yaml. entries: (line, picture) of each list's pictures.
-    data: the .data file. names: the class names of a folder or a data.yaml.
-    """
+    """The lists of a data set by key; a single list of pictures has the key `train`."""
 
     path: Path
-    lists: dict[str, Path]
-    entries: dict[str, list[tuple[int, Path]]]
-    data: Section | None = None
-    names: list[str] = field(default_factory=list)
+    lists: dict[str, Path]  # the file of each; `path` for a folder and a data.yaml
+    entries: dict[str, list[tuple[int, Path]]]  # (line, picture) of each list's pictures
+    data: Section | None = None  # the .data file
+    names: list[str] = field(default_factory=list)  # of a folder or a data.yaml
 
     @classmethod
     def open(cls, path: str | Path, *keys: str) -> ImageLists:
-        """Open a .data file, a list of pictures, or a folder or data.yaml of pictures with label files.
+        """Open a .data file with the lists `keys`, a list of pictures, a folder or a data.yaml.
 
-        keys: the lists of a .data file (default: train, valid, test). Of a folder and a data.yaml, pictures without a
-        label file are in the first list. Raises DataError and ConfigError.
+        Pictures of a folder without a label file are in the first list. Raises DataError and ConfigError.
         """
         source, data = Path(path), None
         if source.is_dir() or source.suffix.lower() in (".yaml", ".yml"):
@@ -435,6 +415,6 @@ def usable(rows: Array) -> Array:
 
 
 def on_all_processors(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """work(item) for each item, in order, computed ahead by as many threads as there are processors."""
+    """work(item) for each item, in order, computed ahead by as many threads as processors."""
     threads = os.cpu_count() or 1
     return prefetch(work, items, threads, 4 * threads)

@@ -1,4 +1,4 @@
-"""The training sets of detectors and of classifiers: their lists and labels, checks of these, and augmentation."""
+"""The training sets of detectors and of classifiers: lists, labels, checks, augmentation."""
 
 from __future__ import annotations
 
@@ -34,10 +34,7 @@ PICTURES_IN_MEMORY = 1 << 28  # bytes of decoded pictures that are kept
 
 @dataclass
 class TrainingSet:
-    """Pictures, and the options of `[net]` for their augmentation that all training sets have.
-
-    source, lines: the list, and the line of each picture in it.
-    """
+    """Pictures, with their list and lines, and the options for augmentation."""
 
     paths: Sequence[Path]
     classes: int
@@ -79,7 +76,7 @@ class TrainingSet:
         return {"source": path, "lines": lines, "paths": paths, **shared}
 
     def view(self, picture: Picture, crop: AffineCrop, rng: Rng, size: Size) -> tuple[Canvas, bool]:
-        """The input that a crop makes of a picture, with random colours and perhaps mirrored, and whether it is."""
+        """The input that a crop makes of a picture in random colours, and whether it is mirrored."""
         mirror = self.flip and coin(rng)
         canvas = self.colour.change(render(picture, crop, size), rng)
         return canvas[:, ::-1] if mirror else canvas, mirror
@@ -91,7 +88,7 @@ class TrainingSet:
 
 @dataclass
 class ImageCache:
-    """Decoded pictures by index. They are kept until `PICTURES_IN_MEMORY` is full. Safe for threads."""
+    """Decoded pictures by index, until PICTURES_IN_MEMORY is full. Safe for threads."""
 
     paths: Sequence[Path]
     channels: int
@@ -149,10 +146,9 @@ class DetectionDataset(TrainingSet):
         return found
 
     def check(self, share: float = 0.5) -> str:
-        """A summary of the set in one line, from all label files; wrong lines are logged.
+        """A summary of all label files in one line; wrong lines are logged.
 
-        Raises DataError if there are no objects, or if more than `share` of the labels are wrong or, in pjreddie's
-        dialect, missing.
+        Raises DataError without objects, or if more than `share` of labels are wrong or (pjreddie) missing.
         """
         warnings, missing, objects = LimitedLog(), 0, 0
         for index, picture in enumerate(self.paths):
@@ -179,8 +175,7 @@ class DetectionDataset(TrainingSet):
         return ", ".join(dict.fromkeys(path for _, path in candidates(picture, self.dialect)))
 
     def load(self, index: int, rng: Rng, width: int, height: int) -> tuple[Array, Array]:
-        """One augmented sample: (channels, height, width) float32 in 0..1, and its boxes, (k, 5) float32 rows of class,
-        x, y, w, h in fractions. Raises ImageError."""
+        """One augmented sample: (channels, height, width) float32 in 0..1, and its boxes, (k, 5)."""
         size = width, height
         if self.mix == 3 and coin(rng):
             canvas, rows = self._mosaic([index, *(int(rng.integers(len(self))) for _ in range(3))], rng, size)
@@ -202,7 +197,6 @@ class DetectionDataset(TrainingSet):
         return augment.checked(margins, source)
 
     def _single(self, index: int, rng: Rng, size: Size) -> tuple[Canvas, Array]:
-        """A random crop that fills the input, as YOLOv1's, pjreddie's or AlexeyAB's detectors are trained."""
         picture, source = self._picture(index)
         if self.grid:
             margins = augment.checked(augment.random_margins(rng, source, self.jitter), source)
@@ -264,7 +258,7 @@ class ClassificationDataset(TrainingSet):
     labels: Sequence[str] = ()
     tree: WordTree | None = None
     crop: tuple[int, int] = (224, 448)  # bounds of the scaled picture's shorter side, in pixels
-    ratio: tuple[float, float] | None = None  # instead of `crop`: its bounds as multiples of the input's width
+    ratio: tuple[float, float] | None = None  # instead of `crop`: multiples of the input's width
     angle: float = 0.0
     aspect: float = 1.0
     smooth: float = 0.0
@@ -274,7 +268,7 @@ class ClassificationDataset(TrainingSet):
     def from_config(
         cls, data: Section, net: Section, classes: int, tree: WordTree | None, dialect: Dialect
     ) -> ClassificationDataset:
-        """From `train` and `labels` (or else `names`) of a .data file, and `[net]`. Raises DataError, ConfigError."""
+        """From a .data file and `[net]`. Raises DataError and ConfigError."""
         shared = cls.options(data, net, dialect)
         labels = data.file("labels", "names")
         if labels is None:
@@ -290,7 +284,7 @@ class ClassificationDataset(TrainingSet):
         )  # fmt: skip
 
     def matches(self, index: int) -> list[int]:
-        """The classes of a picture: those whose label its path contains or, with `tag`, those of its label file."""
+        """The classes that a picture's path contains or, with `tag`, those of its label file."""
         name = str(self.paths[index])
         if not self.tag:
             return [number for number, label in enumerate(self.labels) if label in name]
@@ -301,9 +295,9 @@ class ClassificationDataset(TrainingSet):
         return [number for number in map(int, words) if number < self.classes]
 
     def check(self, share: float = 0.5) -> str:
-        """A summary of the set in one line, from the classes of all pictures; wrong pictures are logged.
+        """A summary of all classes in one line; wrong pictures are logged.
 
-        Raises DataError if more than `share` of the pictures have no label or (without `tag`) several labels.
+        Raises DataError if more than `share` of them have no label or (without `tag`) several.
         """
         warnings, without, used = LimitedLog(), 0, np.zeros(self.classes, bool)
         for index, picture in enumerate(self.paths):
@@ -322,8 +316,7 @@ class ClassificationDataset(TrainingSet):
         return summary
 
     def load(self, index: int, rng: Rng, width: int, height: int) -> tuple[Array, Array]:
-        """One augmented sample: (channels, height, width) float32 in 0..1, and its class vector (classes,) float32.
-        Raises ImageError."""
+        """One augmented sample: (channels, height, width) float32 in 0..1, and its (classes,) truth."""
         size = width, height
         mode = self.mix if self.mix and coin(rng) else 0
         if mode == 4:

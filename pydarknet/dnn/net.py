@@ -22,8 +22,7 @@ from ..layers.heads.region import Region
 from ..layers.heads.yolo import Yolo
 from ..layers.joins import Route
 from ..model import Model
-from ..network.builder import without_warnings
-from ..network.network import Network
+from ..network.network import Network, without_warnings
 from ..runtime.compile_time import clock
 from ..utils.arrays import Array
 from ..utils.files import decode_text

@@ -77,17 +77,16 @@ def _as_planes(entries: Tensor, value: Value) -> Value:
 @writes(Yolo, GaussianYolo)
 def _yolo(layer: Yolo, source: Value) -> Value:
     """Both kinds of yolo head; they differ in the order of their entries."""
-    functions: list[Function] = [_raw] * layer.entries
-    for first, count in layer.logistic_entries() if not layer.new_coords else ():
-        functions[first : first + count] = [Tensor.sigmoid] * count
+    x_entry, y_entry, *size = layer.means_of
+    plain = range(layer.entries) if layer.new_coords else size
+    functions: list[Function] = [_raw if entry in plain else Tensor.sigmoid for entry in range(layer.entries)]
     if layer.scale_x_y != 1.0:
         inner = functions[0]
 
         def centre(x: Tensor) -> Tensor:
             return _scaled_centre(inner(x), layer.scale_x_y)
 
-        for entry in layer.centre_entries():
-            functions[entry] = centre
+        functions[x_entry] = functions[y_entry] = centre
     if all(function is _raw for function in functions):
         return source
     return _as_planes(_by_entry(source, len(layer.mask), functions), source)

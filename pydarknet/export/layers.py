@@ -12,10 +12,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from ..layers.activations import Activation, ActivationLayer
 from ..layers.batchnorm import BatchNorm, BatchNormLayer
-from ..layers.connected import Connected
+from ..layers.connected import Connected, Local
 from ..layers.convolution.convolutional import Convolutional, Deconvolutional
 from ..layers.convolution.geometry import Window
-from ..layers.convolution.local import Local
 from ..layers.convolution.section import Blur
 from ..layers.joins import FlatRoute, Route, Sam, ScaleChannels, Shortcut
 from ..layers.losses import Logistic

@@ -116,10 +116,10 @@ class PackedFilters(NamedTuple):
     """Filters of a direct convolution in panels of up to NR output blocks (`pack.pack_filters`). Where each channel has
     one filter, a panel is one block, and a tap one vector of weights."""
 
-    offsets: Any  # (taps of all panels,) int64, the indirection table: floats from a pixel's origin to TAP_LANES inputs
+    offsets: Any  # (taps of all panels,) int64, the indirection table: floats from a pixel's origin to a tap's inputs
     lanes: int  # inputs of a tap that are in use, from the first on
     panels: Any  # (panels, 5) int64: the columns BLOCK, OC_VECTORS, FIRST_TAP, TAPS, WEIGHTS of `microkernel.py`
-    weights: Any  # for each panel (taps, TAP_LANES, oc_vectors, 16) float32
+    weights: Any  # for each panel (taps, lanes of a tap, oc_vectors, 16) float32
     bias: Any  # (blocks * 16,) float32
 
 

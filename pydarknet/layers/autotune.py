@@ -13,6 +13,7 @@ from ..runtime.cache import CACHE_FOLDER
 from ..utils.files import write_file
 
 log = logging.getLogger("pydarknet")
+Candidates = Mapping[int, Callable[[], None]]  # the calls to be timed, by name
 
 SECONDS, FEWEST = 0.03, 3  # how long one candidate is timed, and how often at least
 
@@ -28,27 +29,19 @@ class Tuning:
 
     @property
     def known(self) -> dict[str, int]:
-        """The choices by kind of work, read from the file at first use; a damaged file counts as empty."""
+        """The choices by kind of work; a damaged file counts as empty."""
         if self._known is None:
             self._known = {}
-            if self.path is None:
-                return self._known
             with contextlib.suppress(OSError, ValueError, AttributeError, RecursionError):
-                content = json.loads(self.path.read_text(encoding="utf-8"))
+                content = json.loads(self.path.read_text(encoding="utf-8")) if self.path else {}
                 self._known = {key: choice for key, choice in content.items() if type(choice) is int}
         return self._known
 
-    def choose(
-        self,
-        key: str,
-        guess: int,
-        allowed: Collection[int],
-        candidates: Callable[[], Mapping[int, Callable[[], None]]],
-    ) -> int:
+    def choose(self, key: str, guess: int, allowed: Collection[int], candidates: Callable[[], Candidates]) -> int:
         """The choice known for `key`; else, while measuring, the fastest candidate; else the guess.
 
         allowed: the names of the candidates. A known choice that is none of them is reported and forgotten: the file
-        may be damaged, and another algorithm may not fit the layer at all. candidates: makes the calls to be timed.
+        may be damaged.
         """
         choice = self.known.get(key)
         if choice is not None and choice not in allowed:
@@ -66,7 +59,7 @@ class Tuning:
 
     @contextlib.contextmanager
     def measured(self) -> Iterator[None]:
-        """Measure unknown choices inside the block; keep them for later runs at its end."""
+        """Measure unknown choices inside the block; keep them at its end."""
         self.measuring = True
         try:
             yield
@@ -87,7 +80,6 @@ class Tuning:
 
 
 def _fastest(run: Callable[[], None]) -> float:
-    """Seconds of the fastest of several runs, after one that does not count."""
     run()
     best, times, end = float("inf"), 0, time.perf_counter() + SECONDS
     while times < FEWEST or time.perf_counter() < end:

@@ -23,17 +23,13 @@ CONVOLUTIONS = ("convolutional", "conv")
 
 @dataclass(frozen=True)
 class RecordOptions:
-    """The keys that change which parts of a layer's record are read and written.
+    """Which parts of a layer's record are read and written."""
 
-    load, scales, save: whether the record is read at all, its batch normalisation is read, and it is written.
-    filters: how many filters the file holds; None for all. flipped: the filters are stored transposed.
-    """
-
-    load: bool = True
-    scales: bool = True
-    save: bool = True
-    filters: int | None = None
-    flipped: bool = False
+    load: bool = True  # the record is read
+    scales: bool = True  # its batch normalisation is
+    save: bool = True  # it is written
+    filters: int | None = None  # how many of them the file holds; None for all
+    flipped: bool = False  # they are stored transposed
 
     @property
     def is_whole(self) -> bool:
@@ -54,26 +50,17 @@ class RecordOptions:
 
 @dataclass(frozen=True)
 class LearningOptions:
-    """The keys that change how a layer is trained. Those that the dialect does not know have their defaults.
+    """The keys that change how a layer is trained. Those that the dialect does not know have their defaults."""
 
-    rate: a factor of the learning rate.
-    stop: the backward pass ends before this layer; in AlexeyAB's darknet a number above 1 is the iteration until which.
-    forward_only: the layer gets no backward pass.
-    clip: weights stay between -clip and clip; 0 for no limit.
-    from_iteration: parameters are updated only after this iteration.
-    from_burn_in: parameters are updated only after this number times burn_in iterations.
-    norm_only: this layer and all before it keep their parameters; only running statistics change.
-    centred: the mean of each filter's accumulated update is subtracted from it.
-    """
-
-    rate: float = real(1.0, key="learning_rate")
+    rate: float = real(1.0, key="learning_rate")  # a factor of it
+    # The backward pass ends before this layer; in AlexeyAB's a number above 1 is the iteration until which.
     stop: int = integer(key="stopbackward")
-    forward_only: bool = flag(key="onlyforward")
-    clip: float = real()
-    from_iteration: int = integer(key="dont_update")
-    from_burn_in: int = integer(key="burnin_update")
-    norm_only: bool = flag(key="train_only_bn")
-    centred: bool = False
+    forward_only: bool = flag(key="onlyforward")  # there is no backward pass
+    clip: float = real()  # weights stay between -clip and clip; 0 for no limit
+    from_iteration: int = integer(key="dont_update")  # after which parameters are updated
+    from_burn_in: int = integer(key="burnin_update")  # the same in units of burn_in iterations
+    norm_only: bool = flag(key="train_only_bn")  # up to here only running statistics change
+    centred: bool = False  # the mean of each filter's accumulated update is subtracted from it
 
     @classmethod
     def from_section(cls, section: Section) -> LearningOptions:
@@ -85,13 +72,10 @@ class LearningOptions:
 
 @dataclass
 class TrainingProgress:
-    """The progress of training, one object for all layers of a network.
+    """The progress of training, one object for all layers of a network."""
 
-    done: iterations (updates) so far. max_batches: iterations of the whole run; 0 where it is unknown.
-    """
-
-    done: int = 0
-    max_batches: int = 0
+    done: int = 0  # iterations (updates) so far
+    max_batches: int = 0  # iterations of the whole run; 0 where it is unknown
 
 
 @dataclass(frozen=True)
@@ -105,18 +89,12 @@ class Parameter:
 
 @dataclass
 class Trainable:
-    """A parameter that updates change, with its accumulated update.
+    """A parameter that updates change, with its accumulated update."""
 
-    name: unique in its layer; checkpoints use it, so it never changes.
-    array: the parameter itself, float32 of any shape; the optimizer writes to it.
-    decays: whether weight decay applies.
-    update: of the array's shape; minus the gradient, summed since the last update, plus momentum.
-    """
-
-    name: str
-    array: Array
-    decays: bool = False
-    update: Array = field(init=False, repr=False)
+    name: str  # unique in its layer; checkpoints use it
+    array: Array  # the parameter itself, float32 of any shape; the optimizer writes to it
+    decays: bool = False  # whether weight decay applies
+    update: Array = field(init=False, repr=False)  # minus the gradient, summed since the last update, plus momentum
 
     def __post_init__(self) -> None:
         self.update = np.zeros_like(self.array)
@@ -140,27 +118,25 @@ class BuildContext:
     net: Section
 
     @property
-    def previous(self) -> tuple[int, ...]:
-        """The sources of a layer that reads its predecessor only."""
-        return (self.index - 1,)
+    def before(self) -> Shape:
+        """The predecessor's output shape."""
+        return self.shape(self.index - 1)
 
     @property
     def time_steps(self) -> int:
-        """The length of the sequences that recurrent layers learn from."""
+        """The length of sequences."""
         return self.net.positive("time_steps", 1, 1 << 16)
 
     def shape(self, index: int) -> Shape:
-        """The output shape of layer `index`; INPUT stands for the network's input."""
+        """The output shape of layer `index`."""
         return self.input if index == INPUT else self.layers[index].shape
 
     def resolve(self, section: Section, key: str, reference: int) -> int:
-        """The absolute index of a reference (negative: relative to this layer). Raises ConfigError out of range."""
+        """The index of a reference (negative: relative to this layer). Raises ConfigError."""
         index = self.index + reference if reference < 0 else reference
         if not 0 <= index < self.index:
-            if self.index == 0:
-                expected = "no layer stands before the first one"
-            else:
-                expected = f"expected a layer from 0 to {self.index - 1}, or from -{self.index} to -1"
+            known = f"expected a layer from 0 to {self.index - 1}, or from -{self.index} to -1"
+            expected = known if self.index else "no layer stands before the first one"
             raise section.error(
                 f"layer {self.index}: {key}={reference} is layer {index}, which does not exist before it; {expected}",
                 key,
@@ -182,13 +158,10 @@ class Layer:
         forward_training, loss, backward    one mini-batch: output, cost, gradients
 
     `reshape` is repeated for another input size or batch, `setup` and `setup_training` for other tensors.
-
-    The members have five headings: options and shapes, parameters, fusion, execution, training.
     """
 
     # === 1. Options and shapes ===
-    # They follow from the section and the sources' shapes; no memory is bound yet. Class variables describe the kind of
-    # layer, so that other modules need no `isinstance`. Shapes are those of one sample: channels, height, width.
+    # Class variables describe the kind of layer, so that other modules need no `isinstance`. Shapes are of one sample.
 
     section: Section
     sources: tuple[int, ...]  # indices of the layers that it reads; INPUT for the network's input
@@ -203,18 +176,13 @@ class Layer:
     sets_size: ClassVar[bool] = False
     # The layer's line of AlexeyAB's table, a format of the layer itself and of the shapes x (first source) and y.
     row: ClassVar[str] = "{self.kind}"
-    # Options that darknet reads, but that change nothing here.
-    ignored: ClassVar[Sequence[str]] = ()
-    # Whether the layer decodes boxes.
-    is_head: ClassVar[bool] = False
-    # The number in darknet's `Detection layer: N - type = T` line.
-    type_number: ClassVar[int] = 0
+    ignored: ClassVar[Sequence[str]] = ()  # options that darknet reads, but that change nothing here
+    is_head: ClassVar[bool] = False  # whether the layer decodes boxes
+    type_number: ClassVar[int] = 0  # in darknet's `Detection layer: N - type = T` line
     # Whether the layer, at inference, passes its source on unchanged: it then has no tensor of its own.
     is_alias: ClassVar[bool] = False
-    # Whether the output is kept in NCHW order in `values`, for readers outside the engine.
-    keeps_nchw_output: ClassVar[bool] = False
-    # Whether that order is channel, row, column.
-    order_is_nchw: ClassVar[bool] = True
+    keeps_nchw_output: ClassVar[bool] = False  # whether the output is kept in `values`, for readers outside the engine
+    order_is_nchw: ClassVar[bool] = True  # whether their order is channel, row, column
 
     def __post_init__(self) -> None:
         self.record_options = RecordOptions.from_section(self.section)
@@ -232,8 +200,8 @@ class Layer:
 
     @classmethod
     def build(cls: type[SomeLayer], section: Section, context: BuildContext, **options: Any) -> SomeLayer:
-        """The layer that reads its predecessor, with the options that its fields declare, and with `options`."""
-        return cls(section=section, **({"sources": context.previous} | read_options(cls, section) | options))
+        """The layer that reads its predecessor, with declared options and `options`."""
+        return cls(section=section, **({"sources": (context.index - 1,)} | read_options(cls, section) | options))
 
     @property
     def kind(self) -> str:
@@ -241,7 +209,7 @@ class Layer:
         return self.section.kind
 
     def reshape(self, inputs: Sequence[Shape], batch: int) -> None:
-        """Set the sources' shapes and the batch, and compute the output's shape. Raises ShapeError."""
+        """Set the sources' shapes and the batch; compute the output's shape. Raises ShapeError."""
         shape = self.out_shape(inputs)
         found = f"gives an output of {shape} (width x height x channels)"
         if min(shape.channels, shape.height, shape.width) < 1:
@@ -251,32 +219,30 @@ class Layer:
         self.inputs, self.shape, self.batch, self.fused = tuple(inputs), shape, batch, ()
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
-        """The output's shape for these sources; by default that of the first one. Raises ShapeError."""
+        """The output's shape for these sources; by default that of the first. Raises ShapeError."""
         return inputs[0]
 
     def operations(self, dialect: Dialect) -> int:
-        """Floating-point operations for one sample as `darknet ops` counts them: only sums of products count."""
+        """For one sample as `darknet ops` counts: only sums of products count."""
         return 0
 
     def table_operations(self) -> float:
-        """Floating-point operations for one sample as AlexeyAB's layer table counts them."""
+        """For one sample as AlexeyAB's layer table counts."""
         return 0.0
 
     def table_row(self) -> str:
-        """The layer's line of AlexeyAB's table, after the index; by default made of `row`."""
+        """The line of AlexeyAB's table, after the index; by default of `row`."""
         x, y, giga = self.inputs[0] if self.inputs else NOTHING, self.shape, self.table_operations() / 1e9
         return self.row.format(self=self, x=x, y=y, x_sizes=sizes(x), y_sizes=sizes(y), giga=giga)
 
     # === 2. Parameters ===
-    # Arrays that a .weights file holds, float32. `named_parameters` describes them in file order, `parameters` is the
-    # public list of the arrays alone (PyTorch's pair of names). Whoever writes to one calls `parameters_changed`:
-    # packed weights and folded batch normalisation are then derived anew before the next pass.
+    # Arrays that a .weights file holds, float32. Whoever writes to one calls `parameters_changed`.
 
-    record_options: RecordOptions = field(init=False, repr=False)
-    changes: Changes = field(default_factory=Changes, repr=False)
+    record_options: RecordOptions = field(init=False)
+    changes: Changes = field(default_factory=Changes)
 
     def named_parameters(self) -> list[Parameter]:
-        """The arrays of the layer's record in a .weights file, in file order, with their names."""
+        """The arrays of the layer's record in file order."""
         return []
 
     def parameters(self) -> list[Array]:
@@ -292,89 +258,63 @@ class Layer:
         """Give the parameters darknet's initial values."""
 
     # === 3. Fusion ===
-    # A layer may compute its successors too, without writing the outputs between. The planner
-    # (`network/memory_plan.py`) and the layers use only the members of this section for that.
-    #
-    # Fused layers. For each layer the planner collects the following layers, as long as each is the only reader of its
-    # predecessor. `fusable(after)` returns how many of them, from the first on, the layer can compute itself. They
-    # become its `fused`, and are no steps of their own. In
+    # A layer may compute its successors too, without writing the outputs between. Those that `fusable` counts become
+    # the `fused` of the layer, and are no steps of their own (`network/memory_plan.py`). In
     #
     #     0 [convolutional] 1x1    1 [convolutional] 3x3 depthwise    2 [convolutional] 1x1    3 [shortcut] from=-4
     #
-    # `fusable` of layer 0 returns 3: it computes the whole inverted bottleneck and writes only the output of layer 3.
-    # `setup` then gets that tensor as output, and as sources its own source and the second source of layer 3. The first
-    # layer needs to know two properties of the others: `is_maxpool_2x2` (the convolution can pool while it stores) and
-    # `is_residual_add` (it can add while it stores).
-    #
-    # Concatenation and split without copies. `[route]` concatenates its sources: each source can write directly into
-    # its part of the output. A route of one group is a part of its source. `concat_offsets` and `split_offset` give
-    # these parts; the planner lets tensors share memory where parts begin at whole channel blocks, and the layer skips
-    # the copy if source and output are the same memory. A layer that changes nothing at inference is an alias
-    # (`is_alias`, heading 1).
-    #
-    # Layouts. Tensors are blocked (nChw16c) with a halo of zeros as wide as the widest reader needs (`halo`). A picture
-    # of up to four channels is packed into four lanes if all its readers accept that (`reads_four_lanes`); a run of
-    # convolutions may keep it in NCHW order (`lanes_from_nchw`).
-    #
-    # Fusion changes results only by rounding. There is none in training and where all outputs are kept.
+    # `fusable` of layer 0 returns 3: it computes the whole inverted bottleneck. `setup` then gets the tensor of layer 3
+    # as output, and as sources its own source and the second source of layer 3. There is no fusion in training and
+    # where all outputs are kept. Sources of a `[route]` can share memory with it at whole channel blocks.
 
-    fused: Sequence[Layer] = field(default=(), repr=False)  # successors that this layer computes as well
+    fused: Sequence[Layer] = ()  # successors that this layer computes as well
 
     def fusable(self, after: Sequence[Layer]) -> int:
-        """How many of the following layers can be fused into this one.
-
-        Each layer in `after` is the only reader of its predecessor; only the last fused one's output is written."""
+        """How many of the following layers, each the only reader of its predecessor, can be fused into this one."""
         return 0
 
     @property
     def is_maxpool_2x2(self) -> bool:
-        """Whether the output is the maximum of each 2 x 2 pixels, at the last row and column of those that exist."""
+        """Whether the output is the maximum of each 2 x 2 pixels, at the edges of those that exist."""
         return False
 
     @property
     def is_residual_add(self) -> bool:
-        """Whether the output is the sum of the previous layer and another of the same shape, without activation."""
+        """Whether the output is the sum of two layers of one shape, without activation."""
         return False
 
     def concat_offsets(self) -> list[int]:
-        """For a pure concatenation, the first output channel of each source; otherwise empty."""
+        """For a pure concatenation, the first output channel of each source."""
         return []
 
     def split_offset(self) -> int | None:
-        """For a slice of the channels of a single source, its first channel; otherwise None."""
+        """For a slice of one source, its first channel."""
         return None
 
     def halo(self, lanes: int = LANES) -> int:
-        """How many zeros the layer wants to read round each plane of its sources, tensors of `lanes` lanes."""
+        """How many zeros the layer reads round each plane of its sources, of `lanes` lanes."""
         return 0
 
     @property
     def reads_four_lanes(self) -> bool:
-        """Whether the layer can read a picture of up to four channels that is packed into four lanes."""
+        """Whether the layer can read a picture in four lanes."""
         return False
 
     def lanes_from_nchw(self, after: Sequence[Layer]) -> tuple[int, ...]:
-        """The numbers of lanes that the output may have when the sources are NCHW tensors; none where they cannot be.
-
-        `after`: the layers fused into this one, whose last output it is."""
+        """The lanes that the output may have when the sources are NCHW tensors and `after` is fused into it."""
         return ()
 
     def mark_branch(self) -> None:
-        """Called when a route, shortcut or the like reads this output as well."""
+        """Called when another layer reads this output as well."""
 
     # === 4. Execution ===
-    # One forward pass at inference. `setup` binds the layer to tensors and derives what the pass needs, such as
-    # packed weights. The pass itself is `calls`: kernel calls can run without Python between them.
-
-    source_tensors: list[Tensor] = field(default_factory=list, repr=False)
-    output: Tensor = field(default=None, repr=False)  # type: ignore[assignment]  # None where no layer reads it
-    _calls: Sequence[Call] | None = field(default=None, repr=False)
+    source_tensors: list[Tensor] = field(default_factory=list)
+    output: Tensor = None  # type: ignore[assignment]  # None where no layer reads it
+    _calls: Sequence[Call] | None = None
     autotuned: bool = True  # whether measured choices of algorithms are followed; training, to be repeatable, does not
 
     def set_precision(self, precision: str, sources: Sequence[Layer], readers: Sequence[Layer]) -> None:
-        """From the next `setup` on, compute in this precision at inference where that is faster.
-
-        sources, readers: the layers that this one reads and that read it, which it may be fused with."""
+        """From the next `setup` on, compute in this precision at inference where that is faster."""
 
     def setup(self, sources: list[Tensor], output: Tensor | None) -> None:
         """Bind the layer to the tensors that it reads and writes, and derive what `forward` needs."""
@@ -382,15 +322,12 @@ class Layer:
         self._calls = None
 
     def bind(self) -> Sequence[Call]:
-        """The calls of a forward pass, for the tensors that the layer is bound to and for the parameters as they are;
-        by default `forward`, of a layer that overrides it.
-
-        Made anew after `setup` and after `parameters_changed`."""
+        """The calls of a pass, for tensors and parameters as they are; by default `forward`, of a layer that overrides
+        it."""
         return [self.forward]
 
     def calls(self) -> Sequence[Call]:
-        """What `forward` does, as calls that stay valid until the next `setup` or until parameters change. Kernel
-        calls among them can be made without Python (`runtime/program.py`)."""
+        """What `forward` does, as calls; valid until the next `setup` or until parameters change."""
         if self._calls is None:  # bound late, as training does not need the calls of all layers
             self._calls = self.bind()
         return self._calls
@@ -404,88 +341,74 @@ class Layer:
         """Forget what a recurrent layer keeps from pass to pass."""
 
     # === 5. Training ===
-    # The delta of a tensor is minus the gradient of the loss with respect to it (darknet's word): what is added to a
-    # parameter lowers the loss. `backward` reads the output's delta, which it may overwrite, accumulates the updates
-    # of the parameters, and adds to the deltas of the sources.
+    # The delta of a tensor is minus the gradient of the loss with respect to it (darknet's word).
 
     training: bool = False
-    learning_options: LearningOptions = field(init=False, repr=False)
-    progress: TrainingProgress = field(default_factory=TrainingProgress, repr=False)
-    rng: np.random.Generator = field(default_factory=np.random.default_rng, repr=False)
-    source_deltas: list[Tensor | None] = field(default_factory=list, repr=False)
-    delta: Tensor = field(default=None, repr=False)  # type: ignore[assignment]  # None like `output`
-    _trainables: list[Trainable] = field(default_factory=list, repr=False)
-    # Whether `backward` overwrites the delta of the first source instead of adding to it.
-    overwrites: bool = False
+    learning_options: LearningOptions = field(init=False)
+    progress: TrainingProgress = field(default_factory=TrainingProgress)
+    rng: np.random.Generator = field(default_factory=np.random.default_rng)
+    source_deltas: list[Tensor | None] = field(default_factory=list)
+    delta: Tensor = None  # type: ignore[assignment]  # None like `output`
+    learned: dict[str, Trainable] = field(default_factory=dict)  # parameters by name, once set up for training
+    overwrites: bool = False  # whether `backward` overwrites the delta of the first source instead of adding to it
 
-    # Whether the layer compares its output with the truth: then it has `loss`.
-    has_loss: ClassVar[bool] = False
-    # Whether it learns filters, to which options of training apply (clipping, centring, averages, comparison).
-    has_filters: ClassVar[bool] = False
+    has_loss: ClassVar[bool] = False  # whether the layer compares its output with the truth, by `loss`
+    has_filters: ClassVar[bool] = False  # whether it learns filters, to which options of training apply
 
     def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
         """Bind the layer to the deltas of its sources (None where not needed) and of its output."""
         self.source_deltas, self.delta = source_deltas, delta  # type: ignore[assignment]
+        if not self.learned:  # copies of a layer, and what is set up again, go on with their updates
+            changed = (parameter for parameter in self.named_parameters() if "rolling" not in parameter.name)
+            self.learned = {each.name: Trainable(each.name, each.array, each.name == "weights") for each in changed}
 
     @property
     def can_overwrite(self) -> bool:
-        """Whether `backward` computes every element of its only source's delta, so that it can write instead of
-        add."""
+        """Whether `backward` can write the whole delta of its only source instead of adding."""
         return False
 
     def trainables(self) -> list[Trainable]:
-        """The parameters that updates change, with their accumulated updates."""
-        return self._trainables
+        """The parameters that updates change."""
+        return list(self.learned.values())
 
     def forward_training(self) -> None:
-        """Compute the output in training: with the statistics of the batch, with dropout."""
+        """Compute the output in training."""
         self.forward()
 
     def loss(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
         """After the forward pass, the cost against the truth, one array per sample; keeps the delta for `backward`.
-
-        network_size: (width, height) of the network's input in pixels. seen: images seen, those of this batch
-        included."""
+        network_size: (width, height) in pixels. seen: images seen, those of this batch included."""
         raise NotImplementedError
 
     def backward(self) -> None:
-        """From `delta`, accumulate the parameters' updates and add to the deltas of the sources."""
+        """From `delta`, which may be overwritten, accumulate updates and add to the sources' deltas."""
+        if self.source_deltas[0] is not None:
+            self.add_gradient(self.source_deltas[0])
+
+    def add_gradient(self, target: Tensor) -> None:
+        """Add to the delta of the only source."""
         raise NotImplementedError
-
-    @property
-    def pre_norm_delta(self) -> Array:
-        """After `backward`, the delta before activation and normalisation: (batch, outputs)."""
-        raise NotImplementedError
-
-    def use_statistics_of(self, last: Layer) -> None:
-        """As one of several copies in time, use the batch statistics of the copy `last` in the backward pass."""
-
-    def inputs_changed(self) -> None:
-        """Called when the sources were written to between the forward and the backward pass."""
 
     def generators(self) -> dict[str, np.random.Generator]:
-        """The layer's own random generators, by the names that checkpoints use, without the shared `rng`."""
+        """The layer's own random generators, by their names in checkpoints."""
         return {}
 
     def carried(self) -> dict[str, Array]:
-        """What training carries from one mini-batch to the next, by the names that checkpoints use: (sequences, n)
-        float32 each, no copies."""
+        """What training carries from one mini-batch to the next: (sequences, n) each."""
         return {}
 
     def state_dict(self) -> dict[str, Array]:
-        """What the layer keeps from pass to pass besides its parameters, by the names that checkpoints use: no copies.
-
-        The layer must be bound to its tensors, and in training to its deltas."""
+        """What the bound layer keeps besides parameters, by the names of checkpoints: no copies."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
-        """Copy a state of the same names and shapes, which the caller has compared, into the layer's own arrays."""
+        """Copy a state of the same names and shapes."""
         for name, array in self.state_dict().items():
             array[...] = state[name]
 
 
 def padded_lanes(values: Any, blocks: int, fill: float = 0.0) -> Array:
-    """(channels,) values as (blocks x 16,) float32, the missing lanes filled with `fill`."""
+    """(channels,) values as (blocks x 16,) float32."""
     lanes = np.full(blocks * LANES, fill, np.float32)
     lanes[: len(values)] = values
     return lanes

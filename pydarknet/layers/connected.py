@@ -1,21 +1,22 @@
-"""`[connected]`: a fully connected layer."""
+"""`[connected]`: a fully connected layer; `[local]`: a convolution with filters of its own at every place."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import ClassVar
+from dataclasses import astuple, dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..config.dialect import Dialect
-from ..config.sections import Section
-from ..kernels.dense import dense, dense_input_gradient, dense_weight_gradient
+from ..config.sections import Section, natural, positive
+from ..kernels.dense import dense, dense_input_gradient, dense_weight_gradient, locally_connected
+from ..kernels.views import SlidingWindow
 from ..tensor import Layout, Shape, Tensor
 from ..utils.arrays import Array
 from .activations import Activation, read_activation
-from .base import BuildContext, Layer, Parameter, Trainable
+from .base import BuildContext, Parameter
 from .batchnorm import BatchNorm, BatchNormTraining
 from .nchw_layer import NchwLayer
 
@@ -26,24 +27,21 @@ LARGEST_MATRIX = 1 << 29  # weights of one layer
 class Connected(NchwLayer):
     """y = activation(W x + bias), with W x batch-normalised before the bias where `norm` is set.
 
-    `prefix` begins the names of the parameters of a layer that is a part of a recurrent one. In a .weights file, the
-    statistics of batch normalisation come after the weights.
+    In a .weights file, the statistics of batch normalisation come after the weights.
     """
 
-    row: ClassVar[str] = "connected                            {self.inputs_count:4d}  ->  {self.outputs_count:4d}"
-    sets_channels: ClassVar[bool] = True
-    sets_size: ClassVar[bool] = True
+    row = "connected                            {self.inputs_count:4d}  ->  {self.outputs_count:4d}"
+    sets_channels = True
+    sets_size = True
 
     inputs_count: int
     outputs_count: int
     activation: Activation
     norm: BatchNorm | None = None
-    prefix: str = ""
-    biases: Array = field(init=False, repr=False)
-    weights: Array = field(init=False, repr=False)
-    _gain: Array | None = field(default=None, repr=False)
-    _offset: Array | None = field(default=None, repr=False)
-    _norm: BatchNormTraining | None = field(default=None, repr=False)
+    biases: Array = field(init=False)
+    weights: Array = field(init=False)
+    _folded: tuple[Array, Array] | None = None  # gain and offset
+    normalisation: BatchNormTraining | None = None  # of the last mini-batch
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -56,31 +54,17 @@ class Connected(NchwLayer):
 
     @classmethod
     def from_section(cls, section: Section, context: BuildContext) -> Connected:
-        outputs = section.positive("output", 1)
-        return cls.part(
-            section,
-            context,
-            "",
-            context.shape(context.index - 1).outputs,
-            outputs,
-            read_activation(section, context.dialect, "logistic"),
-        )
+        outputs, activation = section.positive("output", 1), read_activation(section, context.dialect, "logistic")
+        return cls.part(section, context, context.before.outputs, outputs, activation)
 
     @classmethod
     def part(
-        cls, section: Section, context: BuildContext, prefix: str, inputs: int, outputs: int, activation: Activation
+        cls, section: Section, context: BuildContext, inputs: int, outputs: int, activation: Activation
     ) -> Connected:
-        """A connected layer with these sizes, alone or as a part of a recurrent layer."""
-        normalised = section.flag("batch_normalize")
-        return cls.build(
-            section,
-            context,
-            inputs_count=inputs,
-            outputs_count=outputs,
-            activation=activation,
-            norm=BatchNorm(outputs, context.dialect.connected_epsilon_inside_root) if normalised else None,
-            prefix=prefix,
-        )
+        """Alone or as a part of a recurrent layer."""
+        inside_root = context.dialect.connected_epsilon_inside_root
+        norm = BatchNorm(outputs, inside_root) if section.flag("batch_normalize") else None
+        return cls.build(section, context, inputs_count=inputs, outputs_count=outputs, activation=activation, norm=norm)
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         if inputs[0].outputs != self.inputs_count:
@@ -91,15 +75,11 @@ class Connected(NchwLayer):
         return Shape(self.outputs_count)
 
     def named_parameters(self) -> list[Parameter]:
-        own = [
-            Parameter(f"{self.prefix}biases", self.biases),
-            Parameter(f"{self.prefix}weights", self.weights, matrix=True),
-        ]
-        norm = self.norm.named_parameters() if self.norm else []
-        return own + [Parameter(f"{self.prefix}{record.name}", record.array) for record in norm]
+        own = [Parameter("biases", self.biases), Parameter("weights", self.weights, matrix=True)]
+        return own + (self.norm.named_parameters() if self.norm else [])
 
     def parameters_changed(self) -> None:
-        self._gain = self._offset = None
+        self._folded = None
 
     def initialise(self, rng: np.random.Generator, dialect: Dialect) -> None:
         spread = np.float32(math.sqrt(2 / self.inputs_count))
@@ -110,64 +90,145 @@ class Connected(NchwLayer):
         self.parameters_changed()
 
     def compute(self, x: Array, y: Array) -> None:
-        if self._gain is None:
-            ones = np.ones(self.outputs_count, np.float32)
-            self._gain, self._offset = self.norm.fold(self.biases) if self.norm else (ones, self.biases)
-        self._multiply(x, self._gain, self._offset, y)
+        if self._folded is None:
+            self._folded = self.norm.fold(self.biases) if self.norm else (self._ones, self.biases)
+        self._multiply(x, *self._folded, y)
         self.activation.apply_nchw(y)
 
-    def _multiply(self, x: Array, gain: Array | None, offset: Array | None, y: Array) -> None:
-        """y = gain W x + offset."""
+    @property
+    def _ones(self) -> Array:
+        return np.ones(self.outputs_count, np.float32)
+
+    def _multiply(self, x: Array, gain: Array, offset: Array, y: Array) -> None:
         sizes = len(x), self.inputs_count, self.outputs_count
         flat = self.weights.reshape(-1)
         dense(x.reshape(-1), self.inputs_count, flat, gain, offset, y.reshape(-1), *sizes)
 
-    # === Training ===
-
-    def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
-        super().setup_training(source_deltas, delta)
-        if self._trainables:
-            return  # a copy of an unrolled recurrent layer; all copies share their updates
-        self._trainables = [Trainable("biases", self.biases), Trainable("weights", self.weights, decays=True)]
-        if self.norm:
-            self._trainables.append(Trainable("scales", self.norm.scales))
-
-    def use_statistics_of(self, last: Layer) -> None:
-        if isinstance(last, Connected) and self._norm is not None and last._norm is not None:
-            self._norm.use_statistics_of(last._norm)
-
-    @property
-    def pre_norm_delta(self) -> Array:
-        return self._pre_norm_delta
-
     def forward_training(self) -> None:
-        """The forward pass with the batch's own statistics; keeps what the backward pass needs."""
         self.read_sources()
-        (x,), y, no_offset = self.nchw_inputs, self.values, np.zeros(self.outputs_count, np.float32)
-        self._multiply(x, np.ones(self.outputs_count, np.float32), no_offset if self.norm else self.biases, y)
-        self._norm = None
+        (x,), y = self.nchw_inputs, self.values
+        self._multiply(x, self._ones, np.zeros_like(self.biases) if self.norm else self.biases, y)
+        self.normalisation = None
         if self.norm:
             layout = Layout(len(x), Shape(self.outputs_count))
-            self._norm = BatchNormTraining(self.norm, self._trainables[2], self._trainables[0], layout)
-            self._norm.pre_norm.fill(y)
-            scaled = Tensor(layout)
-            self._norm.forward(self.biases, scaled)
+            self.normalisation, scaled = BatchNormTraining(self.norm, self.learned, layout), Tensor(layout)
+            self.normalisation.pre_norm.fill(y)
+            self.normalisation.forward(self.biases, scaled)
             scaled.read_into(y)
-        self.activation.apply_nchw(y)
+        self._before = self.activation.apply_nchw(y)
         self.write_output()
 
     def compute_backward(self, delta: Array) -> list[Array]:
         x, sizes = self.nchw_inputs[0], (len(delta), self.inputs_count, self.outputs_count)
-        change = self.activation.backward_nchw(delta, self.values)
-        if self._norm:
-            self._norm.backward(change, change)
-        delta = self._pre_norm_delta = change.plain()
-        if not self._norm:
-            self._trainables[0].update += delta.sum(axis=0)
-        dense_weight_gradient(x.reshape(-1), delta.reshape(-1), *sizes, self._trainables[1].update.reshape(-1))
+        change = self.activation.backward_nchw(delta, self.values, self._before)
+        if self.normalisation:
+            self.normalisation.backward(change, change)
+        delta = self.pre_norm_delta = change.plain()
+        if not self.normalisation:
+            self.learned["biases"].update += delta.sum(axis=0)
+        dense_weight_gradient(x.reshape(-1), delta.reshape(-1), *sizes, self.learned["weights"].update.reshape(-1))
         out = np.empty_like(x)
         dense_input_gradient(delta.reshape(-1), self.weights.reshape(-1), *sizes, out.reshape(-1))
         return [out]
 
     def operations(self, dialect: Dialect) -> int:
         return 2 * self.inputs_count * self.outputs_count
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class Local(NchwLayer):
+    """A convolution whose every output location has filters of its own; `pad` counts cells."""
+
+    sets_channels = True
+
+    channels: int
+    activation: Activation
+    filters: int = positive()
+    size: int = positive(largest=1 << 12)
+    stride: int = positive(largest=1 << 12)
+    pad: int = natural(largest=1 << 12)
+    biases: Array = field(init=False)
+    weights: Array = field(init=False)
+
+    @classmethod
+    def from_section(cls, section: Section, context: BuildContext) -> Local:
+        before, activation = context.before, read_activation(section, context.dialect, "logistic")
+        layer = cls.build(section, context, channels=before.channels, activation=activation)
+        out = layer._size_for(before)
+        count = out.cells * layer.filters * layer.channels * layer.size**2
+        if out.cells < 1 or count > LARGEST_MATRIX:
+            raise section.shape_error(f"has {count} weights for an input of {before}; expected 1 to {LARGEST_MATRIX}")
+        layer.biases = np.zeros(out.outputs, np.float32)
+        layer.weights = np.zeros((out.cells, layer.filters, layer.channels, layer.size, layer.size), np.float32)
+        return layer
+
+    def _size_for(self, shape: Shape) -> Shape:
+        less = 1 if self.pad else self.size
+        if min(shape.height, shape.width) < less:
+            return Shape(self.filters, 0, 0)
+        return Shape(self.filters, (shape.height - less) // self.stride + 1, (shape.width - less) // self.stride + 1)
+
+    def out_shape(self, inputs: Sequence[Shape]) -> Shape:
+        out = self._size_for(inputs[0])
+        if out.cells != len(self.weights) or inputs[0].channels != self.channels:
+            raise self.section.shape_error(
+                f"has weights for {len(self.weights)} locations of {self.channels} channels, but its input is "
+                f"{inputs[0]}; a network with such a layer runs at one size only"
+            )
+        return out
+
+    def named_parameters(self) -> list[Parameter]:
+        return [Parameter("biases", self.biases), Parameter("weights", self.weights)]
+
+    def initialise(self, rng: np.random.Generator, dialect: Dialect) -> None:
+        self.weights[:] = 0
+        spread = np.float32(math.sqrt(2 / (self.size**2 * self.channels)))
+        # As in C, the first place only.
+        self.weights[0] = spread * (2 * rng.random(self.weights[0].shape, np.float32) - 1)
+        self.biases[:] = 0
+
+    def compute(self, x: Array, y: Array) -> None:
+        window = SlidingWindow(self.size, self.stride, self.stride, self.pad)
+        x_at, y_at = (Layout(len(x), shape).nchw for shape in (self.inputs[0], self.shape))
+        locally_connected(x.reshape(-1), x_at, window, self.weights.reshape(-1), self.biases, y.reshape(-1), y_at)
+        self._before = self.activation.apply_nchw(y)
+
+    def _padded_sides(self) -> tuple[int, int, int]:
+        """Channels, rows and columns with zeros round the input. With padding, the last filters may reach beyond it:
+        darknet has a place for each cell, whatever the filters' size."""
+        shape, out = self.inputs[0], self.shape
+        rows = max(shape.height + 2 * self.pad, (out.height - 1) * self.stride + self.size)
+        columns = max(shape.width + 2 * self.pad, (out.width - 1) * self.stride + self.size)
+        return shape.channels, rows, columns
+
+    def _patches(self, x: Array) -> tuple[Array, NDArray[np.int64]]:
+        """(batch, places, channels * size * size) of the padded input, and each one's flat index."""
+        shape, p, sides = self.inputs[0], self.pad, self._padded_sides()
+        index = np.arange(np.prod(sides)).reshape(sides)
+        windows = np.lib.stride_tricks.sliding_window_view(index, (self.size, self.size), axis=(1, 2))
+        windows = windows[:, :: self.stride, :: self.stride][:, : self.shape.height, : self.shape.width]
+        at = windows.transpose(1, 2, 0, 3, 4).reshape(self.shape.cells, -1)
+        padded = np.zeros((len(x), *sides), np.float32)
+        padded[:, :, p : p + shape.height, p : p + shape.width] = x.reshape(len(x), *astuple(shape))
+        return padded.reshape(len(x), -1)[:, at], at
+
+    def compute_backward(self, delta: Array) -> list[Array]:
+        x, shape, p = self.nchw_inputs[0], self.inputs[0], self.pad
+        change = self.activation.backward_nchw(delta, self.values, self._before)
+        change_at = change.plain().reshape(len(x), self.filters, -1)
+        self.learned["biases"].update += change_at.sum(axis=0).reshape(-1)
+        patches, at = self._patches(x)
+        weights = self.weights.reshape(self.shape.cells, self.filters, -1)
+        self.learned["weights"].update += np.einsum("nfl,nlk->lfk", change_at, patches).reshape(self.weights.shape)
+        back = np.einsum("nfl,lfk->nlk", change_at, weights)
+        padded = np.zeros((len(x), *self._padded_sides()), np.float32)
+        for item in range(len(x)):
+            np.add.at(padded[item].reshape(-1), at, back[item])
+        return [padded[:, :, p : p + shape.height, p : p + shape.width].reshape(len(x), -1)]
+
+    def table_row(self) -> str:
+        shape, out = self.inputs[0], self.shape
+        return (
+            f"Local Layer: {shape.height} x {shape.width} x {shape.channels} image, {self.filters} filters -> "
+            f"{out.height} x {out.width} x {self.filters} image"
+        )

@@ -1,12 +1,11 @@
-"""Layers that read earlier ones: `[route]` (concatenation or a slice), `[shortcut]` (a sum, the residual connection),
-`[scale_channels]` and `[sam]` (products: squeeze-and-excitation, spatial attention)."""
+"""Layers that read earlier ones: `[route]`, `[shortcut]` (the residual connection), `[scale_channels]` and `[sam]`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -20,32 +19,28 @@ from ..runtime.program import Call, KernelCall
 from ..tensor import Shape, Tensor
 from ..utils.arrays import LANES, Array
 from .activations import LINEAR, Activation, read_activation
-from .base import NOTHING, BuildContext, Layer, Parameter, Trainable, padded_lanes, sizes
+from .base import NOTHING, BuildContext, Layer, Parameter, padded_lanes, sizes
 from .nchw_layer import NchwLayer
 
 _WEIGHTS = {"none": "none", "per_feature": "per_feature", "per_layer": "per_feature", "per_channel": "per_channel"}
 _NORMALIZATIONS = {"none": "none", "relu": "relu", "avg_relu": "relu", "softmax": "softmax"}
 
 
-def _resolved(section: Section, context: BuildContext, key: str, references: Iterable[int]) -> tuple[int, ...]:
-    """The layers that `references` name. Raises ConfigError."""
-    return tuple(context.resolve(section, key, reference) for reference in references)
-
-
-def _mark_branches(context: BuildContext, sources: Iterable[int]) -> None:
-    """Tell each source that another layer reads it as well."""
+def _sources(
+    section: Section, context: BuildContext, key: str, references: Iterable[int], *first: int
+) -> tuple[int, ...]:
+    """The layers `first` and those that references name, told of another reader. Raises ConfigError."""
+    sources = *first, *(context.resolve(section, key, reference) for reference in references)
     for source in sources:
         if source >= 0:
             context.layers[source].mark_branch()
+    return sources
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Route(Layer):
-    """The channels of sources of equal height and width, one source after another.
-
-    With `groups`, only slice `group_id` of the equal channel slices of each source. Where the memory plan lets a source
-    write straight into the output (concatenation), or the output be a part of its source (split), nothing is copied.
-    """
+    """The channels of sources of equal height and width, one source after another. With `groups`, only slice
+    `group_id` of each source. Where source and output share memory, nothing is copied."""
 
     groups: int = 1
     group_id: int = 0
@@ -55,14 +50,13 @@ class Route(Layer):
         references = section.integers("layers")
         if not references:
             raise section.error("Route Layer must specify input layers: layers=...; expected layer numbers")
-        sources = _resolved(section, context, "layers", references)
+        sources = _sources(section, context, "layers", references)
         groups, group_id = section.positive("groups", 1), section.natural("group_id", 0)
         section.ignore("stream", "wait_stream")
         if group_id >= groups:
             raise section.error(
                 f"group_id={group_id}: expected a number from 0 to {groups - 1} (groups={groups})", "group_id"
             )
-        _mark_branches(context, sources)
         shapes = [context.shape(source) for source in sources]
         if any((s.height, s.width) != (shapes[0].height, shapes[0].width) for s in shapes):
             if groups > 1:
@@ -125,8 +119,7 @@ class Route(Layer):
 
 
 def _is_same_memory(source: Tensor, first: int, output: Tensor, to: int) -> bool:
-    """Whether the source's channels from `first` on and the output's from `to` on are the same memory, as the plan of
-    the network's memory may have it (`network/memory_plan.py`)."""
+    """Whether channels from `first` and from `to` on are the same memory, as the plan may have it."""
     if first % LANES or to % LANES or source.layout.block != output.layout.block:
         return False
     begin, end = (
@@ -165,41 +158,50 @@ class _Activated(Layer):
     """A layer that joins the previous layer, x_0, and those that `from` names, and applies an activation."""
 
     activation: Activation
-    _before: Tensor = field(init=False, repr=False)  # the pre-activation, in training
 
     @classmethod
-    def joining(cls, section: Section, context: BuildContext, references: Iterable[int] | None) -> tuple[int, ...]:
-        """The sources. Raises ConfigError, also where there are no references."""
+    def joining(cls, section: Section, context: BuildContext, references: Iterable[int] | None, **options: Any) -> Any:
+        """The layer with these references, which there must be. Raises ConfigError."""
         if not references:
             raise section.error("has no from=; expected the number of an earlier layer")
-        return context.index - 1, *_resolved(section, context, "from", references)
-
-    @classmethod
-    def build(cls, section: Section, context: BuildContext, **options: Any) -> Any:
-        _mark_branches(context, options["sources"])
+        sources = _sources(section, context, "from", references, context.index - 1)
         activation = read_activation(section, context.dialect, "linear")
-        return super().build(section, context, activation=activation, **options)
+        return cls.build(section, context, sources=sources, activation=activation, **options)
 
     def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
         super().setup_training(source_deltas, delta)
+        # The pre-activation.
         self._before = Tensor(self.output.layout) if self.activation.needs_input else self.output
+
+    def joined(self, y: Tensor) -> list[Call]:
+        """The calls that write the pre-activation to y."""
+        raise NotImplementedError
+
+    def bind(self) -> list[Call]:
+        return [*self.joined(self.output), *self.activation.calls(self.output)]
+
+    def forward_training(self) -> None:
+        for call in self.joined(self._before):
+            call()
+        if self._before is not self.output:
+            self.output.data[:] = self._before.data
+        self.activation.apply(self.output)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class _Product(_Activated):
-    """y = activation(x_0 * x_1), with x_0 broadcast to the shape of x_1."""
+class Sam(_Activated):
+    """`[sam]`: y = activation(x_0 * x_1), the product of two layers of the same shape, element by element."""
 
-    row: ClassVar[str] = "scale Layer: {self.sources[1]}"
+    row = "scale Layer: {self.sources[1]}"
     per_cell: bool = flag(key="scale_wh")
 
     @classmethod
     def from_section(cls, section: Section, context: BuildContext) -> Layer:
-        references = [section.integer("from", 0)] if section.has("from") else None
-        return cls.build(section, context, sources=cls.joining(section, context, references))
+        return cls.joining(section, context, [section.integer("from", 0)] if section.has("from") else None)
 
     def wanted(self, shape: Shape) -> tuple[Shape, str]:
-        """The shape that x_0 must have where x_1 has this one, and how errors describe it."""
-        raise NotImplementedError
+        """The shape of x_0 where x_1 has this one, and how errors describe it."""
+        return shape, "equal sizes"
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         wanted, expected = self.wanted(inputs[1])
@@ -212,14 +214,13 @@ class _Product(_Activated):
         return inputs[1]
 
     def factors(self, strides: Strides) -> tuple[Strides, int]:
-        """Where the kernel finds the cells of x_0, and floats between their lanes; a stride of 0 repeats."""
+        """Where the kernel finds x_0, and floats between its lanes; a stride of 0 repeats."""
         return strides, 1
 
-    def bind(self) -> list[Call]:
-        (x, other), y = self.source_tensors, self.output
+    def joined(self, y: Tensor) -> list[Call]:
+        x, other = self.source_tensors
         factors = self.factors(x.layout.strides())
-        product = KernelCall(elementwise.multiply, x.data, *factors, other.data, other.planes, y.data, y.planes)
-        return [product, *self.activation.calls(y)]
+        return [KernelCall(elementwise.multiply, x.data, *factors, other.data, other.planes, y.data, y.planes)]
 
     def backward(self) -> None:
         self.activation.backward(self.delta, self.output, self._before)
@@ -236,8 +237,8 @@ class _Product(_Activated):
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class ScaleChannels(_Product):
-    """`[scale_channels]`: the previous layer is one factor for each channel, or with `scale_wh` for each pixel."""
+class ScaleChannels(Sam):
+    """`[scale_channels]`: the same with one factor x_0 for each channel, or with `scale_wh` for each pixel."""
 
     def wanted(self, shape: Shape) -> tuple[Shape, str]:
         if self.per_cell:
@@ -251,21 +252,12 @@ class ScaleChannels(_Product):
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Sam(_Product):
-    """`[sam]`: the product of two layers of the same shape, element by element."""
-
-    def wanted(self, shape: Shape) -> tuple[Shape, str]:
-        return shape, "equal sizes"
-
-
-@dataclass(kw_only=True, eq=False, repr=False)
 class Shortcut(_Activated):
     """y = activation(w_0 x_0 + w_1 x_1 + ...), with x_0 the previous layer. y has its shape.
 
     pjreddie's: one further source of any size, with w_0 = alpha and w_1 = beta. Where the widths differ by a factor,
-    pixels are skipped on the wider side; channels that only x_0 has stay as they are.
-    AlexeyAB's: several sources of one size. With `weights_type`, trained weights for each source, or for each source
-    and channel, normalised over the sources.
+    pixels are skipped on the wider side; channels that only x_0 has stay as they are. AlexeyAB's: several sources of
+    one size, with `weights_type` with trained weights, normalised over the sources.
     """
 
     resamples: bool
@@ -273,34 +265,32 @@ class Shortcut(_Activated):
     beta: float = real(1.0)
     weights_type: str = "none"
     normalization: str = "none"
-    weights: Array | None = field(default=None, repr=False)
+    weights: Array | None = None
 
     @classmethod
     def from_section(cls, section: Section, context: BuildContext) -> Shortcut:
-        resamples, references = context.dialect.shortcut_resamples, section.integers("from")
-        sources = cls.joining(section, context, references[:1] if references and resamples else references)
+        resamples, references = context.dialect.shortcut_resamples, section.integers("from") or ()
+        if resamples:
+            references = references[:1]
         weights_type = _WEIGHTS[section.choice("weights_type", "none", _WEIGHTS)]
         normalization = _NORMALIZATIONS[section.choice("weights_normalization", "none", _NORMALIZATIONS)]
         weights = None
         if weights_type != "none":
             if normalization == "none":
                 raise section.error("weights_type needs weights_normalization=relu or softmax", "weights_type")
-            per_source = context.shape(context.index - 1).channels if weights_type == "per_channel" else 1
-            weights = np.ones((len(sources), per_source), np.float32)
-        return cls.build(
-            section, context, sources=sources, resamples=resamples, weights_type=weights_type,
-            normalization=normalization, weights=weights,
+            per_source = context.before.channels if weights_type == "per_channel" else 1
+            weights = np.ones((1 + len(references), per_source), np.float32)
+        return cls.joining(
+            section, context, references, resamples=resamples, weights_type=weights_type, normalization=normalization,
+            weights=weights,
         )  # fmt: skip
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         first = inputs[0]
         for source, shape in zip(self.sources[1:], inputs[1:], strict=True):
+            fits = (shape.height, shape.width) == (first.height, first.width)
             if self.resamples:
-                down, up = max(1, shape.width // first.width), max(1, first.width // shape.width)
-                rows = max(1, shape.height // first.height), max(1, first.height // shape.height)
-                fits = (down, up) == rows
-            else:
-                fits = (shape.height, shape.width) == (first.height, first.width)
+                fits = _steps(shape.width, first.width) == _steps(shape.height, first.height)
             if not fits:
                 raise self.section.shape_error(
                     f"from: layer {source} gives {shape}, the previous layer {first} (width x height x channels); "
@@ -317,9 +307,8 @@ class Shortcut(_Activated):
             self.weights[:] = 1
 
     def normalised_weights(self) -> Array:
-        """(sources, channels or 1) float32: the weights divided by their sum over the sources.
-
-        With `relu`, inference keeps each weight at 0.001 or more, as AlexeyAB's test commands do."""
+        """(sources, channels or 1): weights divided by their sum. With `relu`, inference keeps each at 0.001 or
+        more."""
         assert self.weights is not None
         if self.normalization == "relu":
             positive = np.maximum(self.weights, np.float32(0 if self.training else 0.001))
@@ -337,30 +326,25 @@ class Shortcut(_Activated):
         return same and len(self.sources) == 2 and self.weights is None and self.alpha == self.beta == 1.0
 
     def _gain(self, position: int) -> Array:
-        """(blocks x 16,): the factor of each channel of the source at `position`, 0 where it has no such channel.
-
-        That of x_0 is without alpha, which is applied with the next term."""
+        """(blocks x 16,): the factor of each channel of a source; that of x_0 is without alpha."""
         common, factor = min(self.shape.channels, self.inputs[position].channels), self.beta if position else 1.0
         weights = np.float32(factor) if self.weights is None else self.normalised_weights()[position]
         return padded_lanes(np.broadcast_to(weights, self.shape.channels)[:common], self.output.layout.blocks)
 
     def _kept(self, position: int) -> Array:
-        """(blocks x 16,): the factor of the sum so far as the source at `position` is added to it."""
+        """(blocks x 16,): the factor of the sum so far as a source is added to it."""
         kept = np.ones(self.shape.channels, np.float32)
         kept[: self.inputs[position].channels] = self.alpha
         return padded_lanes(kept, self.output.layout.blocks)
 
     def bind(self) -> list[Call]:
-        y, x = self.output, self.source_tensors[0]
-        if self._is_plain_sum:
-            slope = self.activation.fused_slope
-            other = self.source_tensors[1]
-            total = KernelCall(elementwise.add, x.data, x.planes, other.data, other.planes, slope, y.data, y.planes)
-            return [total, *(self.activation.calls(y) if slope == 1 else [])]
-        return [*self._sums(y), *self.activation.calls(y)]
+        if not self._is_plain_sum:
+            return super().bind()
+        (x, other), y, slope = self.source_tensors, self.output, self.activation.fused_slope
+        total = KernelCall(elementwise.add, x.data, x.planes, other.data, other.planes, slope, y.data, y.planes)
+        return [total, *(self.activation.calls(y) if slope == 1 else [])]
 
-    def _sums(self, y: Tensor) -> list[Call]:
-        """The calls that write the first term to y and add the others."""
+    def joined(self, y: Tensor) -> list[Call]:
         x, first = self.source_tensors[0], self._gain(0)
         scale = first, np.zeros_like(first), np.float32(1)
         calls: list[Call] = [KernelCall(elementwise.scale, x.data, x.planes, *scale, y.data, y.planes)]
@@ -372,27 +356,10 @@ class Shortcut(_Activated):
         return calls
 
     def _common(self, position: int, own: Tensor, other: Tensor) -> tuple[int, int, Extent]:
-        """How the source at `position` and the output overlap: strides in the source and in the output, and the size.
-
-        own, other: tensors of the output's and of the source's shape."""
         mine, theirs = self.shape, self.inputs[position]
-        down, up = max(1, theirs.width // mine.width), max(1, mine.width // theirs.width)
+        down, up = _steps(theirs.width, mine.width)
         height, width = min(mine.height, theirs.height), min(mine.width, theirs.width)
         return down, up, Extent(own.layout.batch, min(own.layout.blocks, other.layout.blocks), height, width)
-
-    # === Training ===
-
-    def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
-        super().setup_training(source_deltas, delta)
-        self._trainables = [] if self.weights is None else [Trainable("weights", self.weights, decays=True)]
-
-    def forward_training(self) -> None:
-        """The sum and the activation one after the other, so that the pre-activation is kept where it is needed."""
-        for call in self._sums(self._before):
-            call()
-        if self._before is not self.output:
-            self.output.data[:] = self._before.data
-        self.activation.apply(self.output)
 
     def backward(self) -> None:
         delta = self.delta
@@ -409,9 +376,9 @@ class Shortcut(_Activated):
                 elementwise.add_scaled(delta.data, x_at, np.ones_like(gain), gain, target.data, y_at, extent)
 
     def _add_weight_gradients(self, delta: Tensor) -> None:
-        """Products of delta and source; as in darknet, without the derivative of the weights' normalisation."""
+        """As in darknet, without the derivative of the weights' normalisation."""
         change = delta.plain().reshape(self.batch, self.shape.channels, -1)
-        update, per_channel = self._trainables[0].update, self.weights_type == "per_channel"
+        update, per_channel = self.learned["weights"].update, self.weights_type == "per_channel"
         for position, source in enumerate(self.source_tensors):
             common = min(self.shape.channels, source.shape.channels)
             values = source.plain().reshape(self.batch, source.shape.channels, -1)
@@ -432,3 +399,8 @@ class Shortcut(_Activated):
         )
         differing = [f"\n ({sizes(self.shape)}) + ({sizes(s)}) " for s in self.inputs[1:] if s != self.shape]
         return row + "".join(differing)
+
+
+def _steps(theirs: int, mine: int) -> tuple[int, int]:
+    """From pixel to pixel in a source and in the output."""
+    return max(1, theirs // mine), max(1, mine // theirs)

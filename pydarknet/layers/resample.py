@@ -1,10 +1,10 @@
-"""Layers that change the size of planes: pooling (`[maxpool]`, `[local_avgpool]`, `[avgpool]`), `[upsample]`, and
-`[reorg]` and `[reorg3d]`, which move pixels between space and channels."""
+"""Layers that change the size of planes: `[maxpool]`, `[local_avgpool]`, `[avgpool]`, `[upsample]`, `[reorg]`,
+`[reorg3d]`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,51 +18,36 @@ from ..runtime.program import Call, KernelCall
 from ..tensor import Shape, Tensor
 from ..utils.arrays import Array
 from .base import BuildContext, Layer, sizes
-from .convolution.section import Blur, read_strides
+from .convolution.section import Blur, blur_row, read_strides
 from .nchw_layer import NchwLayer
-from .summary_row import blur_row
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class _WindowPool(Layer):
-    """Pooling over windows of size x size pixels.
-
-    padding: the total of both sides, as darknet counts it. blur: antialiasing, which takes over the strides.
-    """
+    """Pooling over windows of size x size pixels."""
 
     size: int
     stride_y: int
     stride_x: int
-    padding: int
-    blur: Blur | None = None
-    _target: Tensor | None = field(default=None, repr=False)
-    _pooled_delta: Tensor | None = field(default=None, repr=False)
+    padding: int  # the total of both sides, as darknet counts it
+    blur: Blur | None = None  # antialiasing, which takes over the strides
 
     kernel: ClassVar[Callable[..., Any]]
     word: ClassVar[str]
 
     @classmethod
     def from_section(cls, section: Section, context: BuildContext) -> Layer:
-        stride_y, stride_x = read_strides(section)
+        stride_y, stride_x, blur = read_strides(section)
         size = section.positive("size", section.positive("stride", 1), 1 << 12)
-        mode = section.integer("antialiasing", 0)
-        blur = Blur(mode, stride_y, stride_x) if mode else None
+        padding = section.natural("padding", size - 1, 1 << 16)
         section.ignore("maxpool_zero_nonmax", "maxpool_depth", "out_channels")
-        return cls.build(
-            section,
-            context,
-            size=size,
-            stride_y=1 if blur else stride_y,
-            stride_x=1 if blur else stride_x,
-            padding=section.natural("padding", size - 1, 1 << 16),
-            blur=blur,
-        )
+        return cls.build(section, context, size=size, stride_y=stride_y, stride_x=stride_x, padding=padding, blur=blur)
 
     def _pooled(self, shape: Shape) -> Shape:
         if min(shape.height, shape.width) + self.padding < self.size:
             return Shape(shape.channels, 0, 0)
-        height = (shape.height + self.padding - self.size) // self.stride_y + 1
-        width = (shape.width + self.padding - self.size) // self.stride_x + 1
+        rest = self.padding - self.size
+        height, width = (shape.height + rest) // self.stride_y + 1, (shape.width + rest) // self.stride_x + 1
         return Shape(shape.channels, height, width)
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
@@ -71,28 +56,23 @@ class _WindowPool(Layer):
 
     def setup(self, sources: list[Tensor], output: Tensor | None) -> None:
         super().setup(sources, output)
-        assert output is not None
-        self._target = self.blur.setup(self._pooled(self.inputs[0]), output) if self.blur else output
+        self._target = self.blur.setup(self._pooled(self.inputs[0]), self.output) if self.blur else self.output
 
     def bind(self) -> list[Call]:
-        assert self._target is not None
         (x,), y = self.source_tensors, self._target
-        pool = KernelCall(type(self).kernel, x.data, x.planes, self._window(), y.data, y.planes)
+        pool = KernelCall(type(self).kernel, x.data, x.planes, self._window, y.data, y.planes)
         return [pool, self.blur.run] if self.blur else [pool]
 
     def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
         super().setup_training(source_deltas, delta)
-        self._pooled_delta = self.blur.setup_training(delta) if self.blur and delta is not None else delta
+        self._pooled_delta = self.blur.setup_training(self.delta) if self.blur else self.delta
 
     def backward(self) -> None:
         if self.blur:
             self.blur.backward()
-        if self.source_deltas[0] is not None:
-            self._add_gradient(self.source_deltas[0])
+        super().backward()
 
-    def _add_gradient(self, target: Tensor) -> None:
-        raise NotImplementedError
-
+    @property
     def _window(self) -> SlidingWindow:
         return SlidingWindow(self.size, self.stride_y, self.stride_x, self.padding // 2)
 
@@ -100,13 +80,10 @@ class _WindowPool(Layer):
         return float(self.size**2 * self._pooled(self.inputs[0]).outputs)
 
     def table_row(self) -> str:
-        if self.stride_x == self.stride_y:
-            window = f"  {self.size:2d}x{self.size:2d}/{self.stride_x:2d}   "
-        else:
-            window = f" {self.size:2d}x{self.size:2d}/{self.stride_x:2d}x{self.stride_y:2d} "
-        out = self._pooled(self.inputs[0])
-        operations = self.table_operations() / 1e9
-        row = f"{self.word}             {window}{sizes(self.inputs[0])} -> {sizes(out)} {operations:5.3f} BF"
+        first, last = (" ", "   ") if self.stride_x == self.stride_y else ("", f"x{self.stride_y:2d} ")
+        window = f"{first}{self.size:2d}x{self.size:2d}/{self.stride_x:2d}{last}"
+        x, out = self.inputs[0], self._pooled(self.inputs[0])
+        row = f"{self.word}              {window}{sizes(x)} -> {sizes(out)} {self.table_operations() / 1e9:5.3f} BF"
         return row + blur_row(self.blur, out)
 
 
@@ -128,11 +105,10 @@ class Maxpool(_WindowPool):
     def can_overwrite(self) -> bool:
         return self.is_maxpool_2x2
 
-    def _add_gradient(self, target: Tensor) -> None:
-        assert self._target is not None and self._pooled_delta is not None
+    def add_gradient(self, target: Tensor) -> None:
         (x,), y, delta, adds = self.source_tensors, self._target, self._pooled_delta, not self.overwrites
         maxpool_gradient(
-            x.data, x.planes, self._window(), y.data, y.planes, delta.data, delta.planes, target.data, target.planes,
+            x.data, x.planes, self._window, y.data, y.planes, delta.data, delta.planes, target.data, target.planes,
             adds,
         )  # fmt: skip
 
@@ -150,20 +126,17 @@ class LocalAvgpool(_WindowPool):
     kernel = pooling.local_average
     word: ClassVar[str] = "avg"
 
-    def _add_gradient(self, target: Tensor) -> None:
-        assert self._pooled_delta is not None
+    def add_gradient(self, target: Tensor) -> None:
         delta = self._pooled_delta
         factor = np.float32(1 / self.size**2)  # as in darknet, also at the borders, where the mean is over fewer pixels
-        average_gradient(delta.data, delta.planes, factor, self._window(), target.data, target.planes)
+        average_gradient(delta.data, delta.planes, factor, self._window, target.data, target.planes)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class DepthMaxpool(NchwLayer):
     """`[maxpool]` with `maxpool_depth`: output channel g is the maximum of the channels g + k out_channels."""
 
-    row: ClassVar[str] = (
-        "max-depth         {self.size:2d}x{self.size:2d}/{self.stride:2d}   {x_sizes} -> {y_sizes} {giga:5.3f} BF"
-    )
+    row = "max-depth         {self.size:2d}x{self.size:2d}/{self.stride:2d}   {x_sizes} -> {y_sizes} {giga:5.3f} BF"
     size: int
     stride: int
     out_channels: int = positive()
@@ -206,8 +179,8 @@ class DepthMaxpool(NchwLayer):
 class Avgpool(Layer):
     """`[avgpool]`: the mean of each channel."""
 
-    row: ClassVar[str] = "avg                          {x_sizes} ->   {y.channels:4d}"
-    sets_size: ClassVar[bool] = True
+    row = "avg                          {x_sizes} ->   {y.channels:4d}"
+    sets_size = True
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         return Shape(inputs[0].channels)
@@ -217,22 +190,18 @@ class Avgpool(Layer):
         factor = np.float32(1) / np.float32(x.shape.cells)
         return [KernelCall(elementwise.sum_planes, x.data, x.planes, factor, y.data, y.planes)]
 
-    def backward(self) -> None:
-        (target,), delta, shape = self.source_deltas, self.delta, self.inputs[0]
-        if target is not None:
-            factor, window = np.float32(1 / shape.cells), SlidingWindow(max(shape.height, shape.width), 1, 1, 0)
-            average_gradient(delta.data, delta.planes, factor, window, target.data, target.planes)
+    def add_gradient(self, target: Tensor) -> None:
+        delta, shape = self.delta, self.inputs[0]
+        factor, window = np.float32(1 / shape.cells), SlidingWindow(max(shape.height, shape.width), 1, 1, 0)
+        average_gradient(delta.data, delta.planes, factor, window, target.data, target.planes)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Upsample(Layer):
-    """`[upsample]`: each pixel repeated stride x stride times, times `scale`.
-
-    With `reverse` (a negative stride) the sum of each square of stride x stride pixels, times `scale`.
-    """
+    """`[upsample]`: each pixel repeated stride x stride times, or the sum of such squares, times `scale`."""
 
     stride: int
-    reverse: bool
+    reverse: bool  # a negative stride: sums
     scale: float = real(1.0)
 
     @classmethod
@@ -253,10 +222,7 @@ class Upsample(Layer):
         kernel = elementwise.sum_blocks if self.reverse else elementwise.upsample
         return [KernelCall(kernel, x.data, x.planes, self.stride, np.float32(self.scale), y.data, y.planes)]
 
-    def backward(self) -> None:
-        (target,) = self.source_deltas
-        if target is None:
-            return
+    def add_gradient(self, target: Tensor) -> None:
         delta, change, factor = self.delta, Tensor(target.layout), np.float32(self.scale)
         if self.reverse:  # without the pixels beyond the last whole square, which took no part
             height, width = self.shape.height * self.stride, self.shape.width * self.stride
@@ -273,48 +239,38 @@ class Upsample(Layer):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Reorg(NchwLayer):
-    """`[reorg]`: space to depth, or with `reverse` depth to space, in YOLOv2's historical order.
+    """`[reorg]`: space to depth, or with `reverse` depth to space, in YOLOv2's historical order."""
 
-    flatten: swap channels and pixels instead. extra: so many more numbers, zeros, after a copy of the input.
-    """
-
-    row: ClassVar[str] = "reorg_old              /{self.stride:2d}  {x_sizes}   ->  {y_sizes}"
+    row = "reorg_old              /{self.stride:2d}  {x_sizes}   ->  {y_sizes}"
+    any_channels = False  # whether any number of channels can become fewer pixels
     stride: int = positive(largest=1 << 12)
     reverse: bool = flag()
-    flatten: bool = flag()
-    extra: int = natural()
-    _order: NDArray[np.int64] | None = field(default=None, repr=False)
+    flatten: bool = flag()  # swap channels and pixels instead
+    extra: int = natural()  # so many zeros after a copy of the input
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
-        (shape,) = inputs
-        s = self.stride
+        (shape,), s = inputs, self.stride
         if self.extra:
             return Shape(shape.outputs + self.extra)
         if self.flatten:
             return shape
-        if self.reverse:
-            self._require(shape.channels % (s * s) == 0, shape)
-            return Shape(shape.channels // (s * s), shape.height * s, shape.width * s)
-        self._require(shape.height % s == 0 and shape.width % s == 0 and self._channels_fit(shape), shape)
-        return Shape(shape.channels * s * s, shape.height // s, shape.width // s)
-
-    def _channels_fit(self, shape: Shape) -> bool:
-        return shape.channels % (self.stride * self.stride) == 0
-
-    def _require(self, fits: bool, shape: Shape) -> None:
-        if not fits:
+        sides_fit = self.reverse or shape.height % s == shape.width % s == 0
+        if not sides_fit or (shape.channels % (s * s) and (self.reverse or not self.any_channels)):
             raise self.section.shape_error(
-                f"stride={self.stride} does not fit its input of {shape} (width x height x channels): channels must "
-                "divide by stride x stride, sides by stride",
+                f"stride={s} does not fit its input of {shape} (width x height x channels): channels must divide by "
+                "stride x stride, sides by stride",
                 "stride",
             )
+        if self.reverse:
+            return Shape(shape.channels // (s * s), shape.height * s, shape.width * s)
+        return Shape(shape.channels * s * s, shape.height // s, shape.width // s)
 
     def setup(self, sources: list[Tensor], output: Tensor | None) -> None:
         super().setup(sources, output)
         self._order = None if self.extra else self._input_indices()
 
     def _input_indices(self) -> NDArray[np.int64]:
-        """The index of the input element, in NCHW order, of each output element."""
+        """The input's index, in NCHW order, of each output element."""
         shape, s = self.inputs[0], self.stride
         c, h, w = shape.channels, shape.height, shape.width
         flat = np.arange(shape.outputs).reshape(c, h, w)
@@ -350,10 +306,8 @@ class Reorg(NchwLayer):
 class Reorg3d(Reorg):
     """`[reorg3d]`: space to depth, y[k, j, i] = x[k mod c, j s + (k / c) / s, i s + (k / c) mod s] for c channels."""
 
-    row: ClassVar[str] = "reorg                    /{self.stride:2d} {x_sizes} -> {y_sizes}"
-
-    def _channels_fit(self, shape: Shape) -> bool:
-        return True
+    row = "reorg                    /{self.stride:2d} {x_sizes} -> {y_sizes}"
+    any_channels = True
 
     def _input_indices(self) -> NDArray[np.int64]:
         shape, s = self.inputs[0], self.stride

@@ -1,10 +1,9 @@
-"""Layers of a few lines each: `[empty]`, `[silence]`, `[dropout]`, `[crop]`, `[implicit]`, `[history]`, `[iseg]`,
-`[normalization]`, `[l2norm]`."""
+"""Layers of a few lines each."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -14,7 +13,7 @@ from ..config.sections import Section, flag, integer, natural, positive, real
 from ..tensor import Shape, Tensor
 from ..utils.arrays import Array
 from .activations import LOGISTIC
-from .base import BuildContext, Layer, Parameter, Trainable
+from .base import BuildContext, Layer, Parameter
 from .nchw_layer import NchwLayer
 
 LARGEST_IMPLICIT = 1 << 29  # weights of one layer
@@ -23,31 +22,22 @@ DEFAULT_SQUARE = 7  # pixels
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Identity(Layer):
-    """A layer that passes its source on unchanged at inference, without a copy."""
+class Empty(Layer):
+    """`[empty]`, `[silence]`, and others that pass their source on unchanged at inference, without a copy."""
 
-    is_alias: ClassVar[bool] = True
+    row = "empty "
+    is_alias = True
 
     def forward(self) -> None:
         return
 
-    def backward(self) -> None:
-        return
-
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Empty(Identity):
-    """`[empty]`, `[silence]`: the identity."""
-
-    row: ClassVar[str] = "empty "
-
-
-@dataclass(kw_only=True, eq=False, repr=False)
-class Dropout(Identity):
+class Dropout(Empty):
     """`[dropout]`: the identity at inference; in training, values are dropped at random and the others scaled up.
 
-    Each value is dropped with `probability`, or with `squares` at most one square of each plane. The side of squares is
-    a number of pixels or, where that is 0, a part of the plane's sides.
+    Each value is dropped with `probability`, or with `squares` at most one square of each plane. Its side is a number
+    of pixels or, where that is 0, a part of the plane's sides.
     """
 
     probability: float
@@ -67,7 +57,7 @@ class Dropout(Identity):
         return layer
 
     def side(self, width: int, height: int, progress: float) -> int:
-        """The side in pixels of squares in a plane, after the part `progress` (0 to 1) of their growth."""
+        """Of squares in a plane, after `progress` (0 to 1) of their growth."""
         wanted = (max(1, int((self.part * side or self.pixels) * progress)) for side in (width, height))
         return min(*wanted, width, height)
 
@@ -81,7 +71,6 @@ class Dropout(Identity):
         self.output.fill(x * self._factors)
 
     def _without_squares(self, batch: int) -> Array:
-        """(batch, outputs) factors: 0 in at most one square of each plane, elsewhere 1 / the part that is kept."""
         shape, end = self.shape, GROWTH_PART * self.progress.max_batches
         progress = self.progress.done / end if self.progress.done < end else 1.0
         side = self.side(shape.width, shape.height, progress)
@@ -101,31 +90,27 @@ class Dropout(Identity):
 
     @staticmethod
     def _wrapped(start: int, last: int) -> int:
-        """The start of a square; beyond the last possible one it starts again from the other side, as in darknet."""
+        """Beyond the last start, squares start again from the other side, as in darknet."""
         return max(0, min(start - last if start > last else start, last))
 
-    def backward(self) -> None:
-        if self.source_deltas[0] is not None:
-            self.source_deltas[0].add_plain(self.delta.plain() * self._factors)
+    def add_gradient(self, target: Tensor) -> None:
+        target.add_plain(self.delta.plain() * self._factors)
 
     def table_row(self) -> str:
-        n = self.inputs[0].outputs
-        if not self.squares:
-            return f"dropout    p = {self.probability:.3f}        {n:4d}  ->   {n:4d}"
-        size = f"l.dropblock_size_rel = {self.part:.2f}"
-        if not self.part:
-            size = f"l.dropblock_size_abs = {min(self.pixels, self.inputs[0].width, self.inputs[0].height)}"
-        return f"dropblock    p = {self.probability:.3f}   {size}    {n:4d}  ->   {n:4d}"
+        x = self.inputs[0]
+        size = f"l.dropblock_size_abs = {min(self.pixels, x.width, x.height)}"
+        if self.part:
+            size = f"l.dropblock_size_rel = {self.part:.2f}"
+        name, shown = ("dropblock", f"   {size}    ") if self.squares else ("dropout", "        ")
+        return f"{name}    p = {self.probability:.3f}{shown}{x.outputs:4d}  ->   {x.outputs:4d}"
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Crop(NchwLayer):
     """`[crop]`: the centre of the picture; in training a random window of that size, with `flip` mirrored at random.
+    Values are moved from 0..1 to -1..1 unless `noadjust`."""
 
-    Values are moved from 0..1 to -1..1 unless `noadjust`.
-    """
-
-    row: ClassVar[str] = "Crop Layer: {x.height} x {x.width} -> {y.height} x {y.width} x {x.channels} image"
+    row = "Crop Layer: {x.height} x {x.width} -> {y.height} x {y.width} x {x.channels} image"
     ignored: ClassVar[Sequence[str]] = ("angle", "saturation", "exposure", "shift")
     height: int = positive(key="crop_height")
     width: int = positive(key="crop_width")
@@ -169,21 +154,15 @@ class Crop(NchwLayer):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Implicit(Layer):
-    """`[implicit]`: trained values that do not depend on the picture, of shape (filters, atoms, 1).
+    """`[implicit]`: trained values that do not depend on the picture, of shape (filters, atoms, 1)."""
 
-    Their initial values are uniform in mean - deviation to mean + deviation.
-    """
-
-    row: ClassVar[str] = (
-        "implicit Layer: {self.filters} x {self.atoms} \t mean={self.mean:.2f}, std={self.deviation:.2f} "
-    )
-    sets_channels: ClassVar[bool] = True
-    sets_size: ClassVar[bool] = True
+    row = "implicit Layer: {self.filters} x {self.atoms} \t mean={self.mean:.2f}, std={self.deviation:.2f} "
+    sets_channels = True
+    sets_size = True
     filters: int = positive(128)
     atoms: int = positive()
     mean: float = real()
     deviation: float = real(0.2, key="std")
-    weights: Array = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -202,22 +181,18 @@ class Implicit(Layer):
     def initialise(self, rng: np.random.Generator, dialect: Dialect) -> None:
         self.weights[:] = self.mean + self.deviation * (2 * rng.random(self.weights.size, np.float32) - 1)
 
-    def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
-        super().setup_training(source_deltas, delta)
-        self._trainables = [Trainable("weights", self.weights, decays=True)]
-
     def forward(self) -> None:
         self.output.fill(np.tile(self.weights, (self.output.layout.batch, 1)))
 
     def backward(self) -> None:
-        self._trainables[0].update += self.delta.plain().sum(axis=0)
+        self.learned["weights"].update += self.delta.plain().sum(axis=0)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class History(NchwLayer):
     """`[history]`: at inference, x in the first channels and zeros in those of earlier frames."""
 
-    row: ClassVar[str] = "HISTORY b = {self.batch}, s = {self.history_size:2d}, steps =  1   {x_sizes} -> {y_sizes} "
+    row = "HISTORY b = {self.batch}, s = {self.history_size:2d}, steps =  1   {x_sizes} -> {y_sizes} "
     history_size: int = positive(4, largest=1 << 10)
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
@@ -259,14 +234,11 @@ class Normalization(NchwLayer):
     The sum is darknet's recurrence from channel to channel, whose first window is shorter than the textbook's.
     """
 
-    row: ClassVar[str] = (
-        "Local Response Normalization Layer: {x.width} x {x.height} x {x.channels} image, {self.size} size"
-    )
+    row = "Local Response Normalization Layer: {x.width} x {x.height} x {x.channels} image, {self.size} size"
     alpha: float = real(0.0001)
     beta: float = real(0.75)
     kappa: float = real(1.0)
     size: int = positive(5)
-    _factors: Array = field(init=False, repr=False)
 
     def compute(self, x: Array, y: Array) -> None:
         channels = self.shape.channels
@@ -291,7 +263,7 @@ class Normalization(NchwLayer):
 class L2Norm(NchwLayer):
     """`[l2norm]`: the channels of each pixel divided by their Euclidean norm."""
 
-    row: ClassVar[str] = "l2norm                                         {x.outputs:4d}"
+    row = "l2norm                                         {x.outputs:4d}"
 
     def compute(self, x: Array, y: Array) -> None:
         planes = x.reshape(len(x), self.shape.channels, -1)

@@ -1,8 +1,8 @@
 """The workspace: scratch memory of kernels, one block for all layers of a network, of which one runs at a time."""
 
 import contextlib
-import threading
 from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -21,36 +21,30 @@ class Workspace:
         self.queue = np.zeros(most_threads() * CACHE_LINE, np.int64)
 
     def of(self, size: int) -> Array:
-        """An array of at least `size` float32, aligned to a cache line; it replaces a smaller one."""
+        """At least `size` float32, aligned to a cache line."""
         if self.array.size < size:
             self.array = aligned_zeros(size)
         return self.array
 
 
-class _Current(threading.local):
-    """The workspace for which a thread makes calls; at first that of layers without a network."""
-
-    workspace = Workspace()
-
-
-_current = _Current()
+_shared = Workspace()  # of layers without a network
+_current = ContextVar("workspace", default=_shared)  # for which a thread makes calls
 
 
 @contextlib.contextmanager
 def using(workspace: Workspace) -> Iterator[None]:
-    """Calls that this thread makes within the block use this workspace, for as long as they live."""
-    before = _current.workspace
+    """Calls that this thread makes within the block use this workspace."""
+    before = _current.set(workspace)
     try:
-        _current.workspace = workspace
         yield
     finally:
-        _current.workspace = before
+        _current.reset(before)
 
 
 def with_workspace(kernel: Any, workers: int, size: int, *arguments: Any) -> KernelCall:
     """The call of a kernel with these arguments, followed by the task queue of its workers, their number, the
-    workspace, and `size`, the floats of the workspace that each worker has."""
-    workspace = _current.workspace
+    workspace, and `size`, the floats of it that each worker has."""
+    workspace = _current.get()
     workspace.of(workers * size)
     return _InWorkspace(workspace, kernel, size, *arguments, workspace.queue, workers)
 

@@ -212,6 +212,7 @@ kernel = partial(_compile, parallel=True)
 # A kernel whose inner sums may be reordered into SIMD lanes, the same way at every thread count. Only reassociation
 # and contraction are allowed: infinities and NaN keep their meaning.
 reducing_kernel = partial(_compile, parallel=True, fastmath={"reassoc", "contract", "nsz"})
+
 # A kernel that stays in the thread that calls it, for what several threads do at a time or what is soon done.
 one_thread_kernel = _compile
 

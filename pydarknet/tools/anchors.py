@@ -27,7 +27,7 @@ LARGEST_IN_CELLS = 32  # up to this width the unit of anchors is cells, and they
 
 @dataclass(frozen=True)
 class Clusters:
-    """anchors: (k, 2), by ascending area. average_iou: the mean of each box's best IoU, 0 to 1. iterations: steps."""
+    """anchors: (k, 2), by ascending area. average_iou: of each box's best IoU. iterations: steps."""
 
     anchors: Sizes
     average_iou: float
@@ -37,10 +37,7 @@ class Clusters:
 def _step(
     boxes: Sizes, anchors: Sizes, by_iou: bool, nearest: NDArray[np.int32]
 ) -> tuple[Sizes, float, int]:  # fmt: skip
-    """(means of each anchor's boxes, mean distance, number of changes) of an assignment to the nearest anchors.
-
-    Its numbers are written to `nearest` (n,). An anchor without boxes stays.
-    """
+    """(means of each anchor's boxes, mean distance, changes) of an assignment, kept in `nearest`."""
     chunks = -(-len(boxes) // CHUNK)
     chunk_sums, distances = np.empty((chunks, len(anchors), 3)), np.empty(chunks)
     changes = np.empty(chunks, np.int64)
@@ -51,7 +48,7 @@ def _step(
 
 
 def average_iou(boxes: Sizes, anchors: Sizes) -> float:
-    """The mean over the boxes (n, 2) of the best IoU with one of the anchors (k, 2), all with one corner in common."""
+    """The mean over boxes (n, 2) of the best IoU with anchors (k, 2), one corner in common."""
     boxes, anchors = _checked(boxes, "boxes"), _checked(anchors, "anchors")
     return 1 - _step(boxes, anchors, True, np.zeros(len(boxes), np.int32))[1]
 
@@ -59,8 +56,7 @@ def average_iou(boxes: Sizes, anchors: Sizes) -> float:
 def find_anchors(boxes: Sizes, count: int, distance: str = "iou", seed: int = 0, restarts: int = 10) -> Clusters:
     """`count` anchors for boxes (n, 2), by k-means: the best of several random starts.
 
-    distance: iou or sse. The same seed gives the same anchors at any number of threads. Raises DataError for fewer
-    different boxes than anchors, OptionError.
+    distance: iou or sse. Raises DataError for fewer different boxes, OptionError.
     """
     if distance not in DISTANCES:
         raise OptionError(f"distance {distance!r}: expected {' or '.join(DISTANCES)}")
@@ -93,8 +89,7 @@ def _checked(sizes: Sizes, what: str) -> Sizes:
 
 
 def _start_anchors(boxes: Sizes, count: int, by_iou: bool, rng: np.random.Generator) -> Sizes:
-    """Random boxes, each with a probability proportional to its distance from the nearest one before it (Arthur and
-    Vassilvitskii, k-means++, 2007)."""
+    """Random boxes, distant ones more probably (Arthur and Vassilvitskii, k-means++, 2007)."""
     chosen = [boxes[rng.integers(len(boxes))]]
     distances = _distances(boxes, chosen[0], by_iou)
     while len(chosen) < count:
@@ -115,10 +110,7 @@ def _distances(boxes: Sizes, anchor: Sizes, by_iou: bool) -> NDArray[np.float64]
 
 
 def _run(boxes: Sizes, anchors: Sizes, by_iou: bool) -> tuple[float, Sizes, int]:
-    """k-means until nothing changes or improves: (mean distance, anchors, steps) of the best step.
-
-    Means do not always reduce 1 - IoU, so it may not be the last one.
-    """
+    """k-means until nothing changes or improves: (mean distance, anchors, steps) of the best step."""
     nearest = np.zeros(len(boxes), np.int32)
     means, _, _ = _step(boxes, anchors, by_iou, nearest)
     best, best_at, steps, changes = (np.inf, anchors), 0, 0, 1
@@ -131,8 +123,7 @@ def _run(boxes: Sizes, anchors: Sizes, by_iou: bool) -> tuple[float, Sizes, int]
 
 
 def format_anchors(anchors: Sizes | Sequence[Sequence[float]], width: int) -> str:
-    """The anchors as in a .cfg file, `10,13, 16,30, ...`: whole pixels, or cells with four decimals if `width`, the
-    input's, is at most LARGEST_IN_CELLS."""
+    """The anchors as in a .cfg file: whole pixels, or cells with decimals for a small width."""
     form = "{:3.0f},{:3.0f}" if width > LARGEST_IN_CELLS else "{:2.4f},{:2.4f}"
     return ", ".join(form.format(*np.asarray(pair, np.float32)) for pair in anchors)
 
@@ -149,7 +140,7 @@ def parse_anchors(text: str) -> Sizes:
 
 
 def write_anchor_plot(path: str | os.PathLike[str], boxes: Sizes, anchors: Sizes, average_iou: float) -> None:
-    """Draw boxes (n, 2) as points, anchors (k, 2) as rectangles from the origin. Raises OptionError, OutputError."""
+    """Draw boxes as points, anchors as rectangles. Raises OptionError, OutputError."""
     check_plot(path)
     from matplotlib.patches import Rectangle
 

@@ -65,11 +65,7 @@ def packages() -> dict[str, str | None]:
 
 
 def kernel_cache() -> dict[str, Any]:
-    """The folder of compiled kernels, their number, and the code that this process would run.
-
-    code: "shipped" came with the package, "saved machine code" was compiled here and takes precedence. Both run without
-    Numba; "Numba" loads or compiles kernels.
-    """
+    """The folder of compiled kernels, their number, and the code that this process would run."""
     library, folder = shipped.library(), CACHE_FOLDER
     files = [path for path in folder.rglob("*") if path.is_file()] if folder else []
     others = [other for other in folder.parent.glob("kernels-*") if other != folder] if folder else []

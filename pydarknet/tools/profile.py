@@ -40,10 +40,7 @@ def time_passes(network: Network, passes: int) -> float:
 
 @dataclass(frozen=True)
 class LayerTime:
-    """The median time of layer `index`, or of INPUT: converting the picture to the engine's layout.
-
-    operations: floating-point, of the direct algorithm for the whole batch.
-    """
+    """The median time of layer `index`, or of INPUT. operations: of the whole batch."""
 
     index: int
     seconds: float
@@ -70,13 +67,10 @@ def time_layers(network: Network, passes: int) -> list[LayerTime]:
 
 
 def peak() -> float:
-    """Floating-point operations per second of the direct micro-kernel on all threads.
-
-    It is the best of many runs of a 1x1 convolution whose data fit into the caches of the cores.
-    """
+    """Operations per second on all threads: the best run of a convolution in the caches."""
     rng, n = np.random.default_rng(0), PEAK_SHAPE.channels
     weights = rng.standard_normal((n, n, 1, 1), np.float32)
-    plan = TiledConvolution(weights, np.ones(n, np.float32), np.zeros(n, np.float32), groups=1, lanes=16)
+    plan = TiledConvolution(weights, np.ones(n, np.float32), np.zeros(n, np.float32), groups=1)
     batch = threads()  # one picture for each thread
     layout = Layout(batch, PEAK_SHAPE)
     x, y = Tensor(layout, rng.standard_normal(layout.size, np.float32)), Tensor(layout)
@@ -91,10 +85,9 @@ def peak() -> float:
 
 
 def warm_up(cfg: str | os.PathLike[str], train: bool = False) -> float:
-    """Run one forward pass of a network with random weights, and with `train` one training step with its update.
+    """Run one forward pass, and with `train` a training step, so that every kernel of it is in the cache.
 
-    Afterwards every kernel that they call is in the cache. Returns the seconds that it took. Raises DarknetError for a
-    file that is not a network, OptionError for one without a loss.
+    Returns the seconds. Raises DarknetError.
     """
     start = time.perf_counter()
     model = load_model(cfg)
@@ -108,7 +101,7 @@ def train_once(
     cfg: str | os.PathLike[str], width: int | None = None, height: int | None = None, batch: int = SAMPLES,
     dialect: str = "auto",
 ) -> None:  # fmt: skip
-    """One training step, with its update, of a network with random weights on black pictures. Raises OptionError."""
+    """One training step, with its update, on black pictures. Raises OptionError."""
     model = load_model(cfg, width=width, height=height, batch=batch, dialect=dialect)
     if not any(layer.has_loss for layer in model.layers):
         raise OptionError(f"{model.path}: has no layer with a loss; it cannot be trained")

@@ -11,10 +11,10 @@ from ..errors import OptionError
 from ..images.image import Picture, fit_for_detect
 from ..inference.classifier import prepare_input
 from ..inference.detector import letterboxes
-from ..layers.convolution.converted import FLOAT32, INT8, checked_precision
+from ..layers.convolution.direct import FLOAT32, INT8, checked_precision
 from ..model import Model
 from ..network.network import Network
-from ..network.quantization import Quantization, Range, digest_of, quantizable
+from ..network.weights import Quantization, Range, digest_of, quantizable
 from ..utils.arrays import Array
 
 COMPARED = 4  # pictures on which layers are compared one by one
@@ -23,8 +23,7 @@ AGAIN = 0.5  # IoU from which on an object is found again
 
 
 class Measured(NamedTuple):
-    """quantization: the ranges of the layers that 8 bits serve. layers: how many are computed in 8 bits. error: of the
-    outputs, the root of the mean square relative to that of float32."""
+    """The ranges, the number of layers in 8 bits, and the error: a root of the mean square relative to float32."""
 
     quantization: Quantization
     layers: int
@@ -32,10 +31,9 @@ class Measured(NamedTuple):
 
 
 def quantize(model: Model, pictures: Sequence[Picture], step: Callable[[], object] = lambda: None) -> Measured:
-    """Measure the ranges on pictures, (h, w, 3) uint8 RGB, and give them to the model, whose precision becomes int8.
+    """Measure the ranges on pictures, (h, w, 3) uint8 RGB, and give them to the model, in int8 then.
 
-    A layer whose error stands out stays float32. step: called after each picture and each convolution. Raises
-    OptionError without a picture, a convolution for it, or 8-bit products.
+    A layer whose error stands out stays float32. step: called for each picture and layer. Raises OptionError.
     """
     if not pictures:
         raise OptionError("quantize: expected at least one picture")
@@ -61,10 +59,7 @@ def quantize(model: Model, pictures: Sequence[Picture], step: Callable[[], objec
 def measured_ranges(
     network: Network, inputs: Sequence[Array], step: Callable[[], object] = lambda: None
 ) -> dict[int, Range]:
-    """For each convolution, the means over the inputs (n, c, h, w) of the smallest and of the largest number it reads.
-
-    0 is in between. Thus pictures with rare extremes cost the others no precision.
-    """
+    """The means over inputs of the smallest and the largest number of each convolution."""
     convolutions = quantizable(network.layers)
     spans: dict[int, list[Range]] = {index: [] for index in convolutions}
     for x in inputs:
@@ -79,7 +74,7 @@ def measured_ranges(
 
 
 def prepared(model: Network, picture: Picture) -> Array:
-    """The picture as `detect` or `classify` give it to the network, (1, c, h, w); h and w may differ among pictures."""
+    """The picture as `detect` or `classify` give it to the network, (1, c, h, w)."""
     if not model.heads:
         return prepare_input(model, picture)[None]
     channels, height, width = model.input_shape
@@ -89,7 +84,7 @@ def prepared(model: Network, picture: Picture) -> Array:
 def _error_with(
     model: Network, quantization: Quantization, inputs: Sequence[Array], expected: Sequence[Sequence[Array]]
 ) -> float:
-    """The largest error of an output in 8 bits: the root of the mean square, relative to that of the output."""
+    """The largest error of an output in 8 bits, relative to that output."""
     model.quantize(quantization)
     model.precision = INT8
     worst = 0.0
@@ -109,10 +104,7 @@ def _insensitive(errors: dict[int, float]) -> list[int]:
 
 
 def agreement(model: Model, pictures: Sequence[Picture]) -> tuple[int, int]:
-    """(found, of): how much 8 bits find of what float32 finds: objects, or the best classes of pictures.
-
-    An object is found again by one of its class with an IoU of at least AGAIN. The precision becomes int8.
-    """
+    """(found, of): the objects or best classes of float32, and how many 8 bits find again."""
     answers = []
     for precision in (FLOAT32, INT8):
         model.precision = precision
@@ -126,7 +118,7 @@ def agreement(model: Model, pictures: Sequence[Picture]) -> tuple[int, int]:
 
 
 def _answer(model: Model, picture: Picture) -> list[tuple[int, Array]]:
-    """The class and the box, (x, y, w, h), of each object; of a classifier the best class, and the whole picture."""
+    """The class and box of each object; of a classifier the best class, and all."""
     if model.heads:
         objects = model.detect(picture)
         return list(zip(objects.class_id.tolist(), objects.xywh, strict=True))

@@ -29,7 +29,7 @@ def layer_table(network: Network) -> Iterator[str]:
 
 
 def _has_plane(network: Network, layer: Layer) -> bool:
-    """Whether darknet stores for the layer a width and a height above 1, which are those of its input."""
+    """Whether darknet stores a width and a height above 1, which are the input's."""
     if layer.kind == "detection":
         return layer.section.integer("side", 7) > 1
     while layer.kind == "route":  # has those of its first source
@@ -46,7 +46,7 @@ def operation_lines(network: Network) -> Iterator[str]:
 
 
 def totals(network: Network, file_size: int | None = None) -> Iterator[str]:
-    """Lines with operations, parameters, memory and the size of the weights file. file_size: None for a new file."""
+    """Operations, parameters, memory, size of the weights file. file_size: None for a new one."""
     values = summary(network, file_size)
     size, (packed, activations) = values["weights_file"], values["memory"].values()
     table = sum(layer.table_operations() for layer in network.layers)
@@ -58,11 +58,7 @@ def totals(network: Network, file_size: int | None = None) -> Iterator[str]:
 
 
 def summary(network: Network, file_size: int | None = None) -> dict[str, Any]:
-    """The content of `layer_table` and `totals` as values for JSON; sizes in bytes.
-
-    Shapes are (channels, height, width). operations: floating-point operations of one picture, of the network as `ops`
-    counts them, of a layer as the table does.
-    """
+    """`layer_table` and `totals` as values for JSON, with shapes (channels, height, width)."""
     parameters = network.parameter_count
     layers = [
         {
@@ -98,7 +94,7 @@ def megabytes(size: int) -> str:
 
 
 def activation_bytes(network: Network) -> int:
-    """An estimate of the memory for the layers' outputs in blocked layout: the largest sum of live outputs."""
+    """The estimated memory of outputs in blocked layout: the largest sum of live ones."""
     graph = Graph(network.layers, network.input, network.output_index)
     last = {graph.owner(index): index for index in range(INPUT, len(network.layers))}
     for index, layer in enumerate(network.layers):

@@ -29,10 +29,7 @@ OBJECTNESS_ROWS = 5  # filters of an anchor before its classes: box and objectne
 
 
 def set_header(network: Network, seen: int | None = None) -> None:
-    """Set the header that the dialect's darknet writes. seen: images seen; None: as loaded.
-
-    AlexeyAB's rounds `seen` down to a multiple of the cfg's batch.
-    """
+    """Set the dialect's header. seen: images seen, by default as loaded."""
     seen = network.header.seen if seen is None else seen
     if network.dialect.writes_whole_iterations:
         net = network.config.net
@@ -41,10 +38,7 @@ def set_header(network: Network, seen: int | None = None) -> None:
 
 
 def parts_of(layer: Layer, lstm: bool = False) -> list[Part]:
-    """The parts of a layer that darknet's tools change: itself, or the gates of `[gru]` and, if `lstm`, of `[lstm]`.
-
-    Other recurrent layers, and convolutions that share weights, have none.
-    """
+    """The parts of a layer that darknet's tools change: itself, or gates."""
     if isinstance(layer, Gru) or (lstm and isinstance(layer, Lstm)):
         return list(layer.parts.values())
     if isinstance(layer, Convolutional) and layer.shares is not None:
@@ -67,10 +61,7 @@ def first_convolution(network: Network) -> Convolutional | None:
 
 
 def rescale(network: Network) -> None:
-    """Convert a network for inputs in -1..1 to inputs in 0..1: the first convolution takes 2 x - 1 for x.
-
-    As in darknet, the result is not exact if batch normalisation follows.
-    """
+    """Convert a network for inputs in -1..1 to 0..1; not exact with batch normalisation."""
     layer = first_convolution(network)
     if layer is not None:
         layer.weights *= 2
@@ -79,22 +70,21 @@ def rescale(network: Network) -> None:
 
 
 def swap_red_and_blue(network: Network) -> None:
-    """Convert between RGB and BGR input: swap channels 0 and 2 of the first convolution's filters."""
+    """Convert between RGB and BGR input, in the first convolution."""
     layer = first_convolution(network)
     if layer is not None:
         layer.weights[:] = layer.weights[:, ::-1].copy()
         network.parameters_changed()
 
 
-# --- batch normalisation ---------------------------------------------------------------------------------------------
+# --- batch normalisation ---
 
 
 def normalize(network: Network, variance: float = 0.0) -> None:
     """Add batch normalisation to convolutions and `[connected]` layers that have none: scales 1, means 0, `variance`.
 
-    The cfg needs `batch_normalize=1`. darknet's variance of 0 is for networks that are trained further; with 1 the
-    network computes the same as before, except for epsilon. As in darknet, batch normalisation of `[gru]` (AlexeyAB:
-    and `[lstm]`) is reset where it exists, and not added where it does not.
+    darknet's variance of 0 is for networks that are trained further; with 1 the network computes the same, except
+    for epsilon. In `[gru]` (AlexeyAB: and `[lstm]`) it is reset where it exists, and not added where it does not.
     """
     if variance < 0:
         raise OptionError(f"variance {variance}: expected at least 0")
@@ -112,33 +102,29 @@ def normalize(network: Network, variance: float = 0.0) -> None:
 
 
 def fold(network: Network, remove: bool = False) -> None:
-    """Fold batch normalisation into weights and biases, and reset it to scales 1, means 0, variances 1.
+    """Fold batch normalisation into weights and biases, and reset it to scales 1, means 0, variances 1, or remove it.
 
-    remove: remove it; the cfg then needs `batch_normalize=0`. Of recurrent layers only in `[gru]`, and in AlexeyAB's
-    darknet, if it is not removed, in `[lstm]`.
+    Of recurrent layers only in `[gru]`, and in AlexeyAB's darknet, if it is not removed, in `[lstm]`.
     """
     of_lstm = network.dialect.tools_know_lstm and not remove
     for part in (part for layer in network.layers for part in parts_of(layer, of_lstm)):
-        if part.norm is not None:
-            _fold_part(part, part.norm)
-            part.norm = None if remove else part.norm
+        if (norm := part.norm) is None:
+            continue
+        epsilon = CONNECTED_EPSILON if isinstance(part, Connected) else CONVOLUTION_EPSILON
+        with np.errstate(invalid="ignore"):  # invalid statistics give NaN, as in C
+            root = np.sqrt(norm.rolling_variance.astype(np.float64) + epsilon)
+            factor = (norm.scales / root).astype(np.float32)
+        axis = 1 if isinstance(part, Deconvolutional) else 0  # of the outputs
+        part.weights *= np.expand_dims(factor, [other for other in range(part.weights.ndim) if other != axis])
+        part.biases -= norm.rolling_mean * factor
+        norm.scales[:], norm.rolling_mean[:], norm.rolling_variance[:] = 1, 0, 1
+        part.norm = None if remove else norm
     _share_again(network)
 
 
 def denormalize(network: Network) -> None:
     """Fold batch normalisation into weights and biases and remove it, see `fold`."""
     fold(network, remove=True)
-
-
-def _fold_part(part: Part, norm: BatchNorm) -> None:
-    epsilon = CONNECTED_EPSILON if isinstance(part, Connected) else CONVOLUTION_EPSILON
-    with np.errstate(invalid="ignore"):  # invalid statistics give NaN, as in C
-        root = np.sqrt(norm.rolling_variance.astype(np.float64) + epsilon)
-        factor = (norm.scales / root).astype(np.float32)
-    axis = 1 if isinstance(part, Deconvolutional) else 0  # of the outputs
-    part.weights *= np.expand_dims(factor, [other for other in range(part.weights.ndim) if other != axis])
-    part.biases -= norm.rolling_mean * factor
-    norm.scales[:], norm.rolling_mean[:], norm.rolling_variance[:] = 1, 0, 1
 
 
 def _share_again(network: Network) -> None:
@@ -170,14 +156,11 @@ def cfg_text(network: Network) -> str:
     return "\n".join(lines)
 
 
-# --- files -----------------------------------------------------------------------------------------------------------
+# --- files ---
 
 
 def average(network: Network, paths: Sequence[Path], allow_partial: bool = False) -> None:
-    """Load the mean of several weights files: all arrays of convolutions, biases and weights of `[connected]`.
-
-    All else is that of the first file, as in darknet. Raises OptionError, WeightsError.
-    """
+    """Load the mean of convolutions and `[connected]` of several files; all else is that of the first file."""
     if not paths:
         raise OptionError("no weights files; expected at least one")
     loaded = network.load_weights(paths[0], allow_partial)
@@ -201,10 +184,7 @@ def _averaged(layer: Layer) -> list[Array]:
 
 
 def load_first_layers(network: Network, path: Path, count: int, allow_partial: bool = False) -> None:
-    """Load a weights file of at least the first `count` layers. Raises OptionError, WeightsError.
-
-    Without `allow_partial`, the file must be complete.
-    """
+    """Load a file of at least the first `count` layers. Raises OptionError, WeightsError."""
     if not 0 <= count <= len(network.layers):
         raise OptionError(f"{count} layers: expected a number from 0 to {len(network.layers)}, those of {network.path}")
     network.loaded = network.load_weights(path, allow_partial)
@@ -215,10 +195,9 @@ def load_first_layers(network: Network, path: Path, count: int, allow_partial: b
 def one_off(network: Network, path: Path, classes: int) -> int:
     """Convert the last layer but one from a classifier's to that of a detector of three anchors.
 
-    The layer has 3 (5 + n) filters in the network, n >= `classes`, and `classes` in the file. The file's filters become
-    filters 5 and following of the first third, which is then copied to the others. The five filters before them get
-    biases 0 and initial weights (pjreddie: a tenth of these). Returns the number of filters. Raises OptionError,
-    WeightsError.
+    The layer has 3 (5 + n) filters, n >= `classes`, and `classes` in the file. The file's become filters 5 and
+    following of the first third, which is then copied to the others. The five filters before them are initial
+    ones. Returns the number of filters. Raises OptionError, WeightsError.
     """
     layer, where = network.layers[-2] if len(network.layers) > 1 else None, f"{network.path}: the last layer but one"
     if not isinstance(layer, Convolutional) or layer.norm or layer.window.size != 1 or layer.groups != 1:
@@ -244,11 +223,11 @@ def one_off(network: Network, path: Path, classes: int) -> int:
     return layer.filters
 
 
-# --- to print ---------------------------------------------------------------------------------------------------------
+# --- to print ---
 
 
 def filter_rows(network: Network, index: int) -> Array:
-    """The weights of layer `index` before folding, (filters, channels * size * size) float32. Raises OptionError."""
+    """The weights of layer `index`, (filters, channels * size * size). Raises OptionError."""
     if not 0 <= index < len(network.layers):
         raise OptionError(f"layer {index}: expected a number from 0 to {len(network.layers) - 1}")
     layer = network.layers[index]
@@ -268,10 +247,7 @@ RECURRENT: dict[type[Layer], tuple[str, dict[str, str]]] = {
 
 
 def statistics(network: Network) -> Iterator[list[tuple[str, list[Moments]]]]:
-    """For each layer, titles with the moments of scales, biases and weights.
-
-    Only `[connected]`, `[gru]` and, in AlexeyAB's darknet, `[lstm]` with batch normalisation have any.
-    """
+    """Titles of each layer with the moments of scales, biases and weights, if it has batch normalisation."""
     known = (Gru, Lstm) if network.dialect.tools_know_lstm else Gru
     for index, layer in enumerate(network.layers):
         found: list[tuple[str, list[Moments]]] = []
@@ -285,7 +261,7 @@ def statistics(network: Network) -> Iterator[list[tuple[str, list[Moments]]]]:
 
 
 def part_moments(part: Connected) -> list[Moments]:
-    """The moments of the scales, of the biases and, as in darknet, of the first weights, one per output."""
+    """The moments of scales, biases and, as in darknet, the first weights, one per output."""
     assert part.norm is not None
     first = part.weights.reshape(-1)[: part.biases.size]
     arrays = {"Scales": part.norm.scales, "Biases": part.biases, "Weights": first}

@@ -21,8 +21,7 @@ from ..config.dialect import choose_dialect
 from ..config.published import Published, find_published
 from ..config.sections import read_config
 from ..errors import DarknetError, DownloadError, OptionError, OutputError
-from ..network.builder import without_warnings
-from ..network.network import Network
+from ..network.network import Network, without_warnings
 from ..network.weights import check_file_length, file_lengths
 from ..utils.files import make_folder, write_file
 from ..utils.resources import models_folder, network_file
@@ -106,7 +105,7 @@ def _check_length(path: Path, expected: list[Any], name: str) -> None:
 
 
 def _wrong_checksum(entry: Published, path: Path, where: str, pooch: Any) -> str:
-    """The error of a file with a wrong checksum; empty for a right one, and if no public list states one."""
+    """The error of a file with a wrong checksum, else empty."""
     algorithm, _, stated = entry.checksum.partition(":")
     found = pooch.file_hash(str(path), alg=algorithm) if stated else stated
     wrong = f"{where}: {_algorithm(entry)} {found}; expected {stated}, as stated by {entry.stated_by}"
@@ -120,7 +119,7 @@ def _algorithm(entry: Published) -> str:
 def _fetch(
     entry: Published, url: str, target: Path, expected: list[Any], progress: Progress | None, pooch: Any
 ) -> None:
-    """Download `url` to `target`. If bytes of an earlier run led to a wrong checksum, start again without them."""
+    """Download `url` to `target`; anew if bytes of an earlier run give a wrong checksum."""
     sizes = {entry.size} if entry.size else set(file_lengths(expected))
     with _staging_folder(target) as staging:
         whole = staging / target.name
@@ -191,7 +190,7 @@ class Transfer:
         self.note = part.with_name(part.name + ".from")
 
     def __call__(self, url: str, output_file: str | Path) -> None:
-        """Fetch `url` and move it to `output_file`. Raises DownloadError, OutputError and the errors of `check`."""
+        """Fetch `url` and move it to `output_file`. Raises DownloadError, OutputError."""
         if urlsplit(url).scheme not in ("http", "https"):
             raise DownloadError(f"{url}: expected an address that begins with http:// or https://")
         make_folder(self.part.parent)
@@ -252,7 +251,7 @@ class Transfer:
         raise DownloadError(f"{url}: {reason}{kept}")
 
     def _receive(self, url: str, stream: BinaryIO) -> None:
-        """One request, from the end of the part on. Raises _CutError if the answer ends early."""
+        """One request, from the end of the part on. Raises _CutError."""
         import requests
 
         start = stream.tell()
@@ -288,7 +287,7 @@ class Transfer:
             raise _CutError(f"the connection ended after {arrived} of {expected if total is None else total} bytes")
 
     def _position(self, answer: Response, stream: BinaryIO, start: int) -> int | None:
-        """Empty `stream` unless the answer continues it; the size of the whole file, None if unknown."""
+        """Empty `stream` unless the answer continues it; the whole size, None if unknown."""
         from requests import HTTPError
 
         status = answer.status_code

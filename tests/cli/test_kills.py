@@ -13,7 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from support.writing_commands import COMMANDS, copy_inputs, make_inputs, written
+
+from pydarknet.cli.app import pydarknet
 
 KILLS = int(os.environ.get("PYDARKNET_KILLS", "1"))
 # The alarm clock ends the process as a kill does: nothing handles its signal.
@@ -43,8 +46,13 @@ def source(tmp_path_factory):
     return folder
 
 
-def run(words, seconds):
+def killed_after(words, seconds):
     return subprocess.run([sys.executable, "-c", PROGRAM, str(seconds), *words.split()], capture_output=True, text=True)
+
+
+def run(words):
+    result = CliRunner().invoke(pydarknet, words.split())
+    assert result.exit_code == 0, result.output
 
 
 def content(name):
@@ -65,8 +73,7 @@ def test_random_kills_leave_whole_files(source, tmp_path, monkeypatch, kind):
     copy_inputs(source, tmp_path / "whole")
     monkeypatch.chdir(tmp_path / "whole")
     known = written({})
-    process = run(command, 0)
-    assert process.returncode == 0, process.stderr
+    run(command)
     expected, inputs = {name: content(name) for name in written(known)}, {name: content(name) for name in known}
     rng, killed = np.random.default_rng(KILLS), 0
     for number in range(KILLS):
@@ -79,7 +86,7 @@ def test_random_kills_leave_whole_files(source, tmp_path, monkeypatch, kind):
                 Path(name).parent.mkdir(exist_ok=True, parents=True)
                 shutil.copy(tmp_path / "whole" / name, name)
             former = {name: content(name) for name in written(known)}
-        process = run(command, np.exp(rng.uniform(np.log(1e-4), np.log(0.3))))
+        process = killed_after(command, np.exp(rng.uniform(np.log(1e-4), np.log(0.3))))
         killed += process.returncode < 0
         assert process.returncode in (0, -14), process.stderr
         found = {name: content(name) for name in written(known) if not any(p.startswith(".") for p in Path(name).parts)}
@@ -89,7 +96,6 @@ def test_random_kills_leave_whole_files(source, tmp_path, monkeypatch, kind):
         if "convert" in command:
             assert set(found) in (set(), set(expected)), number
         if not (Path("new").is_dir() and "convert" in command):
-            process = run(command, 0)
-            assert process.returncode == 0, process.stderr
+            run(command)
         assert {name for name in written(known) if not name.startswith(".") and "/." not in name} == set(expected)
     assert killed or KILLS < 10

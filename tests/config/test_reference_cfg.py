@@ -142,33 +142,21 @@ def measure(path, alexeyab):
     return result
 
 
-def counted_by_the_engine(path, dialect):
-    """(output numbers, parameters) of every layer, and whether the dialect is AlexeyAB's."""
-    config = read_config(path)
+def counted_by_the_engine(config, dialect):
+    """(output numbers, parameters) of every layer."""
     network = Network(config, choose_dialect(dialect, config))
-    layers = [(layer.shape.outputs, sum(array.size for array in layer.parameters())) for layer in network.layers]
-    return layers, network.dialect.name == "alexeyab"
+    return [(layer.shape.outputs, sum(array.size for array in layer.parameters())) for layer in network.layers]
 
 
 @pytest.mark.parametrize("path", PARAMETERS)
 def test_an_original_file_builds_with_the_counted_layers(path):
-    layers, alexeyab = counted_by_the_engine(path, "auto")
-    assert layers == measure(path, alexeyab)
-
-
-@pytest.mark.parametrize("path", PARAMETERS)
-def test_it_builds_in_the_dialect_that_it_comes_from(path):
-    folder = path.relative_to(CFG).parts[0]
-    if (folder, path.stem) in STOPS:
-        with pytest.raises(ShapeError, match="expected sizes that match"):
-            counted_by_the_engine(path, folder)
-        return
-    layers, alexeyab = counted_by_the_engine(path, folder)
-    assert layers == measure(path, alexeyab)
-
-
-@pytest.mark.parametrize("path", PARAMETERS)
-def test_nothing_in_pjreddies_files_is_taken_for_alexeyabs(path):
-    folder = path.relative_to(CFG).parts[0]
-    found = choose_dialect("auto", read_config(path)).name
-    assert found == "pjreddie" or folder == "alexeyab"
+    """In the dialect that is chosen for it, which is AlexeyAB's for no file of pjreddie's, and in its own one."""
+    folder, config = path.relative_to(CFG).parts[0], read_config(path)
+    chosen = choose_dialect("auto", config).name
+    assert chosen == "pjreddie" or folder == "alexeyab"
+    for dialect in dict.fromkeys((chosen, folder)):
+        if dialect == folder and (folder, path.stem) in STOPS:
+            with pytest.raises(ShapeError, match="expected sizes that match"):
+                counted_by_the_engine(config, dialect)
+        else:
+            assert counted_by_the_engine(config, dialect) == measure(path, dialect == "alexeyab")

@@ -51,6 +51,7 @@ def test_the_toys_are_as_recorded():
 
 
 @needs_reference
+@pytest.mark.slow
 @pytest.mark.parametrize("network", FASTEST)
 def test_yolo_fastest_is_as_recorded(network):
     found = compare(ask_us(fastest_job(network)), recorded(network))

@@ -58,10 +58,14 @@ LAYERS = {
     "reorg3d": "[reorg3d]\nstride=2\n",
     "reverse reorg3d": EIGHT + "[reorg3d]\nstride=2\nreverse=1\n",
     "scale_channels": "[avgpool]\n" + conv("size=1\nactivation=logistic") + "[scale_channels]\nfrom=0\n",
+    "scale_channels with mish": "[avgpool]\n[scale_channels]\nfrom=0\nactivation=mish\n",
     "sam": conv("size=1\nactivation=logistic") + "[sam]\nfrom=0\n",
+    "sam with swish": conv("size=1\nactivation=logistic") + "[sam]\nfrom=0\nactivation=swish\n",
+    "connected with swish": "[connected]\noutput=5\nactivation=swish\n",
     "connected": "[connected]\noutput=5\nactivation=tanh\n[connected]\noutput=4\nactivation=logistic\n",
     "gru": "[gru]\noutput=5\n",
     "conv_lstm": "[conv_lstm]\noutput=4\nsize=3\npad=1\npeephole=1\n",
+    "local with mish": "[local]\nfilters=4\nsize=3\nstride=1\npad=1\nactivation=mish\n",
     "implicit": "[implicit]\nfilters=4\natoms=3\n",
 }
 PJREDDIE = {

@@ -26,7 +26,10 @@ TESTS = Path(__file__).parents[1]
 COUNT = int(os.environ.get("PYDARKNET_GUARDED", "12"))
 FIRST = int(os.environ.get("PYDARKNET_GUARDED_FIRST", "0"))
 
-pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="pages are mapped as Linux does")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="pages are mapped as Linux does"),
+]
 
 
 def faults(first: int, count: int, *places: str) -> list[str]:

@@ -314,6 +314,7 @@ def _detect(model, picture, found):
         found.put(str(error))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("busy", [False, True])
 def test_a_spawned_process_detects_too(load, pictures, busy):
     """Also one that is started while another thread computes.

@@ -12,7 +12,7 @@ import pytest
 from pydarknet.errors import OptionError
 from pydarknet.runtime import forking
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")]
 
 TESTS = Path(__file__).resolve().parents[1]
 

@@ -17,7 +17,10 @@ import pytest
 
 from pydarknet.runtime import numba_libraries, object_loader
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="machine code is kept on Linux only")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="machine code is kept on Linux only"),
+]
 
 # Runs one kernel, then what a test adds; tells what it gave, and whether Numba was needed.
 PROGRAM = """
@@ -197,7 +200,7 @@ def test_an_address_that_nobody_knows():
     assert numba_libraries.address_of("memset", "workqueue")
 
 
-@pytest.mark.parametrize("place", [0.0, 0.1, 0.5, 0.9])
+@pytest.mark.parametrize("place", [0.0, 0.5])  # in the checksum, in what it is of
 def test_a_flipped_bit_in_numbas_own_files_is_noticed(cache, place):
     for path in Path(cache).glob("kernels-*/saved-*/*sgd_step*"):
         path.unlink()

@@ -16,7 +16,7 @@ from pydarknet.training.checkpoint import newest
 from pydarknet.training.setup import MeasuringOptions as Options
 from pydarknet.training.trainer import train
 
-OPTIONS = {"measure": True, "measuring": Options(epochs=1), "chart": False, "save_every": 2, "max_batches": 6}
+OPTIONS = {"measure": True, "measuring": Options(epochs=1), "chart": False, "save_every": 2, "max_batches": 4}
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_every_operation_of_the_disk_may_fail(files, tmp_path, monkeypatch):
         for path in folder.glob("*.weights"):
             pydarknet.load(files.cfg, path)  # whole, or an error
         found = newest(folder, "net")
-        assert found is None or found.iteration in (2, 4, 6)
+        assert found is None or found.iteration in (2, 4)
         list(train(files.data, files.cfg, backup=folder, resume=True, **OPTIONS))
         for name in ("net_final.weights", "net_best.weights"):
             assert (folder / name).read_bytes() == (whole / name).read_bytes(), number

@@ -10,10 +10,10 @@ from ...export.exporter import onnx_bytes
 from ...export.formats import ExportOptions
 from ...images.image import Picture, as_picture
 from ...layers import INPUT
-from ...layers.summary_row import sizes
+from ...layers.base import sizes
 from ...model import Model
 from ...network.network import Network
-from ...network.quantization import file_beside
+from ...network.weights import file_beside
 from ...tools.profile import LayerTime, peak, time_layers, time_passes
 from ...tools.quantize import agreement, quantizable, quantize
 from ...utils.files import write_file

@@ -1,5 +1,5 @@
-"""`train`, `detector train`, `classifier train`, `rnn train`. Without a cfg, `train` makes the folder of a run, checks the data,
-trains, and writes a report."""
+"""`train` of the program and of `detector`, `classifier`, `rnn`. Without a cfg, `train` makes the folder of a run, checks
+the data, trains, and writes a report."""
 
 import os
 import shlex
@@ -22,9 +22,8 @@ from ...server.live import LiveServer
 from ...tools.from_folder import run_files
 from ...tools.from_folder.plan import BACKBONES, DatasetStatistics, Plan, advice, choose_model, find_backbone, make_plan
 from ...tools.from_folder.run_files import RunFolder, iterations_in
-from ...training.hooks import EarlyStopping, Hook, Run
+from ...training.hooks import EarlyStopping, Hook, IterationRecord, Run
 from ...training.live import ChartStream, LiveHook
-from ...training.metrics_log import IterationRecord
 from ...training.setup import MeasuringOptions
 from ...training.text_trainer import TextTrainer
 from ...training.trainer import Trainer

@@ -1,8 +1,7 @@
-"""A data set in memory, whatever its format: pictures of known size, boxes in pixels. COCO's and VOC's formats.
+"""A data set in memory: pictures of known size, boxes in pixels. COCO's and VOC's formats.
 
-COCO: one JSON file per list; boxes are left, top, width and height in pixels from 0. VOC: one XML file per picture.
-As in darknet's own conversion, the centre of a box is (min + max) / 2 - 1 and its size max - min. A coordinate is thus
-the edge of a pixel plus 1, as in the files that `detector valid` writes.
+COCO: one JSON file per list; boxes are left, top, width and height in pixels from 0. VOC: one XML file per
+picture. As in darknet's conversion, a coordinate is the edge of a pixel plus 1.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from ...images import image
 from ...utils.files import read_bytes, read_text, to_json
 from ...utils.resources import with_slashes
 
-ASPECT_TOLERANCE = 0.02  # relative difference of two aspect ratios; the sides of a scaled picture are rounded
+ASPECT_TOLERANCE = 0.02  # relative difference of two aspect ratios
 TOLERANCE = 0.5  # pixels; clipping a box by less is not counted
 OURS = {"train": "train", "val": "valid", "test": "test"}  # VOC's and COCO's names of lists, and ours
 THEIRS = {ours: theirs for theirs, ours in OURS.items()}
@@ -41,10 +40,7 @@ Reference = Callable[[Path], str]  # what a format writes for a picture that is 
 
 @dataclass(frozen=True)
 class PixelBox:
-    """An object of class `number`. Edges are in pixels from the picture's top left corner.
-
-    difficult: VOC's mark for objects that a detector need not find. crowd: COCO's mark for a box around a group.
-    """
+    """An object of class `number`. Edges are in pixels from the picture's top left corner."""
 
     number: int
     left: float
@@ -67,8 +63,7 @@ class AnnotatedPicture:
 
 @dataclass
 class AnnotatedSet:
-    """Pictures by list (train, valid, test or another name), and the class names. left_out: the number of objects or
-    labels that were left out or changed, by description."""
+    """Pictures by list, and class names. left_out: counts by description."""
 
     classes: list[str]
     lists: dict[str, list[AnnotatedPicture]]
@@ -85,14 +80,11 @@ class AnnotatedSet:
         return [picture.path for picture in self if not os.path.isfile(picture.path)]  # noqa: PTH113
 
     def clipped(self) -> AnnotatedSet:
-        """A copy with all boxes clipped to their pictures; boxes outside are left out and counted."""
+        """A copy with boxes clipped to their pictures; those outside are left out and counted."""
         return self.with_boxes(_inside)
 
     def fitting(self) -> AnnotatedSet:
-        """A copy without the pictures whose files have another aspect ratio than their annotations say.
-
-        Their boxes are not on the objects. Most are photos that a labelling program rotated by their EXIF orientation.
-        """
+        """A copy without pictures of another aspect ratio than their annotations say."""
         misfits = {id(picture): text for picture in self if (text := _misfit(picture))}
         if not misfits:
             return self
@@ -119,14 +111,14 @@ class AnnotatedSet:
         return replace(found, classes=classes)
 
     def with_boxes(self, change: Callable[[AnnotatedPicture, Counter[str]], Iterable[PixelBox]]) -> AnnotatedSet:
-        """A copy with the boxes that `change` returns for each picture. It counts what it leaves out."""
+        """A copy with the boxes that `change` returns. It counts what it leaves out."""
         left_out, lists = Counter(self.left_out), {}
         for key, pictures in self.lists.items():
             lists[key] = [replace(picture, boxes=list(change(picture, left_out))) for picture in pictures]
         return AnnotatedSet(self.classes, lists, left_out)
 
     def check_stems(self) -> None:
-        """Raise DataError for two pictures of one stem, which would share a file, and for a name with line breaks."""
+        """Raise DataError for two pictures of one stem, and for a name with line breaks."""
         seen: dict[str, Path] = {}
         for picture in self:
             if len(picture.path.name.splitlines()) != 1:
@@ -149,7 +141,7 @@ def _inside(picture: AnnotatedPicture, left_out: Counter[str]) -> Iterator[Pixel
 
 
 def _misfit(picture: AnnotatedPicture) -> str:
-    """The two sizes, if a picture's file has another aspect ratio than its annotations; else empty."""
+    """The two sizes, if the aspect ratio of a picture's file is another one; else empty."""
     size, turned = image.header_of_file(picture.path)
     width, height = size or (picture.width, picture.height)
     if abs(width * picture.height - height * picture.width) <= ASPECT_TOLERANCE * width * picture.height:
@@ -162,18 +154,18 @@ def _misfit(picture: AnnotatedPicture) -> str:
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
-    """Write lines, which end in line breaks; undecodable bytes of file names stay as they are."""
+    """Write lines; undecodable bytes of file names stay as they are."""
     path.write_bytes("".join(lines).encode("utf-8", "surrogateescape"))
 
 
 def size_or_of_file(path: Path, width: object, height: object) -> tuple[int, int]:
-    """(width, height) in pixels as they are stored, or of the picture file. Raises DataError."""
+    """(width, height) as stored, or of the picture file. Raises DataError."""
     sides = [side for side in (width, height) if isinstance(side, int) and 0 < side <= LARGEST_SIDE]
     return (sides[0], sides[1]) if len(sides) == 2 else size_of_file(path)
 
 
 def size_of_file(path: Path) -> tuple[int, int]:
-    """(width, height) in pixels of a picture file, for formats that do not store it. Raises DataError."""
+    """(width, height) in pixels of a picture file. Raises DataError."""
     try:
         return image.size_of_file(path)
     except ImageError as error:
@@ -181,7 +173,7 @@ def size_of_file(path: Path) -> tuple[int, int]:
 
 
 def locate(names: Iterable[str], folders: Sequence[Path]) -> Path:
-    """The first existing file with one of these names in one of these folders; the first candidate if none exists."""
+    """The first existing file of these names in these folders, or the first candidate."""
     candidates = [folder / name for name in names if name for folder in folders]
     return next((path for path in candidates if os.path.isfile(path)), candidates[0])  # noqa: PTH113 (likewise)
 
@@ -189,7 +181,7 @@ def locate(names: Iterable[str], folders: Sequence[Path]) -> Path:
 def class_numbers(
     names: Sequence[str] | None, found: Sequence[str], where: Path
 ) -> tuple[list[str], dict[str, int]]:  # fmt: skip
-    """The classes, `names` or else those `found`, and the number of each one found. Raises DataError for others."""
+    """The classes, `names` or else those `found`; and their numbers. Raises DataError."""
     classes = list(names or found)
     number_of = {name: number for number, name in reversed(list(enumerate(classes)))}
     if unknown := [name for name in found if name not in number_of]:
@@ -206,7 +198,7 @@ def finite_float(value: float | str) -> float:
 
 
 def rounded_coordinate(value: float, digits: int = 3) -> float:
-    """A coordinate for output, rounded to a whole number if it is within NUMBER of one, else to `digits` decimals."""
+    """A coordinate for output: a whole number if it is nearly one, else of `digits` decimals."""
     return round(value) if abs(value - round(value)) < NUMBER else round(value, digits)
 
 
@@ -214,7 +206,7 @@ def rounded_coordinate(value: float, digits: int = 3) -> float:
 
 
 def read_coco(files: Sequence[Path], names: Sequence[str] | None, pictures: Path | None) -> AnnotatedSet:
-    """Read JSON files, one per list. names: the classes in order. pictures: their folder. Raises DataError."""
+    """Read JSON files, one per list. pictures: their folder. Raises DataError."""
     contents = {_list_name(file, files): (file, _parse_json(file)) for file in files}
     classes, numbers = class_numbers(names, _category_names(contents), files[0])
     lists = {}
@@ -256,7 +248,7 @@ def _category_names(contents: Mapping[str, tuple[Path, Json]]) -> list[str]:
 
 
 def _entries(file: Path, content: Json, key: str, *fields: str) -> Iterator[list[Any]]:
-    """The place of each entry of the list `key`, and its values of `fields`. Raises DataError if one is wrong."""
+    """The place of each entry of the list `key`, and its values of `fields`. Raises DataError."""
     for position, item in enumerate(content[key]):
         where = f"{file}: {key}[{position}]"
         if absent := [name for name in fields if not isinstance(item, dict) or name not in item]:
@@ -310,10 +302,7 @@ def _pictures(file: Path, content: Json, numbers: Mapping[str, int], folders: Se
 
 
 def write_coco(found: AnnotatedSet, folder: Path, reference: Reference | None) -> None:
-    """Write annotations/instances_NAME.json into a folder. Without `reference`, pictures are in its folder `images`.
-
-    Ids of pictures and categories are those of the result files of `detector valid`.
-    """
+    """Write annotations/instances_NAME.json. Without `reference`, pictures are in `images`."""
     (folder / "annotations").mkdir()
     # The number at the end of each name, as in those result files, if all names end in different numbers.
     ends = [re.search(r"[0-9]{1,18}$", picture.path.stem) for picture in found]
@@ -349,7 +338,7 @@ def _annotation(box: PixelBox) -> Json:
 
 
 def read_voc(path: Path, names: Sequence[str] | None, pictures: Path | None) -> AnnotatedSet:
-    """Read a folder with `Annotations` (and `ImageSets/Main`), or a folder of XML files. Raises DataError."""
+    """Read a folder with `Annotations`, or a folder of XML files. Raises DataError."""
     folder = path / "Annotations" if (path / "Annotations").is_dir() else path
     root = folder.parent if folder.name == "Annotations" else folder
     lists = {name: [(file, _parse_xml(file)) for file in files] for name, files in _lists(root, folder).items()}
@@ -379,10 +368,9 @@ def _parse_xml(file: Path) -> ElementTree.Element:
     content = read_bytes(file, DataError)
     try:
         tree = ElementTree.fromstring(content)
-    except ElementTree.ParseError as error:
-        raise DataError(f"{file}:{error.position[0]}: not XML: {error}") from error
-    except (LookupError, ValueError) as error:  # an encoding that Python or expat does not know
-        raise DataError(f"{file}:1: unreadable XML: {error}") from error
+    except (ElementTree.ParseError, LookupError, ValueError) as error:  # also for unknown encodings
+        is_xml, (line, _) = not isinstance(error, ElementTree.ParseError), getattr(error, "position", (1, 0))
+        raise DataError(f"{file}:{line}: {'unreadable' if is_xml else 'not'} XML: {error}") from error
     if tree.tag != "annotation":
         raise DataError(f"{file}: found <{tree.tag}>; expected <annotation>")
     return tree
@@ -431,7 +419,7 @@ def _box(where: str, item: ElementTree.Element, numbers: dict[str, int]) -> Pixe
 
 
 def write_voc(found: AnnotatedSet, folder: Path, reference: Reference | None) -> None:
-    """Write Annotations and ImageSets/Main into a folder. Without `reference`, pictures are in JPEGImages."""
+    """Write Annotations and ImageSets/Main. Without `reference`, pictures are in JPEGImages."""
     for text in (*found.classes, *(str(picture.path) for picture in found)):
         if not text.isprintable():
             raise DataError(f"{text!r}: found characters that XML cannot contain")

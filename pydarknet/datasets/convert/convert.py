@@ -51,8 +51,7 @@ def read_set(
 ) -> AnnotatedSet:
     """Read a .data file or list, a VOC folder, COCO's JSON files or their folder, or what `recognise` reads.
 
-    names: the classes in their order, instead of the data set's. pictures: their folder. Pictures whose files have
-    another aspect ratio than their annotations are left out. Raises DataError, OptionError.
+    names: the classes, instead of the data set's. pictures: their folder. Raises DataError, OptionError.
     """
     paths = [Path(source) for source in sources]
     form = form_of(paths[0]) if form == "auto" else form
@@ -85,7 +84,7 @@ def write_set(
 ) -> AnnotatedSet:
     """Write a data set into a new folder, completely or not at all. Returns the data set as written.
 
-    darknet's label files cannot mark difficult and crowd objects: these are left out unless `keep_difficult`.
+    Difficult and crowd objects, which darknet's label files cannot mark, are left out unless `keep_difficult`.
     copy: copy the pictures; otherwise refer to them. Raises DataError, OutputError.
     """
     found = found.clipped()
@@ -109,7 +108,7 @@ def write_set(
 
 
 def read_darknet(path: Path, names: Sequence[str] | None) -> AnnotatedSet:
-    """Read a data set with label files, see `ImageLists.open`. Raises DataError for a missing picture."""
+    """Read a data set with label files. Raises DataError for a missing picture."""
     data = ImageLists.open(path)
     file = data.data.file("names") if data.data else None
     own = data.names or (read_names(file) if file else [str(number) for number in range(data.classes or 0)])
@@ -141,7 +140,7 @@ def _annotated(
 
 
 def write_darknet(found: AnnotatedSet, folder: Path, _: Reference | None) -> None:
-    """Write obj.data, obj.names, the lists and labels into a folder, whose folder PICTURES has the pictures."""
+    """Write obj.data, obj.names, the lists and labels; PICTURES has the pictures."""
     (folder / LABELS).mkdir()
     for picture in found:
         (folder / LABELS / f"{picture.path.stem}.txt").write_text(label_rows(picture), encoding="utf-8")
@@ -172,7 +171,7 @@ _WRITERS: dict[str, tuple[Callable[[AnnotatedSet, Path, Reference | None], None]
 
 @dataclass(frozen=True)
 class PicturePlacement:
-    """How a new data set gets its pictures: by `copy`, or by links. final: its folder, written elsewhere first."""
+    """How a new data set gets its pictures: by `copy`, or by links. final: its folder."""
 
     final: Path
     copy: bool = False
@@ -182,7 +181,7 @@ class PicturePlacement:
         return Path(os.path.relpath(os.path.realpath(picture), os.path.realpath(self.final))).as_posix()
 
     def place(self, picture: Path, folder: Path) -> None:
-        """Put a picture, if it exists, into a folder of the new data set. Raises OutputError, DataError."""
+        """Put a picture, if it exists, into `folder`. Raises OutputError, DataError."""
         target = folder / picture.name
         if not os.path.isfile(picture) or target.is_symlink() or target.exists():  # noqa: PTH113 (as above)
             return None
@@ -195,7 +194,7 @@ class PicturePlacement:
 
     @staticmethod
     def copy_file(picture: Path, target: Path) -> None:
-        """Copy a picture. Other files, which an annotation file may name too, raise DataError."""
+        """Copy a picture. Raises DataError for other files, OutputError."""
         try:
             image.size_of_file(picture)
             shutil.copyfile(picture, target)

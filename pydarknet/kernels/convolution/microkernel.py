@@ -27,8 +27,8 @@ from numba import config
 from ...runtime.jit import inlined
 from ..simd import HALF, INT64, LANES, VECTOR, Emitter, constant, instructions
 
-# Input channels that one tap covers: small enough that a network's three colours waste little, large enough that the
-# loop costs nothing beside its products.
+# Input channels that one tap covers, unless its product says otherwise: small enough that a network's three colours
+# waste little, large enough that the loop costs nothing beside its products.
 TAP_LANES = 4
 COLOURS = 3  # lanes that the picture itself uses
 
@@ -160,21 +160,23 @@ class Product:
     """
 
     factors = 1  # numbers of a word
+    blocks = 1  # of channels that lie side by side in a converted cell
     converts = True  # a worker converts what it reads of float32 inputs; else these are read where they are
     by_block = False  # an output block reads the input block of its own number, and no other
     widens = False  # there are tiles for twice as many pixels of up to NARROW channels
-    kinds: tuple[int, ...] = STRAIGHT, STRAIGHT_IN, ANY, SHORT  # of tiles
+    kinds: tuple[int, ...] = STRAIGHT, STRAIGHT_2, STRAIGHT_IN, ANY, SHORT  # of tiles
+    tap_lanes = TAP_LANES  # input channels of a tap
     vector = VECTOR  # what a vector of sums is
 
     @property
     def cell(self) -> int:
-        """Words of one pixel's block of channels."""
-        return LANES // self.factors
+        """Words of one pixel's blocks of channels."""
+        return self.blocks * LANES // self.factors
 
     @property
     def words(self) -> int:
         """Words of a tap's inputs."""
-        return TAP_LANES // self.factors
+        return self.tap_lanes // self.factors
 
     def convert(self, b: Emitter, values: ir.Value, scale: ir.Value, zero: ir.Value) -> ir.Value:
         """Sixteen float32 inputs as numbers of this type; as integers `scale` times them plus `zero`."""
@@ -249,7 +251,7 @@ def make_tile(
     loaded = ir.VectorType(ir.FloatType(), product.vector.count)
     lines = product.words * oc_vectors  # vectors of a tap's filters
     # Of large planes, memory is to be asked early; elsewhere there is no time to.
-    fetches = product.words == TAP_LANES and straight >= LANES
+    fetches = not product.converts and product.words > 1 and straight >= LANES
 
     @instructions
     def tile(b, x, source, filters, panel, y, target, run, epilogue):

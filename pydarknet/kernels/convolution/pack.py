@@ -20,12 +20,12 @@ from numba import prange
 from ...runtime.jit import device, kernel
 from ..addressing import next_task, reset_queue
 from ..simd import INT32, LANES, VECTOR, Emitter
-from .microkernel import BLOCK, FIRST_TAP, NR, OC_VECTORS, TAP_LANES, TAPS, WEIGHTS
+from .microkernel import BLOCK, FIRST_TAP, NR, OC_VECTORS, TAPS, WEIGHTS
 from .winograd_transforms import PATCH, code_of, transform_filter
 
 f32 = numba.float32
 
-UNIT, ROW, COLUMN = range(3)  # columns of the table of taps
+CHANNEL, ROW, COLUMN = range(3)  # columns of the table of taps
 
 WORDS = ir.VectorType(INT32, LANES)
 QUAD, KEPT = 4, 3  # vectors, and words of each lane that hold them
@@ -33,11 +33,11 @@ SCALES = NR * LANES
 
 
 @kernel
-def pack_filters(weights, size, channels, filters_per_group, gain, taps, panels, packed):
+def pack_filters(weights, size, channels, filters_per_group, gain, taps, tap_lanes, panels, packed):
     """Order (n, channels, size, size) filters by panel of output blocks, tap, input lane, output block, output lane.
 
     weights: flat; `channels`: of one group of the convolution; gain: (n,) float32, a factor for each filter. taps: (all
-    taps, 3) int64, the columns UNIT (of TAP_LANES input channels), ROW and COLUMN; panels: see PackedFilters. Lanes of
+    taps, 3) int64, the columns CHANNEL (the first of `tap_lanes`), ROW and COLUMN; panels: see PackedFilters. Lanes of
     no filter, or whose input channel another group reads, become 0.
     """
     for p in prange(panels.shape[0]):
@@ -50,12 +50,12 @@ def pack_filters(weights, size, channels, filters_per_group, gain, taps, panels,
                 for t in range(tap_count):
                     tap = first_tap + t
                     row, column = taps[tap, ROW], taps[tap, COLUMN]
-                    for i in range(TAP_LANES):
-                        c = taps[tap, UNIT] * TAP_LANES + i - base
+                    for i in range(tap_lanes):
+                        c = taps[tap, CHANNEL] + i - base
                         value = weights[0] * 0
                         if f < gain.shape[0] and 0 <= c < channels:
                             value = weights[((f * channels + c) * size + row) * size + column] * gain[f]
-                        packed[start + ((t * TAP_LANES + i) * oc_vectors + r) * 16 + lane] = value
+                        packed[start + ((t * tap_lanes + i) * oc_vectors + r) * 16 + lane] = value
 
 
 @kernel

@@ -1,5 +1,4 @@
-"""The choice of a convolution's algorithm: direct, depthwise, or Winograd's; and the filters of the last one, with the
-division of its work, which fits the caches."""
+"""The choice of a convolution's algorithm: direct, depthwise, or Winograd's; and the last one's filters and tasks."""
 
 from __future__ import annotations
 
@@ -21,8 +20,15 @@ from ...tensor import NCHW, Layout, Shape, Tensor
 from ...utils.arrays import LANES, Array, aligned_empty
 from ..autotune import tuning
 from ..workspace import with_workspace
-from .converted import FLOAT32, NUMBER_TYPES, ConvertedConvolution, IntegerInputs
-from .direct import DepthwiseConvolution, TiledConvolution, padded
+from .direct import (
+    FLOAT32,
+    ConvertedConvolution,
+    DepthwiseConvolution,
+    IntegerInputs,
+    TiledConvolution,
+    number_type,
+    padded,
+)  # fmt: skip
 from .geometry import PackedConvolution, Window, neutral
 from .nchw import NchwConvolution, PictureConvolution, is_picture_filter
 
@@ -32,9 +38,7 @@ LARGE = 1 << 20  # floats of filters that no cache holds until the next pass
 
 @dataclass(frozen=True)
 class Costs:
-    """What the parts of Winograd's method cost on one kind of machine: in multiply-adds of one SIMD vector, amounts in
-    floats. They were fitted to the times of all blockings of some forty layers, whose filters came from memory as they
-    do in a network."""
+    """What Winograd's method costs on one kind of machine: in multiply-adds of a SIMD vector, amounts in floats."""
 
     patch: float  # of a vector of a transformed input tile
     product: float  # of a vector of a product
@@ -55,8 +59,7 @@ AVX2 = Costs(
     largest=1 << 20, panels_per_pass=(2, 4), uneven=0.3, int24=0,
 )  # fmt: skip
 
-# Measured on Zen 5, where products take half the time and the rest does not. With more tiles than `int24`, a product
-# needs a filter for longer than memory needs to give it.
+# Measured on Zen 5. With more tiles than `int24`, a product needs a filter for longer than memory needs to give it.
 AVX512 = Costs(
     patch=8.7, product=1.8, shared_filter=0.27, memory_filter=1.6, far=0.145, near=160 << 10, shared=1760 << 10,
     largest=464 << 10, panels_per_pass=(1, 2), uneven=0.5, int24=16,
@@ -66,12 +69,11 @@ COSTS = AVX512 if NR == 2 else AVX2
 
 
 def patch_side(m: int, stride: int) -> int:
-    """Cells a side of what one m x m tile reads; as many points are multiplied."""
+    """Cells a side of what an m x m tile reads."""
     return m + 2 if stride == 1 else 2 * m + 1
 
 
 def tile_count(m: int, out: Shape, batch: int) -> int:
-    """How many m x m tiles cover a batch of planes."""
     return batch * -(-out.height // m) * -(-out.width // m)
 
 
@@ -104,7 +106,7 @@ class Blocking:
         cls, m: int, stride: int, tiles: int, blocks: int, panels: int, workers: int, int24: bool = False
     ) -> Blocking:
         """The one that should be fastest: few tiles a task keep the input tiles near the core, many read the filters
-        less often; where the tiles are few, the workers divide the filters, each transforming all input tiles."""
+        less often; where the tiles are few, the workers divide the filters."""
         even, points = tiles + tiles % 2, patch_side(m, stride) ** 2
         filters = packed_size(m, panels * PANEL_CHANNELS, blocks * LANES, int24)
         pieces = {workers * k for k in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)} | {1}
@@ -119,18 +121,15 @@ class Blocking:
         # Where two products take all tiles, they read the filters once, which makes up for tiles in a farther cache,
         # as long as there are few products beside them.
         whole = even if even <= 2 * MOST else MOST
-        small = [
-            each
-            for each in candidates
-            if each.tiles_per_task * points * blocks * LANES <= COSTS.largest
-            or each.tiles_per_task <= (whole if each.panels_per_pass == 1 else MOST)
-        ]
-        return min(
-            small or candidates[:1], key=lambda each: each._cost(points, filters, tiles, blocks, panels, workers)
-        )
+
+        def is_small(each: Blocking) -> bool:
+            fits = each.tiles_per_task * points * blocks * LANES <= COSTS.largest
+            return fits or each.tiles_per_task <= (whole if each.panels_per_pass == 1 else MOST)
+
+        small = [*filter(is_small, candidates)] or candidates[:1]
+        return min(small, key=lambda each: each._cost(points, filters, tiles, blocks, panels, workers))
 
     def _cost(self, points: int, filters: int, tiles: int, blocks: int, panels: int, workers: int) -> float:
-        """The cost, as above, of so many `points` of an input tile and floats of transformed filters."""
         pieces = -(-tiles // self.tiles_per_task)
         tasks, values = pieces * self.panel_ranges, points * pieces * self.tiles_per_task
         transforms = points * self.tiles_per_task * blocks * min(tasks, pieces + workers - 1)
@@ -146,8 +145,7 @@ class WinogradConvolution(PackedConvolution):
     """A 3x3 convolution of stride 1 or 2 as F(m x m, 3 x 3)."""
 
     def __init__(self, weights: Array, gain: Array, bias: Array, m: int, stride: int = 1, int24: bool = False) -> None:
-        """weights: (n, channels, 3, 3); gain, bias: (n,). int24: keep the filters as in
-        `kernels/convolution/pack.py`."""
+        """weights: (n, channels, 3, 3); gain, bias: (n,)."""
         n, channels, _, _ = weights.shape
         self.m, self.stride, self.filters, self.blocks, self.int24 = m, stride, n, -(-channels // LANES), int24
         self.panels = -(-n // PANEL_CHANNELS)
@@ -161,8 +159,8 @@ class WinogradConvolution(PackedConvolution):
         self, x: Tensor, y: Tensor, window: Window, out: Shape, epilogue: Epilogue, residual: Residual, pooled: bool
     ) -> Call:
         workers, at = threads(), x.layout
-        tiles = tile_count(self.m, out, at.batch)
-        blocking = Blocking.of(self.m, self.stride, tiles, self.blocks, self.panels, workers, self.int24)
+        count = tile_count(self.m, out, at.batch)
+        blocking = Blocking.of(self.m, self.stride, count, self.blocks, self.panels, workers, self.int24)
         start = at.origin - window.padding * (at.pitch + 1) * LANES
         reach = at.halo + window.padding
         source = WinogradInput(
@@ -171,16 +169,11 @@ class WinogradConvolution(PackedConvolution):
         )  # fmt: skip
         filters = WinogradFilters(self.m, self.stride, int(self.int24), self.panels, self.packed, self.bias)
         schedule = WinogradSchedule(blocking.tiles_per_task, blocking.panels_per_pass, blocking.panel_ranges)
-        return with_workspace(
-            convolve_winograd, workers, self._work_size(blocking), x.data, source, filters, y.data, y.planes,
-            epilogue, residual, schedule,
-        )  # fmt: skip
-
-    def _work_size(self, blocking: Blocking) -> int:
-        """Floats that one worker needs, in whole cache lines."""
         points, tiles = patch_side(self.m, self.stride) ** 2, blocking.tiles_per_task
         patches = points * (self.blocks * tiles * LANES + SKEW)
-        return PATCH + patches + blocking.panels_per_pass * points * tiles * PANEL_CHANNELS + LANES
+        room = PATCH + patches + blocking.panels_per_pass * points * tiles * PANEL_CHANNELS + LANES
+        arguments = x.data, source, filters, y.data, y.planes, epilogue, residual, schedule
+        return with_workspace(convolve_winograd, workers, room, *arguments)
 
 
 def packed_size(m: int, filters: int, channels: int, int24: bool = False) -> int:
@@ -218,9 +211,7 @@ class Algorithm:
         cls, filters: int, channels: int, groups: int, window: Window, x: Layout, out: Shape, pooled: bool = False,
         tuned: bool = False, precision: str = FLOAT32,
     ) -> Algorithm:  # fmt: skip
-        """The fastest algorithm for filters over `channels` / `groups` channels: by the cost model; with `tuned` by
-        measurement on this machine, where there is one. With another precision than FLOAT32, direct convolutions are
-        converted, but for those of pictures and those that are pooled."""
+        """The fastest algorithm by the cost model; with `tuned` by measurement on this machine, where there is one."""
         if x.lanes != LANES or pooled:
             precision = FLOAT32
         if x.lanes == NCHW:
@@ -243,23 +234,21 @@ class Algorithm:
     def pack(
         self, weights: Array, gain: Array, bias: Array, groups: int, inputs: IntegerInputs | None = None
     ) -> PackedConvolution:  # fmt: skip
-        """Pack filters (n, channels / groups, size, size), times `gain` (n,), with `bias` (n,). inputs: what becomes of
-        them where the number type is of integers."""
+        """Pack filters (n, channels / groups, size, size), times `gain` (n,), with `bias` (n,)."""
         if self.lanes == NCHW:
-            kind = PictureConvolution if self.m else NchwConvolution
-            return kind(weights, gain, bias, groups)
+            return (PictureConvolution if self.m else NchwConvolution)(weights, gain, bias, groups)
         if self.depthwise:
             return DepthwiseConvolution(weights, gain, bias)
         if self.m:
             return WinogradConvolution(weights, gain, bias, self.m, self.stride, self.int24)
         if self.precision != FLOAT32:
-            return ConvertedConvolution(NUMBER_TYPES[self.precision], weights, gain, bias, groups, inputs)
-        return TiledConvolution(weights, gain, bias, groups, self.lanes, 1 if self.block_by_block else NR)
+            return ConvertedConvolution(number_type(self.precision), weights, gain, bias, groups, inputs)
+        return TiledConvolution(weights, gain, bias, groups, 1 if self.block_by_block else NR)
 
 
 class Plain3x3(NamedTuple):
-    """A 3 x 3 convolution that Winograd's method can compute. All choices are for a batch of one, whatever the batch:
-    a picture gives the same result alone and among others."""
+    """A 3 x 3 convolution that Winograd's method can compute. All choices are for a batch of one, so that a picture
+    gives the same result alone and among others."""
 
     filters: int
     channels: int
@@ -278,27 +267,24 @@ class Plain3x3(NamedTuple):
         return tuple(m for m in ((4, 3, 2) if self.stride == 1 else (3, 2)) if m % 2 == 0 or not self.pooled)
 
     def algorithm(self, m: int) -> Algorithm:
-        """F(m x m, 3 x 3), with 24-bit weights where these are faster than float32."""
-        few = tile_count(m, self.out, 1) <= COSTS.int24
-        return Algorithm(LANES, m=m, stride=self.stride, int24=few and self._packed_size(m) > LARGE)
+        int24 = tile_count(m, self.out, 1) <= COSTS.int24 and packed_size(m, self.filters, self.channels) > LARGE
+        return Algorithm(LANES, m=m, stride=self.stride, int24=int24)
 
     def fastest(self) -> int:
-        """m of the fastest F(m x m, 3 x 3) by the cost model; 0 where the direct algorithm in this precision is
-        faster."""
+        """m of the fastest F(m x m, 3 x 3) by the cost model; 0 where the direct algorithm is faster."""
         costs = {m: self._cost(m) for m in self.tiles}
         best = min(costs, key=lambda m: costs[m])
-        direct = NUMBER_TYPES[self.precision].cost(self.filters, self.channels, self.window, self.out)
+        direct = number_type(self.precision).cost(self.filters, self.channels, self.window, self.out)
         return best if costs[best] < direct else 0
 
     def measured(self) -> int:
-        """The same by measurement, where it has been measured or is to be now."""
+        """The same by measurement, where there is one or is to be now."""
         kind, out = "3x3" if self.stride == 1 else "3x3/2", self.out
         key = f"{kind} {self.channels} -> {self.filters} at {out.width} x {out.height}{' pooled' * self.pooled}"
         key += "" if self.precision == FLOAT32 else f" {self.precision}"
         return tuning.choose(key, self.fastest(), (0, *self.tiles), self._candidates)
 
     def _candidates(self) -> dict[int, Call]:
-        """A convolution with each algorithm, on made-up numbers."""
         out, stride = self.out, self.stride
         weights = np.full((self.filters, self.channels, 3, 3), 0.01, np.float32)
         x = Tensor(Layout(1, Shape(self.channels, out.height * stride, out.width * stride), 1))
@@ -307,19 +293,13 @@ class Plain3x3(NamedTuple):
         y = Tensor(Layout(1, Shape(self.filters, *sides)))
         algorithms = {0: Algorithm(LANES, stride=stride, precision=self.precision)}
         algorithms |= {m: self.algorithm(m) for m in self.tiles}
-        return {
-            m: algorithm.pack(weights, *neutral(self.filters), 1).bind(
-                x, y, self.window, np.float32(0.1), NONE, pooled=self.pooled
-            )
-            for m, algorithm in algorithms.items()
-        }
-
-    def _packed_size(self, m: int) -> int:
-        return packed_size(m, self.filters, self.channels)
+        packed = {m: each.pack(weights, *neutral(self.filters), 1) for m, each in algorithms.items()}
+        return {m: each.bind(x, y, self.window, np.float32(0.1), NONE, self.pooled) for m, each in packed.items()}
 
     def _cost(self, m: int) -> float:
         """The formula above. With stride 2 a value's transform costs about twice as much, as measured on Zen 3."""
         values = tile_count(m, self.out, 1) * patch_side(m, self.stride) ** 2
         blocks_in, blocks_out = -(-self.channels // LANES), -(-self.filters // PANEL_CHANNELS) * NR
         transforms = values * self.stride * (blocks_in * PATCH_COST + blocks_out * PRODUCT_COST)
-        return transforms + values * blocks_in * LANES * blocks_out + self._packed_size(m) * FILTER_COST
+        filters = packed_size(m, self.filters, self.channels) * FILTER_COST
+        return transforms + values * blocks_in * LANES * blocks_out + filters

@@ -1,9 +1,7 @@
-"""The backward pass of a convolution: both gradients on the forward pass's layout and registers; and how binary ones
-learn."""
+"""The backward pass of a convolution, and how binary ones learn."""
 
-import math
-from dataclasses import dataclass, field
-from typing import ClassVar, NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,109 +16,38 @@ from ...kernels.convolution.weight_gradient import (
 )
 from ...kernels.elementwise import spread_cells, sum_planes
 from ...kernels.views import Extent, PartialSums
-from ...runtime.program import Call
 from ...tensor import Layout, Shape, Tensor
 from ...utils.arrays import LANES, Array, aligned_empty
 from ..activations import Activation
-from ..base import Layer, Parameter, Trainable
+from ..base import Trainable
 from ..batchnorm import BatchNorm, BatchNormTraining
 from .algorithm import Algorithm
 from .direct import DepthwiseConvolution, output_panels
-from .geometry import PackedConvolution, Window, neutral, not_bound
+from .geometry import PackedConvolution, Window, neutral
 
-LARGEST_FILTERS = 1 << 29  # weights of one layer
 TASKS_WANTED = 16  # below, rows are divided too; a constant, so that sums do not depend on the machine
 
 
-class Parameters(NamedTuple):
-    """What a convolution learns; a convolution that shares another's weights shares these."""
-
-    biases: Trainable
-    scales: Trainable | None
-    weights: Trainable
-
-
-@dataclass(kw_only=True, eq=False, repr=False)
-class FilterLayer(Layer):
-    """A layer that convolves with filters, normalises where it has a norm, and activates: its parameters."""
-
-    sets_channels: ClassVar[bool] = True
-
-    channels: int
-    filters: int
-    activation: Activation
-    norm: BatchNorm | None = None
-    biases: Array = field(init=False, repr=False)
-    weights: Array = field(init=False, repr=False)
-    parameters_trained: Parameters | None = field(default=None, repr=False)
-    _packed: PackedConvolution | None = field(default=None, repr=False)
-    _call: Call = field(default=not_bound, repr=False)
-
-    def _make_parameters(self, shape: tuple[int, ...], named: str) -> None:
-        """Biases and weights of this shape, which messages call `named`. Raises ShapeError."""
-        if math.prod(shape) > LARGEST_FILTERS:
-            raise self.section.shape_error(f"has {named} weights; expected at most {LARGEST_FILTERS}")
-        self.biases, self.weights = np.zeros(self.filters, np.float32), np.zeros(shape, np.float32)
-
-    def named_parameters(self) -> list[Parameter]:
-        norm = self.norm.named_parameters() if self.norm else []
-        weights = Parameter("weights", self.weights, matrix=self.has_filters and self.record_options.flipped)
-        return [Parameter("biases", self.biases), *norm, weights]
-
-    def parameters_changed(self) -> None:
-        super().parameters_changed()
-        self._packed = None
-
-    def _initialise(self, spread: float, rng: np.random.Generator, uniform: bool = False) -> None:
-        shape = self.weights.shape
-        numbers = 2 * rng.random(shape, np.float32) - 1 if uniform else rng.standard_normal(shape, np.float32)
-        self.weights[:] = np.float32(spread) * numbers
-        self.biases[:] = 0
-        if self.norm:
-            self.norm.initialise()
-        self.parameters_changed()
-
-    def _gain_and_bias(self) -> tuple[Array, Array]:
-        return self.norm.fold(self.biases) if self.norm else (neutral(self.filters)[0], self.biases)
-
-    def _unnormalised(self) -> tuple[Array, Array]:
-        """Gain and bias of the raw sums in training."""
-        gain, zeros = neutral(self.filters)
-        return gain, zeros if self.norm else self.biases
-
-    def _make_trainables(self) -> Parameters:
-        scales = Trainable("scales", self.norm.scales) if self.norm else None
-        return Parameters(Trainable("biases", self.biases), scales, Trainable("weights", self.weights, decays=True))
-
-    def trainables(self) -> list[Trainable]:
-        return [parameter for parameter in self.parameters_trained or () if parameter is not None]
-
-
 class ConvolutionLearning:
-    """A convolution with its normalisation and activation, forward with the batch's statistics and back.
-
-    Between source and output stand the raw sums and, where the activation's derivative is taken at its input, the
-    normalised sums.
-    """
+    """A convolution with its normalisation and activation, forward with the batch's statistics and back."""
 
     def __init__(
-        self, parameters: Parameters, weights: Array, norm: BatchNorm | None, x: Tensor, output: Tensor, window: Window,
-        groups: int, activation: Activation, source_delta: Tensor | None, delta: Tensor,
+        self, learned: Mapping[str, Trainable], weights: Array, norm: BatchNorm | None, x: Tensor, output: Tensor,
+        window: Window, groups: int, activation: Activation, source_delta: Tensor | None, delta: Tensor,
     ) -> None:  # fmt: skip
-        """`weights`: what x is convolved with; those of `parameters`, or what is made of them."""
-        self.parameters, self.x, self.output, self.window = parameters, x, output, window
+        """`weights`: what x is convolved with; those that are learned, or what is made of them."""
+        self.learned, self.x, self.output, self.window = learned, x, output, window
         self.activation, self.source_delta, self.delta = activation, source_delta, delta
         layout = Layout(x.layout.batch, output.shape)
         self._sloped = activation.id == NONE and not activation.over_channels
         self._slope = np.float32(activation.negative_slope if self._sloped else 1)
-        of_norm = parameters.scales, parameters.biases, layout, self._slope
-        self.norm = BatchNormTraining(norm, *of_norm) if norm else None
+        self.norm = BatchNormTraining(norm, learned, layout, self._slope) if norm else None
         self.before = Tensor(layout) if activation.needs_input else output
         self.raw = self.norm.pre_norm if self.norm else self.before
         self.gradient = ConvolutionGradient(x, output.shape, window, weights, groups)
 
     def forward(self, packed: PackedConvolution, biases: Array) -> None:
-        """`packed` holds the weights as they are now, without normalisation."""
+        """packed: the weights as they are now, without normalisation."""
         slope = np.float32(1) if self.norm else self._slope
         packed.bind(self.x, self.raw, self.window, slope, NONE)()
         if self.norm:
@@ -131,7 +58,6 @@ class ConvolutionLearning:
             self.activation.apply(self.output)
 
     def backward(self, overwrites: bool = False) -> None:
-        """Accumulate the parameters' updates and add to the source's delta, or write it."""
         delta, spread = self.delta, self.gradient.spread
         if not (self.norm and self._sloped):
             self.activation.backward(delta, self.output, self.before)
@@ -139,20 +65,20 @@ class ConvolutionLearning:
         if self.norm:
             self.norm.backward(delta, spread, *steps)
         else:
-            self.parameters.biases.update += _channel_sums(delta)
+            self.learned["biases"].update += _channel_sums(delta)
             write_dilated(delta, spread, *steps)
-        self.gradient.add_filter_gradient(self.parameters.weights.update)
+        self.gradient.add_filter_gradient(self.learned["weights"].update)
         if self.source_delta is not None:
             self.gradient.add_input_gradient(self.source_delta, overwrites)
 
 
 def write_dilated(delta: Tensor, out: Tensor, stride_y: int = 1, stride_x: int = 1) -> None:
-    """Copy delta to `out`, its pixels `stride` apart; the pixels between stay as they are."""
+    """Copy delta to `out`, its pixels `stride` apart."""
     spread_cells(delta.data, delta.planes, out.data, out.layout.strides(stride_y, stride_x))
 
 
 def _channel_sums(tensor: Tensor) -> Array:
-    """(channels,) float32: the sum over batch and pixels, of each sample first and then over samples in order."""
+    """(channels,) float32: over pixels first, then over samples in order."""
     at = tensor.layout
     sums = Tensor(Layout(at.batch, Shape(tensor.shape.channels)))
     sum_planes(tensor.data, tensor.planes, np.float32(1), sums.data, sums.planes)
@@ -163,8 +89,8 @@ def _channel_sums(tensor: Tensor) -> Array:
 class ConvolutionGradient:
     """Gradients of one convolution for given sizes.
 
-    `spread` holds the delta of the convolution's raw output, its cells a stride apart with zeros between, and round
-    it the zeros that the input gradient, a convolution of it with turned filters, reads.
+    spread: the delta of the raw output, its cells a stride apart with zeros between and round them; the input gradient
+    is a convolution of it with turned filters.
     """
 
     x: Tensor
@@ -172,7 +98,6 @@ class ConvolutionGradient:
     window: Window
     weights: Array  # (n, channels / groups, size, size)
     groups: int
-    spread: Tensor = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         w, out, shape = self.window, self.out, self.x.shape
@@ -236,15 +161,13 @@ class ConvolutionGradient:
 
 
 def _transposed(weights: Array, groups: int) -> Array:
-    """Filters (n, c, k, k) turned by half and with inputs and outputs exchanged within each group: (c groups, n /
-    groups, k, k)."""
+    """(c groups, n / groups, k, k) filters turned by half, with inputs and outputs exchanged in each group."""
     n, channels, size, _ = weights.shape
     parts = weights.reshape(groups, n // groups, channels, size, size)[..., ::-1, ::-1].transpose(0, 2, 1, 3, 4)
     return np.ascontiguousarray(parts).reshape(groups * channels, n // groups, size, size)
 
 
 def _tasks(x: Layout, d: Layout, weights: Array, groups: int) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
-    """(`tasks` of `weight_gradient`, `units` of `unpack_weight_gradient`, floats of the sums of one part)."""
     n, channels, size, _ = weights.shape
     tasks, units, at = [], [], 0
     for block, count, low, high in output_panels(n, channels, groups, NR, GRADIENT_LANES):
@@ -258,18 +181,17 @@ def _tasks(x: Layout, d: Layout, weights: Array, groups: int) -> tuple[NDArray[n
 
 # --- binary convolutions (`xnor`) -------------------------------------------------------------------------------------
 #
-# As in XNOR-Net (Rastegari et al., 2016) the backward pass is a straight-through estimator: filters take the gradient
-# of their binary form, inputs take the gradient of their signs where they are between -1 and 1.
+# As in XNOR-Net (Rastegari et al., 2016) filters take the gradient of their binary form, inputs that of their signs.
 
 
 def binary_weights(weights: Array) -> Array:
-    """Binary filters (n, c, k, k): each weight is plus or minus its filter's mean absolute value."""
+    """Each weight is plus or minus its filter's mean absolute value."""
     mean = np.abs(weights).mean(axis=(1, 2, 3), keepdims=True)
     return np.where(weights > 0, mean, -mean).astype(np.float32)
 
 
 def write_signs(x: Tensor, signs: Tensor) -> None:
-    """Write the sign of every input, 0 counting as negative, inside the halo of `signs`."""
+    """Write the sign of every input, 0 counting as negative."""
     at, h, w = signs.layout, x.shape.height, x.shape.width
     inner = signs.data.reshape(at.batch, at.blocks, h + 2 * at.halo, at.pitch, LANES)
     outer = x.data.reshape(at.batch, at.blocks, h + 2 * x.layout.halo, x.layout.pitch, LANES)
@@ -287,7 +209,6 @@ class BinaryLearning:
         self.delta = Tensor(source_delta.layout) if source_delta is not None else None  # of the signs
 
     def forward(self) -> None:
-        """Compute the signs of inputs and filters."""
         write_signs(self._x, self.signs)
         self.weights[:] = binary_weights(self._real)
         if self.delta is not None:

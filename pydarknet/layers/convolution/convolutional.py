@@ -1,13 +1,12 @@
-"""`[convolutional]` and its transpose `[deconvolutional]`: one micro-kernel for all shapes, batch normalisation folded
-in, activation applied at the store."""
+"""`[convolutional]` and its transpose `[deconvolutional]`."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -18,82 +17,92 @@ from ...kernels.views import Extent
 from ...runtime.program import Call
 from ...tensor import NCHW, Layout, Shape, Tensor
 from ...utils.arrays import LANES, Array
-from ..activations import read_activation
-from ..base import BuildContext, Layer, Parameter, Trainable, sizes
-from ..batchnorm import BatchNorm
-from ..summary_row import blur_row, convolution_row
+from ..activations import Activation, read_activation
+from ..base import CONVOLUTIONS, BuildContext, Layer, Parameter, Trainable
+from ..batchnorm import BatchNorm, BatchNormTraining
 from .algorithm import Algorithm
-from .backward import BinaryLearning, ConvolutionLearning, FilterLayer, binary_weights, write_signs
-from .converted import FLOAT32, INT8, IntegerInputs
-from .direct import TiledConvolution
-from .geometry import FusableConvolution, PackedConvolution, Window
+from .backward import BinaryLearning, ConvolutionLearning, binary_weights, write_dilated, write_signs
+from .direct import FLOAT32, INT8, IntegerInputs, TiledConvolution, number_type
+from .geometry import FilterLayer, FusableConvolution, PackedConvolution, Window
 from .nchw import bind_inverted_bottleneck, chain_length, lanes_from_nchw, lanes_from_rows, reads_picture
-from .section import UNUSED, Blur, read_groups, read_window, shared_layer
+from .section import UNUSED, blur_row, convolution_row, read_groups, read_padding, read_strides, read_window
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Convolutional(FusableConvolution, FilterLayer):
+class Convolutional(FusableConvolution):
     """y[f, i, j] = activation(bias[f] + sum over c, u, v of w[f, c, u, v] x[c, i s - p d + u d, j s - p d + v d])."""
 
-    window: Window
-    groups: int = 1
-    blur: Blur | None = None
-    xnor: bool = False
     xnor_padding: float = 0.0
     xnor_folds: bool = False
-    bin_output: bool = False
     shares: Convolutional | None = None
-    has_filters: ClassVar[bool] = True
+    has_filters = True
 
-    precision: str = field(default=FLOAT32, repr=False)
-    input_range: tuple[float, float] | None = field(default=None, repr=False)  # of what becomes 8-bit integers
-    _algorithm: Algorithm | None = field(default=None, repr=False)
-    _links: list[Convolutional] = field(default_factory=list, repr=False)  # computed in one go with this one, after it
-    _signs: Tensor | None = field(default=None, repr=False)
-    _target: Tensor | None = field(default=None, repr=False)
-    learning: ConvolutionLearning = field(init=False, repr=False)
-    binary: BinaryLearning | None = field(default=None, repr=False)
+    precision: str = FLOAT32
+    _algorithm: Algorithm | None = None
+    input_range: tuple[float, float] | None = None  # of what becomes 8-bit integers
+    binary: BinaryLearning | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         shape = (self.filters, self.channels // self.groups, self.window.size, self.window.size)
         self._make_parameters(shape, " x ".join(map(str, shape)))
-        if self.shares is not None:
-            self._share(self.shares)
+        if other := self.shares:
+            if other.weights.shape != shape or (self.norm is None) != (other.norm is None):
+                raise self.section.shape_error(
+                    f"share_index: filters {shape} must match those of the shared layer, {other.weights.shape}",
+                    "share_index",
+                )
+            self.biases, self.weights, self.norm = other.biases, other.weights, other.norm
 
     @classmethod
     def from_section(cls, section: Section, context: BuildContext) -> Convolutional:
-        filters, channels = section.positive("filters", 1), context.shape(context.index - 1).channels
-        xnor = section.flag("xnor")
-        groups = read_groups(section, channels, filters, xnor)
-        normalised = section.flag("batch_normalize") or section.flag("cbn")
         section.ignore(*UNUSED)
-        window, blur = read_window(section)
+        stride_y, stride_x, blur = read_strides(section)
+        return cls.part(
+            section,
+            context,
+            context.before.channels,
+            section.positive("filters", 1),
+            read_window(section, 1, stride_y, stride_x),
+            read_activation(section, context.dialect, "logistic"),
+            blur=blur,
+            bin_output=section.flag("bin_output"),
+            shares=cls._shared(section, context),
+        )
+
+    @classmethod
+    def part(
+        cls, section: Section, context: BuildContext, channels: int, filters: int, window: Window,
+        activation: Activation, **options: Any,
+    ) -> Convolutional:  # fmt: skip
+        """A convolution of these sizes, alone or as a part of a recurrent layer. Raises ShapeError."""
+        dialect, xnor = context.dialect, section.flag("xnor")
+        normalised = section.flag("batch_normalize") or (section.kind in CONVOLUTIONS and section.flag("cbn"))
         return cls.build(
             section,
             context,
             channels=channels,
             filters=filters,
             window=window,
-            activation=read_activation(section, context.dialect, "logistic"),
-            norm=BatchNorm(filters, context.dialect.epsilon_inside_root) if normalised else None,
-            groups=groups,
-            blur=blur,
+            activation=activation,
+            norm=BatchNorm(filters, dialect.epsilon_inside_root) if normalised else None,
+            groups=read_groups(section, channels, filters, xnor),
             xnor=xnor,
-            xnor_padding=context.dialect.xnor_padding,
-            xnor_folds=context.dialect.xnor_folds_batch_norm,
-            bin_output=section.flag("bin_output"),
-            shares=shared_layer(section, context, cls),
+            xnor_padding=dialect.xnor_padding,
+            xnor_folds=dialect.xnor_folds_batch_norm,
+            **options,
         )
 
-    def _share(self, other: Convolutional) -> None:
-        if other.weights.shape != self.weights.shape or (self.norm is None) != (other.norm is None):
-            raise self.section.shape_error(
-                f"share_index: filters {self.weights.shape} must match those of the shared layer, "
-                f"{other.weights.shape}",
-                "share_index",
-            )
-        self.biases, self.weights, self.norm = other.biases, other.weights, other.norm
+    @classmethod
+    def _shared(cls, section: Section, context: BuildContext) -> Convolutional | None:
+        if not section.has("share_index"):
+            return None
+        index = context.resolve(section, "share_index", section.integer("share_index", 0))
+        layer = context.layers[index]
+        if not isinstance(layer, cls):
+            text = f"share_index: layer {index} is [{layer.kind}]; expected [convolutional]"
+            raise section.error(text, "share_index")
+        return layer
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         (shape,) = inputs
@@ -120,12 +129,10 @@ class Convolutional(FusableConvolution, FilterLayer):
         return not self.xnor
 
     def mark_branch(self) -> None:
-        """A branch reads this output too: `bin_output` may not drop its activation."""
         self.bin_output = False
 
     def _pack(self, algorithm: Algorithm) -> PackedConvolution:
-        gain, bias = self._gain_and_bias()
-        weights = self.weights
+        weights, (gain, bias) = self.weights, self._gain_and_bias()
         if self.xnor:
             if self.xnor_folds:
                 weights, gain = weights * gain[:, None, None, None], np.ones_like(gain)
@@ -134,11 +141,12 @@ class Convolutional(FusableConvolution, FilterLayer):
         return algorithm.pack(weights, gain, bias, self.groups, inputs)
 
     def set_precision(self, precision: str, sources: Sequence[Layer], readers: Sequence[Layer]) -> None:
-        # Chains are in float32, as are pooled outputs. Whether there is one depends on threads and on who asks for
-        # outputs, on which in turn numbers shall not depend: what may be part of one always is.
+        # Chains are in float32, as are pooled outputs where that is faster, also where threads or kept outputs prevent
+        # them: numbers shall not depend on that.
         beside = [layer for layer in (*sources, *readers) if isinstance(layer, Convolutional)]
         chained = any(layer.has_filter_a_channel for layer in beside)
         pooled = len(readers) == 1 and readers[0].is_maxpool_2x2
+        pooled = pooled and not (sources and number_type(precision).before_maxpool)  # pictures are read in float32
         unknown = precision == INT8 and self.input_range is None
         self.precision = FLOAT32 if chained or pooled or unknown else precision
 
@@ -151,7 +159,6 @@ class Convolutional(FusableConvolution, FilterLayer):
         )
 
     def packed(self, x: Layout, pooled: bool = False, precision: str = FLOAT32) -> PackedConvolution:
-        """The filters, laid out for what is read, for whether the output is pooled, and for the precision."""
         algorithm = self._algorithm_for(x, pooled, precision)
         if self._packed is None or algorithm != self._algorithm:
             self._algorithm, self._packed = algorithm, self._pack(algorithm)
@@ -159,12 +166,11 @@ class Convolutional(FusableConvolution, FilterLayer):
 
     def setup(self, sources: list[Tensor], output: Tensor | None) -> None:
         super().setup(sources, output)
-        assert output is not None
-        x, *added = sources
-        self._links = list(_leading(self.fused))
-        self._target = output
+        x, added = sources[0], sources[1] if len(sources) > 1 else None
+        self._links = list(_leading(self.fused))  # computed in one go with this one, after it
+        self._target = self.output
         if self._links:
-            self._call = bind_inverted_bottleneck([self, *self._links], x, output, added[0] if added else None)
+            self._call = bind_inverted_bottleneck([self, *self._links], x, self.output, added)
             return
         pooled = any(layer.is_maxpool_2x2 for layer in self.fused)
         packed = self.packed(x.layout, pooled, self.precision)
@@ -172,10 +178,9 @@ class Convolutional(FusableConvolution, FilterLayer):
             x = self._signs = Tensor(Layout(x.layout.batch, x.shape, self.window.halo(x.shape)))
             self._signs.data.fill(self.xnor_padding)
         if self.blur:
-            self._target = self.blur.setup(self.window.out_shape(self.inputs[0], self.filters), output)
+            self._target = self.blur.setup(self.window.out_shape(self.inputs[0], self.filters), self.output)
         kind = self.applied_activation
-        slope, code = kind.fused_slope, kind.fused_id
-        self._call = packed.bind(x, self._target, self.window, slope, code, pooled, added[0] if added else None)
+        self._call = packed.bind(x, self._target, self.window, kind.fused_slope, kind.fused_id, pooled, added)
 
     def fusable(self, after: Sequence[Layer]) -> int:
         links = [self, *_leading(after)]
@@ -183,7 +188,11 @@ class Convolutional(FusableConvolution, FilterLayer):
         last, rest = links[count - 1], after[count - 1 :]
         if not rest or last.has_filter_a_channel or not last.applies_as_it_stores:
             return count - 1
-        return count - 1 + (rest[0].is_residual_add or (count == 1 and rest[0].is_maxpool_2x2))
+        return (
+            count
+            - 1
+            + (rest[0].is_residual_add or (count == 1 and self.precision == FLOAT32 and rest[0].is_maxpool_2x2))
+        )
 
     def lanes_from_nchw(self, after: Sequence[Layer]) -> tuple[int, ...]:
         links = [self, *_leading(after)]
@@ -201,33 +210,28 @@ class Convolutional(FusableConvolution, FilterLayer):
         return super().calls()
 
     def bind(self) -> list[Call]:
-        assert self._target is not None
-        signs = [] if self._signs is None else [partial(write_signs, self.source_tensors[0], self._signs)]
+        signs = [partial(write_signs, self.source_tensors[0], self._signs)] if self.xnor else []
         applied = [] if self.applied_activation.fusable else self.applied_activation.calls(self._target)
         return [*signs, self._call, *applied, *([self.blur.run] if self.blur else [])]
-
-    # --- training ---
 
     def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
         super().setup_training(source_deltas, delta)
         if self.shares:
-            self.parameters_trained = self.shares.parameters_trained
-        if self.parameters_trained is None:
-            self.parameters_trained = self._make_trainables()
-        assert self._target is not None and delta is not None
-        sharp_delta = self.blur.setup_training(delta) if self.blur else delta
+            self.learned = self.shares.learned
+        sharp_delta = self.blur.setup_training(self.delta) if self.blur else self.delta
         x, source_delta, weights = self.source_tensors[0], source_deltas[0], self.weights
         if self.xnor:
             self.binary = BinaryLearning(weights, x, source_delta, self.window)
             x, source_delta, weights = self.binary.signs, self.binary.delta, self.binary.weights
         self.learning = ConvolutionLearning(
-            self.parameters_trained, weights, self.norm, x, self._target, self.window, self.groups,
-            self.activation, source_delta, sharp_delta,
+            self.learned, weights, self.norm, x, self._target, self.window, self.groups, self.activation, source_delta,
+            sharp_delta,
         )  # fmt: skip
 
-    def use_statistics_of(self, last: Layer) -> None:
-        if isinstance(last, Convolutional) and self.learning.norm is not None and last.learning.norm is not None:
-            self.learning.norm.use_statistics_of(last.learning.norm)
+    @property
+    def normalisation(self) -> BatchNormTraining | None:
+        """That of training, where there is one."""
+        return self.learning.norm
 
     @property
     def can_overwrite(self) -> bool:
@@ -238,6 +242,7 @@ class Convolutional(FusableConvolution, FilterLayer):
 
     @property
     def pre_norm_delta(self) -> Array:
+        """After `backward`, the delta before activation and normalisation: (batch, outputs)."""
         return self.learning.gradient.spread.plain()
 
     def forward_training(self) -> None:
@@ -280,7 +285,6 @@ class Convolutional(FusableConvolution, FilterLayer):
 
 
 def _leading(layers: Sequence[Layer]) -> Iterator[Convolutional]:
-    """The convolutions that the layers begin with."""
     for layer in layers:
         if not isinstance(layer, Convolutional):
             return
@@ -292,10 +296,10 @@ class Deconvolutional(FilterLayer):
     """y[f, i s - p + u, j s - p + v] += w[c, f, u, v] x[c, i, j]: a convolution, with turned filters, of x spread
     out by the stride with zeros between its cells."""
 
+    row = "deconv{self.filters:5d} {self.size:2d} x{self.size:2d} /{self.stride:2d}  {x_sizes}   ->  {y_sizes}"
     size: int
     stride: int
     padding: int
-    _spread: Tensor | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -305,15 +309,14 @@ class Deconvolutional(FilterLayer):
     @classmethod
     def from_section(cls, section: Section, context: BuildContext) -> Deconvolutional:
         filters, size = section.positive("filters", 1, 1 << 16), section.positive("size", 1, 1 << 8)
-        padding = section.natural("padding", 0, 1 << 16)
         return cls.build(
             section,
             context,
-            channels=context.shape(context.index - 1).channels,
+            channels=context.before.channels,
             filters=filters,
             size=size,
             stride=section.positive("stride", 1, 1 << 12),
-            padding=size // 2 if section.flag("pad") else padding,
+            padding=read_padding(section, size),
             activation=read_activation(section, context.dialect, "logistic"),
             norm=BatchNorm(filters, context.dialect.epsilon_inside_root) if section.flag("batch_normalize") else None,
         )
@@ -329,30 +332,20 @@ class Deconvolutional(FilterLayer):
 
     def setup(self, sources: list[Tensor], output: Tensor | None) -> None:
         super().setup(sources, output)
-        assert output is not None
         shape = self.inputs[0]
         if self._packed is None:
-            self._packed = TiledConvolution(self._turned(), *self._gain_and_bias(), 1, 16)
+            self._packed = TiledConvolution(self._turned(), *self._gain_and_bias(), 1)
         wide = Shape(shape.channels, (shape.height - 1) * self.stride + 1, (shape.width - 1) * self.stride + 1)
-        window = self._window
+        window, kind = self._window, self.activation
         self._spread = Tensor(Layout(sources[0].layout.batch, wide, max(0, window.padding)))
-        self._call = self._packed.bind(
-            self._spread, output, window, self.activation.fused_slope, self.activation.fused_id
-        )
+        self._call = self._packed.bind(self._spread, self.output, window, kind.fused_slope, kind.fused_id)
 
     def _spread_input(self) -> None:
-        assert self._spread is not None
-        (x,), at, shape = self.source_tensors, self._spread.layout, self.inputs[0]
-        keep, gain = np.zeros(at.blocks * 16, np.float32), np.ones(at.blocks * 16, np.float32)
-        extent = Extent(at.batch, at.blocks, shape.height, shape.width)
-        add_scaled(
-            x.data, x.layout.strides(), keep, gain, self._spread.data, at.strides(self.stride, self.stride), extent
-        )
+        write_dilated(self.source_tensors[0], self._spread, self.stride, self.stride)
 
     def forward(self) -> None:
         if self._packed is None:  # the parameters have changed
             self.setup(self.source_tensors, self.output)
-        assert self._packed is not None and self.output is not None
         self._spread_input()
         self._call()
         if not self.activation.fusable:
@@ -362,13 +355,11 @@ class Deconvolutional(FilterLayer):
 
     def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
         super().setup_training(source_deltas, delta)
-        assert self.output is not None and self._spread is not None and delta is not None
-        self.parameters_trained, turned = self._make_trainables(), self._turned()
-        self._turned_weights = Trainable("turned", turned)
+        self._turned_weights = Trainable("turned", self._turned())
         self._spread_delta = Tensor(Layout(self.batch, self._spread.shape))
         self._learning = ConvolutionLearning(
-            self.parameters_trained._replace(weights=self._turned_weights), turned, self.norm, self._spread,
-            self.output, self._window, 1, self.activation, self._spread_delta if source_deltas[0] else None, delta,
+            self.learned | {"weights": self._turned_weights}, self._turned_weights.array, self.norm, self._spread,
+            self.output, self._window, 1, self.activation, self._spread_delta if source_deltas[0] else None, self.delta,
         )  # fmt: skip
 
     def _turned(self) -> Array:
@@ -382,22 +373,16 @@ class Deconvolutional(FilterLayer):
         self._spread_input()
         weights = self._learning.gradient.weights
         weights[:] = self._turned()
-        self._learning.forward(TiledConvolution(weights, *self._unnormalised(), 1, 16), self.biases)
+        self._learning.forward(TiledConvolution(weights, *self._unnormalised(), 1), self.biases)
 
     def backward(self) -> None:
         self._turned_weights.update[:] = 0
         self._spread_delta.data.fill(0)
         self._learning.backward()
-        assert self.parameters_trained is not None
-        self.parameters_trained.weights.update += self._turned_weights.update[:, :, ::-1, ::-1].transpose(1, 0, 2, 3)
+        self.learned["weights"].update += self._turned_weights.update[:, :, ::-1, ::-1].transpose(1, 0, 2, 3)
         (target,), wide, shape = self.source_deltas, self._spread_delta, self.inputs[0]
         if target is not None:
-            at, ones = target.layout, np.ones(target.layout.blocks * 16, np.float32)
+            at, ones = target.layout, np.ones(target.layout.blocks * LANES, np.float32)
             x_at = wide.layout.strides(self.stride, self.stride)
             extent = Extent(at.batch, at.blocks, shape.height, shape.width)
             add_scaled(wide.data, x_at, ones, ones, target.data, at.strides(), extent)
-
-    def table_row(self) -> str:
-        shape, out = self.inputs[0], self.shape
-        window = f"{self.size:2d} x{self.size:2d} /{self.stride:2d}"
-        return f"deconv{self.filters:5d} {window}  {sizes(shape)}   ->  {sizes(out)}"

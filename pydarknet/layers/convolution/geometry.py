@@ -1,7 +1,8 @@
 """The window of a convolution, and what all convolutions have in common, whatever their algorithm."""
 
+import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +13,14 @@ from ...runtime.program import Call
 from ...tensor import Layout, Shape, Tensor
 from ...utils.arrays import Array
 from ..activations import LINEAR, Activation
+from ..base import Layer, Parameter
+from ..batchnorm import BatchNorm
 
 Table = NDArray[np.int64]
+LARGEST_FILTERS = 1 << 29  # weights of one layer
 
 
 def not_bound() -> None:
-    """What a layer would call before it has been prepared."""
     raise RuntimeError("forward before setup")
 
 
@@ -44,7 +47,7 @@ class Window:
         return Shape(filters, height, width) if fits else Shape(filters, 0, 0)
 
     def halo(self, shape: Shape) -> int:
-        """Cells of zeros that the filter reads beyond a plane's edges."""
+        """Cells of zeros that the filter reads beyond the edges."""
         out = self.out_shape(shape, 1)
         before = self.padding * self.dilation
         reach = (self.size - 1) * self.dilation - before
@@ -53,21 +56,21 @@ class Window:
         return max(before, below, right, 0)
 
     def offset(self, layout: Layout, row: NDArray[np.int64], column: NDArray[np.int64]) -> Table:
-        """Floats from an output pixel's origin to the cell under the filter's (row, column)."""
+        """Floats from a pixel's origin to the cell under the filter's (row, column)."""
         rows = (row - self.padding) * self.dilation
         columns = (column - self.padding) * self.dilation
         return (rows * layout.pitch + columns) * layout.lanes + layout.origin
 
 
 def origins_of(x: Tensor, window: Window, out: Shape) -> Origins:
-    """Where the windows of output pixels begin in x, for kernels; out: the shape before pooling."""
+    """Where the windows of output pixels begin in x; out: the shape before pooling."""
     at = x.layout
     rows, columns = window.stride_y * at.pitch * at.lanes, window.stride_x * at.lanes
     return Origins(at.item, at.block, rows, columns, out.height, out.width)
 
 
 def residual_of(added: Tensor | None, y: Tensor) -> Residual:
-    """What is added to y after the activation, for kernels; nothing where it is None."""
+    """What is added to y after the activation."""
     tensor = added or y
     at = tensor.layout
     return Residual(tensor.data, added is not None, at.item, at.block, at.pitch, at.origin)
@@ -79,21 +82,20 @@ def neutral(filters: int) -> tuple[Array, Array]:
 
 
 class PackedConvolution:
-    """Filters and biases in the order of one algorithm's kernel. Packed once; bound to tensors as often as their sizes
-    change. An algorithm that does not support something is not selected where it is asked for."""
+    """Filters and biases in the order of one algorithm's kernel. An algorithm that does not support something is not
+    selected where it is asked for."""
 
     filters: int
-    pools: ClassVar[bool] = True  # it can give the largest of each 2 x 2 cells
-    adds: ClassVar[bool] = True  # it can add another tensor
-    begins_with_output: ClassVar[bool] = False  # sums begin with what they are added to
+    pools = True  # it can give the largest of each 2 x 2 cells
+    adds = True  # it can add another tensor
+    begins_with_output = False  # sums begin with what they are added to
 
     def bind(
         self, x: Tensor, y: Tensor, window: Window, slope: np.float32, code: int, pooled: bool = False,
         added: Tensor | None = None,
     ) -> Call:  # fmt: skip
         """The call that computes y from x, with the slope below zero and the activation's code. `pooled`: y takes the
-        largest of each 2 x 2 cells. `added` is added after the activation; where there is none, y itself may be
-        given."""
+        largest of each 2 x 2 cells. `added`, which may be y, is added after the activation."""
         assert (self.pools or not pooled) and (self.adds or added is None)
         out = window.out_shape(x.shape, self.filters) if pooled else y.shape
         begins = self.begins_with_output and added is y
@@ -103,33 +105,73 @@ class PackedConvolution:
     def call(
         self, x: Tensor, y: Tensor, window: Window, out: Shape, epilogue: Epilogue, residual: Residual, pooled: bool
     ) -> Call:
-        """The kernel's call; out: the output's shape before pooling."""
+        """out: the output's shape before pooling."""
         raise NotImplementedError
 
 
-class FusableConvolution:
-    """What a convolution says to be fused with others, or to read an NCHW tensor."""
+@dataclass(kw_only=True, eq=False, repr=False)
+class FilterLayer(Layer):
+    """A layer that convolves with filters, normalises where it has a norm, and activates: its parameters."""
 
-    sources: tuple[int, ...]
-    inputs: tuple[Shape, ...]
-    batch: int
+    sets_channels = True
+
     channels: int
     filters: int
-    window: Window
-    groups: int
     activation: Activation
-    blur: Any
-    xnor: bool
-    bin_output: bool
+    norm: BatchNorm | None = None
+    _packed: PackedConvolution | None = None
+    _call: Call = not_bound
+
+    def _make_parameters(self, shape: tuple[int, ...], named: str) -> None:
+        """Biases and weights of this shape, which messages call `named`. Raises ShapeError."""
+        if math.prod(shape) > LARGEST_FILTERS:
+            raise self.section.shape_error(f"has {named} weights; expected at most {LARGEST_FILTERS}")
+        self.biases, self.weights = np.zeros(self.filters, np.float32), np.zeros(shape, np.float32)
+
+    def named_parameters(self) -> list[Parameter]:
+        norm = self.norm.named_parameters() if self.norm else []
+        weights = Parameter("weights", self.weights, matrix=self.has_filters and self.record_options.flipped)
+        return [Parameter("biases", self.biases), *norm, weights]
+
+    def parameters_changed(self) -> None:
+        super().parameters_changed()
+        self._packed = None
+
+    def _initialise(self, spread: float, rng: np.random.Generator, uniform: bool = False) -> None:
+        shape = self.weights.shape
+        numbers = 2 * rng.random(shape, np.float32) - 1 if uniform else rng.standard_normal(shape, np.float32)
+        self.weights[:] = np.float32(spread) * numbers
+        self.biases[:] = 0
+        if self.norm:
+            self.norm.initialise()
+        self.parameters_changed()
+
+    def _gain_and_bias(self) -> tuple[Array, Array]:
+        return self.norm.fold(self.biases) if self.norm else (neutral(self.filters)[0], self.biases)
+
+    def _unnormalised(self) -> tuple[Array, Array]:
+        gain, zeros = neutral(self.filters)
+        return gain, zeros if self.norm else self.biases
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class FusableConvolution(FilterLayer):
+    """What a convolution says to be fused with others, or to read an NCHW tensor."""
+
+    window: Window
+    groups: int = 1
+    blur: Any = None
+    xnor: bool = False
+    bin_output: bool = False
 
     @property
     def is_pointwise(self) -> bool:
-        """Whether it is 1x1 over all channels, and the kernel applies its activation."""
+        """1x1 over all channels; the kernel applies its activation."""
         return self.window == Window(1, 1, 1, 0) and self.groups == 1 and self.applies_as_it_stores
 
     @property
     def is_depthwise(self) -> bool:
-        """Whether each channel has one filter without dilation, and the kernel applies its activation."""
+        """A filter a channel without dilation; the kernel applies its activation."""
         return self.has_filter_a_channel and self.window.dilation == 1 and self.applies_as_it_stores
 
     @property
@@ -139,19 +181,19 @@ class FusableConvolution:
 
     @property
     def applies_as_it_stores(self) -> bool:
-        """Whether the kernel applies the activation, and nothing else is done with the sums."""
+        """Whether the kernel applies the activation, and nothing else follows."""
         return not self.xnor and self.blur is None and self.applied_activation.fusable
 
     @property
     def activates_by_slope(self) -> bool:
-        """Whether all that is done with the sums is to multiply them by a slope below zero."""
+        """Whether sums are only multiplied by a slope below zero."""
         return self.applies_as_it_stores and self.applied_activation.fused_id == NONE
 
     @property
     def applied_activation(self) -> Activation:
-        """What is applied to the sums: the activation, but for binary outputs that only a binary layer reads."""
+        """The activation, but for binary outputs that only a binary layer reads."""
         return LINEAR if self.xnor and self.bin_output else self.activation
 
     def packed(self, x: Layout) -> PackedConvolution:
-        """The filters, packed for a tensor of this layout."""
+        """The filters for a tensor of this layout."""
         raise NotImplementedError

@@ -1,6 +1,6 @@
-"""Convolutions that read NCHW tensors: of the network's picture, and of layers with few channels. Which ones can, and
-how their filters are packed. And inverted bottlenecks of either order, which one kernel computes at inference:
-pointwise (expand), depthwise, pointwise (project) convolution, or the last two of them."""
+"""Convolutions that read NCHW tensors: of the network's picture, and of layers with few channels. And inverted
+bottlenecks, which one kernel computes at inference: pointwise (expand), depthwise, pointwise (project) convolution, or
+the last two."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import gcd
+from typing import Any
 
 import numpy as np
 
@@ -32,13 +33,12 @@ MOST_PLANES = 4  # of a picture
 
 
 class NchwConvolution(PackedConvolution):
-    """A convolution over all channels, or of each with its own filter, that reads an NCHW tensor and writes it or
-    blocks."""
+    """A convolution over all channels, or of each with its own filter, from an NCHW tensor to it or blocks."""
 
     pools = adds = False
 
     def __init__(self, weights: Array, gain: Array, bias: Array, groups: int) -> None:
-        """weights: (n, channels / groups, size, size), `groups` 1 or n; gain, bias: (n,)."""
+        """weights: (n, channels / groups, size, size), `groups` 1 or n."""
         n, self.channels, self.size, _ = weights.shape
         self.filters, outs = n, OUTS if groups == 1 else 1
         scaled = (weights * gain[:, None, None, None]).transpose(0, 2, 3, 1)  # in the order of a blocked one's taps
@@ -47,28 +47,21 @@ class NchwConvolution(PackedConvolution):
         self.bias = bias
 
     def offsets(self, x: Layout, window: Window) -> Table:
-        """Floats from an output pixel's origin to what a filter reads, in the order of its weights."""
+        """Floats from an output pixel's origin to what a filter reads."""
         row, column, channel = np.meshgrid(*map(np.arange, (self.size, self.size, self.channels)), indexing="ij")
         return np.ascontiguousarray((channel * x.block + window.offset(x, row, column)).ravel())
 
     def call(
         self, x: Tensor, y: Tensor, window: Window, out: Shape, epilogue: Epilogue, residual: Residual, pooled: bool
     ) -> Call:
-        step, blocked = window.stride_x, y.layout.lanes != NCHW
+        step = window.stride_x
         row, column, channel = np.meshgrid(*map(np.arange, (self.size, self.size, self.channels)), indexing="ij")
         cell, phase = np.divmod(column - window.padding, step)
         width = max(y.shape.width + int(cell.max()), -(-x.shape.width // step))
         pitch = -(-(FIRST + width) // LANES) * LANES
         offsets = np.ascontiguousarray((((channel * self.size + row) * step + phase) * pitch + FIRST + cell).ravel())
-        x_at = NchwRows(
-            self.channels, x.shape.height, x.shape.width, self.size, step, window.padding, pitch, blocked, 0
-        )  # fmt: skip
         room = self.channels * self.size * step * pitch + LANES * SPAN
-        return with_workspace(
-            convolve_rows, threads(), room,
-            x.place, x_at, NchwFilters(offsets, self.packed, self.bias, epilogue.slope), y.data, y.planes,
-            epilogue.activation,
-        )  # fmt: skip
+        return _call(convolve_rows, room, x, _rows(x.shape, window, pitch, y), self, offsets, y, epilogue)
 
 
 WINDOW_3X3 = Window(3, 1, 1, 1)
@@ -78,13 +71,12 @@ MIDDLE, OUTER = np.array([[0.5, 0.5, 0.5], [0.5, -0.5, 0.5]]), np.array([[1.0, 0
 
 
 class PictureConvolution(PackedConvolution):
-    """A 3 x 3 convolution that reads an NCHW tensor and writes blocks. Where it is pooled, the slope is applied after
-    that, and a code is not."""
+    """A 3 x 3 convolution that reads an NCHW tensor and writes blocks."""
 
     adds = False
 
     def __init__(self, weights: Array, gain: Array, bias: Array, groups: int) -> None:
-        """weights: (n, channels, 3, 3), n a multiple of LANES; gain, bias: (n,); groups: 1."""
+        """weights: (n, channels, 3, 3), n a multiple of LANES."""
         n, self.channels, *_ = weights.shape
         self.filters = n
         self.packed = aligned_empty(n * self.channels * 3 * POINTS)
@@ -100,20 +92,28 @@ class PictureConvolution(PackedConvolution):
         pitch = -(-(FIRST + x.shape.width + 1) // LANES) * LANES
         columns = FIRST - window.padding + np.arange(window.size)
         offsets = np.add.outer(POINTS * pitch * np.arange(self.channels), columns).ravel()
-        x_at = NchwRows(
-            self.channels, x.shape.height, x.shape.width, window.size, 1, window.padding, pitch, True, int(pooled)
-        )  # fmt: skip
-        size = self.channels * POINTS * pitch + 2 * LANES * COLUMN_SPAN
-        return with_workspace(
-            convolve_picture, threads(), size,
-            x.place, x_at, NchwFilters(offsets, self.packed, self.bias, epilogue.slope), y.data, y.planes,
-            epilogue.activation,
-        )  # fmt: skip
+        room, x_at = self.channels * POINTS * pitch + 2 * LANES * COLUMN_SPAN, _rows(x.shape, window, pitch, y, pooled)
+        return _call(convolve_picture, room, x, x_at, self, offsets, y, epilogue)
+
+
+def _rows(x: Shape, window: Window, pitch: int, y: Tensor, pooled: bool = False) -> NchwRows:
+    return NchwRows(
+        x.channels, x.height, x.width, window.size, window.stride_y, window.padding, pitch, y.layout.lanes != NCHW,
+        int(pooled),
+    )  # fmt: skip
+
+
+def _call(
+    kernel: Any, room: int, x: Tensor, x_at: NchwRows, packed: NchwConvolution | PictureConvolution, offsets: Table,
+    y: Tensor, epilogue: Epilogue,
+) -> Call:  # fmt: skip
+    filters = NchwFilters(offsets, packed.packed, packed.bias, epilogue.slope)
+    arguments = x.place, x_at, filters, y.data, y.planes, epilogue.activation
+    return with_workspace(kernel, threads(), room, *arguments)
 
 
 def lanes_from_rows(link: FusableConvolution) -> tuple[int, ...]:
-    """The lanes in which a convolution over all channels can write what it computes from an NCHW tensor, row by row:
-    NCHW, and blocks where it reads pictures; none where it cannot."""
+    """The lanes that a convolution over all channels can write from an NCHW tensor, row by row."""
     window, x = link.window, link.inputs[0]
     out = window.out_shape(x, link.filters)
     if not _has_known_steps(window) or window.padding > FIRST or out.width < LEAST or x.width < LANES:
@@ -123,8 +123,7 @@ def lanes_from_rows(link: FusableConvolution) -> tuple[int, ...]:
 
 
 def fits_nchw(link: FusableConvolution) -> bool:
-    """Whether a convolution can read and write NCHW tensors: rows are long enough, planes fill the tiles, and the tiles
-    know its strides and its activation."""
+    """Whether a convolution can read and write NCHW tensors."""
     window, x = link.window, link.inputs[0]
     out = window.out_shape(x, link.filters)
     whole = link.filters % OUTS == 0 or link.is_depthwise
@@ -136,7 +135,7 @@ def _has_known_steps(window: Window) -> bool:
 
 
 def fits_four_lanes(shape: Shape) -> bool:
-    """Whether a tensor should be NCHW, where its writer and its readers support that."""
+    """Whether a tensor should be NCHW."""
     return shape.channels <= MOST_CHANNELS
 
 
@@ -147,14 +146,10 @@ def bind_nchw_bottleneck(links: Sequence[FusableConvolution], x: Tensor, y: Tens
     size = window.size
     side = -(-window.halo(shape) // LANES) * LANES  # so that rows begin with a cache line, where these are whole ones
     pitch = shape.width + 2 * side
-    blocked = y.layout.lanes != NCHW
-    assert not blocked or y.layout.blocks == 1
     ring, between = (Layout(1, Shape(shape.channels, *sides), 0, NCHW) for sides in ((size, pitch), (1, out.width)))
     slot, row, column = np.meshgrid(*[np.arange(size)] * 3, indexing="ij")
     steps = ((slot + row) % size * pitch + column - window.padding + side).ravel()
-    x_at = NchwRows(
-        x.shape.channels, shape.height, shape.width, size, window.stride_y, window.padding, pitch, blocked, 0
-    )  # fmt: skip
+    x_at = _rows(shape, window, pitch, y)._replace(channels=x.shape.channels)
     room = ring.size + between.size + LANES * out.width + LANES  # the last ones are read beyond what is needed
     return with_workspace(
         convolve_nchw_bottleneck, threads(), -(-room // LANES) * LANES,
@@ -164,7 +159,6 @@ def bind_nchw_bottleneck(links: Sequence[FusableConvolution], x: Tensor, y: Tens
 
 
 def _filters(link: FusableConvolution, x: Layout, offsets: Table | None = None) -> NchwFilters:
-    """The filters as kernels take them."""
     packed = link.packed(x)
     assert isinstance(packed, NchwConvolution)
     table = packed.offsets(x, link.window) if offsets is None else offsets
@@ -172,13 +166,12 @@ def _filters(link: FusableConvolution, x: Layout, offsets: Table | None = None) 
 
 
 def is_picture_filter(filters: int, channels: int, groups: int, window: Window) -> bool:
-    """Whether a PictureConvolution can compute these filters: whole output blocks, few input planes."""
+    """Whether a PictureConvolution can compute these filters."""
     return window == WINDOW_3X3 and filters % LANES == 0 and channels <= MOST_PLANES and groups == 1
 
 
 def reads_picture(link: FusableConvolution, pooled: bool) -> bool:
-    """Whether a PictureConvolution computes a convolution over all channels: rows are long enough, and where it is
-    pooled, sides are even and the activation is a slope, which may as well follow."""
+    """Whether a PictureConvolution computes a convolution over all channels."""
     shape = link.inputs[0]
     if not is_picture_filter(link.filters, shape.channels, 1, link.window) or shape.width < COLUMN_SPAN:
         return False
@@ -189,8 +182,7 @@ def reads_picture(link: FusableConvolution, pooled: bool) -> bool:
 
 # --- inverted bottlenecks ---------------------------------------------------------------------------------------------
 
-# Bounds of a band (`Bands.of`): floats between its convolutions, which stay in a core's L2 cache (512 KiB on most
-# machines, more on some), and rows of the expanded plane computed for each that there is.
+# Bounds of a band: floats that stay in a core's L2 cache, and rows of the expanded plane computed for each of its own.
 NEAR, MOST_WORK = 128 << 10, 1.35
 
 # In the place of the first convolution where there is none.
@@ -200,20 +192,18 @@ NOTHING = BottleneckLink(
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass
 class Bands:
     """The division of an inverted bottleneck's output rows into `count` bands for each picture.
 
-    x: what the depthwise convolution reads, computed here where the bottleneck `expands`; window: its own.
-
-    With stride s, padding p and size k, the band of output rows [a, b) reads the rows [a s - p, (b - 1) s - p + k) of
-    x. Neighbouring bands overlap by k - s rows, which both compute:
+    x: what the depthwise convolution reads, computed here where the bottleneck `expands`; window: its own. With stride
+    s and size k, neighbouring bands overlap by k - s rows of x, which both compute:
 
         work       =  sum over bands of its rows of x that exist / rows of x          at most MOST_WORK
         work_size  =  channels rows_out width_out                                     output of the depthwise part
                       + 16 NR ((rows_out - 1) s + k) (width + 2 side) + 16 MR         at most NEAR
 
-    with rows_out the rows of the largest band. Fewer bands compute fewer rows twice, more bands fit a smaller cache.
+    with rows_out the rows of the largest band.
     """
 
     x: Shape
@@ -223,8 +213,7 @@ class Bands:
 
     @classmethod
     def of(cls, x: Shape, window: Window, expands: bool, batch: int, workers: int) -> Bands | None:
-        """The fewest bands that stay in a core's cache, as many for every worker; None where not all workers would have
-        one, where even a row is too large, or where too many rows would be computed twice."""
+        """The fewest bands that stay in a core's cache, as many for every worker."""
         step = workers // gcd(workers, batch)
         for count in range(step, window.out_shape(x, 1).height + 1, step):
             bands = cls(x, window, expands, count)
@@ -232,41 +221,16 @@ class Bands:
                 return bands if bands.work <= MOST_WORK else None
         return None
 
-    @property
-    def out(self) -> Shape:
-        """The shape of the depthwise convolution's output."""
-        return self.window.out_shape(self.x, self.x.channels)
-
-    @property
-    def rows(self) -> int:
-        """The most rows that a band has."""
-        return -(-self.out.height // self.count)
-
-    @property
-    def side(self) -> int:
-        """Cells of zeros left and right of an expanded band."""
-        return self.window.halo(self.x)
-
-    @property
-    def expanded_pitch(self) -> int:
-        """Cells from row to row of an expanded band."""
-        return self.x.width + 2 * self.side
-
-    @property
-    def expanded_block(self) -> int:
-        """Floats of one block of an expanded band."""
-        return ((self.rows - 1) * self.window.stride_y + self.window.size) * self.expanded_pitch * LANES
-
-    @property
-    def between(self) -> Layout:
-        """The depthwise convolution's output of one band."""
-        return Layout(1, Shape(self.x.channels, self.rows, self.out.width))
-
-    @property
-    def work_size(self) -> int:
-        """Floats between the convolutions of one band."""
+    def __post_init__(self) -> None:
+        x, window = self.x, self.window
+        self.out = window.out_shape(x, x.channels)  # of the depthwise convolution
+        self.rows = -(-self.out.height // self.count)  # the most that a band has
+        self.side = window.halo(x)  # cells of zeros left and right of an expanded band
+        self.expanded_pitch = x.width + 2 * self.side
+        self.expanded_block = ((self.rows - 1) * window.stride_y + window.size) * self.expanded_pitch * LANES  # floats
+        self.between = Layout(1, Shape(x.channels, self.rows, self.out.width))  # what the depthwise one makes of a band
         expanded = min(NR, self.between.blocks) * self.expanded_block + MR * LANES
-        return self.between.size + (expanded if self.expands else 0)
+        self.work_size = self.between.size + (expanded if self.expands else 0)  # floats between the convolutions
 
     @property
     def work(self) -> float:
@@ -280,8 +244,7 @@ class Bands:
 
 
 def chain_length(links: Sequence[FusableConvolution]) -> int:
-    """The number of convolutions, from the first on, that one kernel computes; each is the only reader of its
-    predecessor."""
+    """The number of convolutions, from the first on, that one kernel computes."""
     expands = links[0].is_pointwise
     middle, project = (*links[expands : expands + 2], None, None)[:2]
     if middle is None or project is None or not middle.is_depthwise or not project.is_pointwise:
@@ -293,14 +256,14 @@ def chain_length(links: Sequence[FusableConvolution]) -> int:
 
 
 def lanes_from_nchw(links: Sequence[FusableConvolution]) -> tuple[int, ...]:
-    """The lanes in which an inverted bottleneck can write its output where it reads an NCHW tensor; none: it cannot."""
+    """The lanes of an inverted bottleneck's output where it reads an NCHW tensor."""
     if len(links) != 3 or not all(map(fits_nchw, links)):
         return ()
     return (NCHW, LANES) if links[-1].filters <= LANES else (NCHW,)
 
 
 def bind_inverted_bottleneck(links: Sequence[FusableConvolution], x: Tensor, y: Tensor, added: Tensor | None) -> Call:
-    """The call that computes y from x through all links; `added` is added after the last activation."""
+    """The call that computes y from x through all links."""
     if x.layout.lanes == NCHW:
         return bind_nchw_bottleneck(links, x, y, added)
     *expand, middle, project = links
@@ -321,7 +284,6 @@ def bind_inverted_bottleneck(links: Sequence[FusableConvolution], x: Tensor, y: 
 
 
 def _pointwise(link: FusableConvolution, x: Layout) -> BottleneckLink:
-    """A 1x1 convolution as the kernel takes it."""
     direct, kind = link.packed(x), link.applied_activation
     assert isinstance(direct, TiledConvolution)
     filters = direct.filters_for(x, np.int64(x.origin))
@@ -329,7 +291,6 @@ def _pointwise(link: FusableConvolution, x: Layout) -> BottleneckLink:
 
 
 def _depthwise(link: FusableConvolution, bands: Bands, x: Layout) -> BottleneckLink:
-    """The convolution in the middle as the kernel takes it; it reads an expanded band, or x where there is none."""
     packed, kind, window = link.packed(bands.between), link.applied_activation, link.window
     assert isinstance(packed, DepthwiseConvolution)
     rows, columns = np.divmod(np.arange(window.size**2), window.size)

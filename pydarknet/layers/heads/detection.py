@@ -1,14 +1,13 @@
 """`[detection]`: the head of YOLOv1, and its loss.
 
 Each object goes to one box of the cell of its centre: the one that overlaps it most, or where none does, the nearest.
-Only the first object of a cell counts. "delta" is minus the gradient of the loss.
+Only the first object of a cell counts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import numpy as np
 
@@ -30,15 +29,15 @@ class DetectionHead(Head):
     """side x side cells, each with class probabilities and `num` boxes with an objectness.
 
     The output is a vector: cells x classes, then cells x num objectness, then cells x num x (x, y in the cell; w, h as
-    fractions of the picture, or their square roots with `sqrt`).
+    fractions of the picture, or with `sqrt` their roots).
     """
 
-    row: ClassVar[str] = "Detection Layer"
-    line: ClassVar[str] = (
+    row = "Detection Layer"
+    line = (
         "Detection Avg IOU: {mean[iou]:f}, Pos Cat: {mean[class_probability]:f}, All Cat: {all_classes:f}, "
         "Pos Obj: {mean[objectness]:f}, Any Obj: {mean[any_objectness]:f}, count: {sum[count]}"
     )
-    corrects_letterbox: ClassVar[bool] = False
+    corrects_letterbox = False
 
     classes: int = positive(largest=1 << 20)
     coords: int = positive(largest=1 << 10)
@@ -52,7 +51,7 @@ class DetectionHead(Head):
     class_scale: float = real(1.0)
     rescore: bool = flag()
     forced: bool = flag()
-    _assignment_rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0), repr=False)
+    _assignment_rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
 
     @classmethod
     def from_section(cls, section: Section, context: BuildContext) -> DetectionHead:
@@ -81,7 +80,7 @@ class DetectionHead(Head):
             y[:, :count] = (e / e.sum(axis=2, keepdims=True)).reshape(len(y), count)
 
     def split(self, values: Array) -> tuple[Array, Array, Array]:
-        """Views (cells, classes), (cells, num), (cells, num, coords) of one picture's output."""
+        """(cells, classes), (cells, num), (cells, num, coords) of one picture's output."""
         cells = self.side**2
         classes, objectness, boxes = np.split(values, [cells * self.classes, cells * (self.classes + self.num)])
         return classes.reshape(cells, -1), objectness.reshape(cells, -1), boxes.reshape(cells, self.num, self.coords)
@@ -103,8 +102,6 @@ class DetectionHead(Head):
     def training_line(self, index: int) -> str:
         return self.statistics.line(self.line, all_classes=self.statistics.mean("all_probabilities") / self.classes)
 
-    # === The loss ===
-
     def learn(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
         rng = self._assignment_rng if self.pictures.random and seen < RANDOM_UNTIL else None
         for output, rows, delta in zip(self.values, truth, self.loss_delta, strict=True):
@@ -112,7 +109,6 @@ class DetectionHead(Head):
         return square_sum(self.loss_delta)
 
     def _learn_picture(self, values: Array, truths: Truths, delta: Array, rng: np.random.Generator | None) -> None:
-        """Fill the deltas of one picture with these objects. With `rng`, they are assigned to boxes at random."""
         classes, objectness, boxes = self.split(values)
         class_delta, objectness_delta, box_delta = self.split(delta)
         objectness_delta[:] = np.float32(self.noobject_scale) * (0 - objectness)
@@ -143,7 +139,6 @@ class DetectionHead(Head):
         )
 
     def _one_per_cell(self, truths: Truths) -> tuple[Truths, Indices]:
-        """The first object of each cell, and the cells."""
         column, row = np.clip((truths.boxes[:, :2] * np.float32(self.side)).astype(np.int64), 0, self.side - 1).T
         cells = row * self.side + column
         keep = np.zeros(len(truths), bool)
@@ -151,7 +146,6 @@ class DetectionHead(Head):
         return truths.select(keep), cells[keep]
 
     def _assign_targets(self, boxes: Array, truth: Array, rng: np.random.Generator | None) -> tuple[Indices, Array]:
-        """(k,) the box of its cell, of (k, num, 4), that learns each object, and (k,) their IoU."""
         found = boxes.copy()
         found[..., :2] /= np.float32(self.side)
         if self.square_root:
@@ -161,8 +155,8 @@ class DetectionHead(Head):
         distances = np.sqrt(np.square(found - truth[:, None], dtype=np.float64).sum(axis=2)).astype(np.float32)
         near = np.where(distances < _FAR, distances, _FAR).argmin(axis=1)
         chosen = np.where(positive.any(axis=1), positive.argmax(axis=1), near)
-        if self.forced:
-            chosen = np.where(truth[:, 2] * truth[:, 3] < _SMALL, min(1, self.num - 1), 0)
         if rng is not None:
             chosen = rng.integers(self.num, size=len(truth))
+        elif self.forced:
+            chosen = np.where(truth[:, 2] * truth[:, 3] < _SMALL, min(1, self.num - 1), 0)
         return chosen, overlaps[np.arange(len(truth)), chosen]

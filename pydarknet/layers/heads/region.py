@@ -1,14 +1,12 @@
 """`[region]`: the detection head of YOLOv2 and YOLO9000, and its loss.
 
-A prediction is one anchor in one cell. Predictions run in the order of the dialect's output: anchor by anchor, or cell
-by cell. "delta" is minus the gradient of the loss.
+Predictions, one anchor in one cell each, run in the order of the dialect's output: anchor by anchor, or cell by cell.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -36,15 +34,15 @@ class Region(Head):
     """Entries of a prediction: x, y, w, h (more with coords > 4), objectness, classes. Anchors are in cells.
 
     pjreddie's output is in NCHW order, with x, y and objectness logistic. AlexeyAB's is ordered cell, anchor, entry;
-    x and y stay pre-activations until they are decoded, and so do classes without softmax or tree.
+    x and y stay pre-activations until they are decoded, as do classes without softmax or tree.
     """
 
-    row: ClassVar[str] = "detection"
-    line: ClassVar[str] = (
+    row = "detection"
+    line = (
         "Region Avg IOU: {mean[iou]:f}, Class: {mean[class_probability]:f}, Obj: {mean[objectness]:f}, "
         "No Obj: {mean[any_objectness]:f}, Avg Recall: {mean[recalled]:f},  count: {sum[count]}"
     )
-    type_number: ClassVar[int] = 27
+    type_number = 27
 
     anchors: Array
     tree: WordTree | None
@@ -108,7 +106,6 @@ class Region(Head):
         return shape
 
     def _planes(self, x: Array) -> Array:
-        """A view (entries, batch, anchors, cells) of values in NCHW order."""
         return x.reshape(len(x), len(self.anchors), self.entries, -1).transpose(2, 0, 1, 3)
 
     def bind(self) -> Sequence[Call]:
@@ -150,14 +147,13 @@ class Region(Head):
         return self.class_fix if self.by_cell else 0
 
     def order(self) -> tuple[Indices, Indices, Indices]:
-        """(column, row, anchor position) of every prediction, in the dialect's order."""
+        """(column, row, anchor) of every prediction."""
         anchors, cells, width = len(self.anchors), self.shape.cells, self.shape.width
         predictions = np.arange(cells * anchors)
         cell, position = np.divmod(predictions, anchors) if self.by_cell else np.divmod(predictions, cells)[::-1]
         return cell % width, cell // width, position
 
     def rows(self, values: Array) -> Array:
-        """(predictions, entries) of one picture's output."""
         if self.by_cell:
             return values.reshape(-1, self.entries)
         return values.reshape(-1, self.entries, self.shape.cells).transpose(0, 2, 1).reshape(-1, self.entries)
@@ -174,18 +170,13 @@ class Region(Head):
         if self.by_cell:
             LOGISTIC.apply_nchw(x)
             LOGISTIC.apply_nchw(y)
-        anchors, width, height = self.anchors[position], np.float32(self.shape.width), np.float32(self.shape.height)
-        boxes = stack_boxes(
-            (column + x) / width,
-            (row + y) / height,
-            np.exp(e[:, 2]) * anchors[:, 0] / width,
-            np.exp(e[:, 3]) * anchors[:, 1] / height,
-        )
+        width, height = np.float32(self.shape.width), np.float32(self.shape.height)
+        w, h = (np.exp(e[:, 2:4]) * self.anchors[position]).T
+        boxes = stack_boxes((column + x) / width, (row + y) / height, w / width, h / height)
         objectness = np.ones_like(scale) if self.by_cell else scale
         return Candidates(boxes, objectness, self._probabilities(e[:, self.coords + 1 :], scale, thresh, hier))
 
     def _probabilities(self, classes: Array, scale: Array, thresh: float, hier: float) -> Array:
-        """(k, classes): scale x class probability where above the threshold; with a tree, of its nodes."""
         if self.tree is None:
             return above(scale[:, None] * classes, thresh)
         probabilities = np.zeros((len(scale), self.classes), np.float32)
@@ -201,15 +192,11 @@ class Region(Head):
                 probabilities[index, likely[-1]] = values[likely[-1]]
         return probabilities
 
-    # === The loss ===
-
     def learn(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
         column, row, anchor = self.order()
         self._cells = np.array([self.shape.width, self.shape.height], np.float32)
         self._corner = np.stack([column, row], axis=1).astype(np.float32)  # (predictions, 2), and their anchors' sizes
-        self._priors = self.anchors[anchor]
-        self._has_prior = seen < PRIOR_UNTIL
-        cost = 0.0
+        self._priors, self._has_prior, cost = self.anchors[anchor], seen < PRIOR_UNTIL, 0.0
         planes = self.loss_delta.reshape(len(self.values), len(self.anchors), self.entries, self.shape.cells)
         for output, rows, out in zip(self.values, truth, planes, strict=True):
             truths = read_truths(rows, self.pictures.max_boxes)
@@ -220,28 +207,18 @@ class Region(Head):
             if self.by_cell:
                 centres = (1 / (1 + np.exp(-centres))).astype(np.float32)
             change = self._picture_delta(entries, centres, truths)
-            before = square_sum(change)
-            self._logistic_backward(entries, centres, change)
+            before, objectness = square_sum(change), entries[:, self.coords]
+            change[:, :2] *= centres * (1 - centres)  # the derivative of the logistic function
+            if not self.background:
+                change[:, self.coords] *= objectness * (1 - objectness)
             cost += square_sum(change) if self.dialect.region_slope_in_cost else before
-            out[:] = self._in_planes(change)
+            if self.by_cell:
+                out[:] = change.reshape(self.shape.cells, -1, self.entries).transpose(1, 2, 0)
+            else:
+                out[:] = change.reshape(-1, self.shape.cells, self.entries).transpose(0, 2, 1)
         return cost
 
-    def _in_planes(self, rows: Array) -> Array:
-        """(anchors, entries, cells) of (predictions, entries): the order of the layer before."""
-        cells, entries = self.shape.cells, self.entries
-        if self.by_cell:
-            return rows.reshape(cells, -1, entries).transpose(1, 2, 0)
-        return rows.reshape(-1, cells, entries).transpose(0, 2, 1)
-
-    def _logistic_backward(self, entries: Array, centres: Array, delta: Array) -> None:
-        """Multiply deltas by the derivative of the logistic function, for x, y and objectness."""
-        delta[:, :2] *= centres * (1 - centres)
-        if not self.background:
-            objectness = entries[:, self.coords]
-            delta[:, self.coords] *= objectness * (1 - objectness)
-
     def _picture_delta(self, entries: Array, centres: Array, truths: Truths) -> Array:
-        """The deltas (predictions, entries) of one picture, before the derivative of the logistic function."""
         delta = np.zeros_like(entries)
         self.count(predictions=len(entries))
         if self.tree is not None:
@@ -257,7 +234,7 @@ class Region(Head):
         return delta
 
     def _class_only(self, entries: Array, delta: Array, number: int) -> None:
-        """Train a picture with a class but no boxes: the prediction that gives the class most probability learns it."""
+        """A picture without boxes: the prediction that gives the class most probability learns it."""
         path = self._path(number)
         objectness = entries[:, self.coords]
         probability = objectness * entries[:, [self.coords + 1 + node for node in path]].prod(axis=1)
@@ -285,7 +262,6 @@ class Region(Head):
             delta[:, 2:4] = _PRIOR * (0 - entries[:, 2:4])
 
     def _train_ignored_classes(self, entries: Array, delta: Array, predictions: Indices, classes: ClassIds) -> None:
-        """Train the classes of predictions that fit an object, as `classfix` asks."""
         scale = np.full(len(predictions), self.class_scale, np.float32)
         if self.fixes_classes == 2:
             scale *= entries[predictions, self.coords]
@@ -298,25 +274,18 @@ class Region(Head):
         assigned = self._assign_targets(predicted, boxes)
         overlap = iou(predicted[assigned], boxes)
         objectness = entries[assigned, self.coords]
-        target = np.concatenate(
-            [
-                boxes[:, :2] * self._cells - self._corner[assigned],
-                np.log(boxes[:, 2:] * self._cells / self._priors[assigned]),
-            ],
-            axis=1,
-        )
+        size = np.log(boxes[:, 2:] * self._cells / self._priors[assigned])
+        target = np.concatenate([boxes[:, :2] * self._cells - self._corner[assigned], size], axis=1)
         current = np.concatenate([centres[assigned], entries[assigned, 2:4]], axis=1)
         scale = np.full((len(assigned), 1), self.coord_scale, np.float32)
         if self.dialect.region_small_boxes_count_more:
             scale *= (2 - boxes[:, 2] * boxes[:, 3])[:, None]
-        change = scale * (target - current)
         wanted = overlap if self.rescore else np.ones_like(overlap)
         if self.background:
             wanted = np.zeros_like(overlap)
-        confidence = np.float32(self.object_scale) * (wanted - objectness)
         # Of several objects assigned to one prediction the last one counts.
-        delta[assigned, :4] = change
-        delta[assigned, self.coords] = confidence
+        delta[assigned, :4] = scale * (target - current)
+        delta[assigned, self.coords] = np.float32(self.object_scale) * (wanted - objectness)
         if truths.more.size:
             mask = slice(4, min(self.coords, 4 + truths.more.shape[1]))
             delta[assigned, mask] = self.mask_scale * (truths.more[:, : mask.stop - 4] - entries[assigned, mask])
@@ -330,7 +299,7 @@ class Region(Head):
         )
 
     def _assign_targets(self, predicted: Array, boxes: Array) -> Indices:
-        """(k,): for each object the prediction of its cell whose size fits best; the first one where none overlaps."""
+        """(k,): of each object's cell, the prediction whose size fits best."""
         last = self._cells.astype(np.int64) - 1
         column, row = np.clip((boxes[:, :2] * self._cells).astype(np.int64), 0, last).T
         cell, anchor = (row * self.shape.width + column)[:, None], np.arange(len(self.anchors))
@@ -338,19 +307,14 @@ class Region(Head):
         size = predicted[candidates][..., 2:]
         if self.bias_match:
             size = self._priors[candidates] / self._cells
-        nothing = np.zeros_like(size[..., 0])
-        shapes = np.stack([nothing, nothing, size[..., 0], size[..., 1]], axis=2)
-        wanted = boxes * np.array([0, 0, 1, 1], np.float32)
-        overlap = iou(shapes, wanted[:, None])
+        shapes = np.concatenate([np.zeros_like(size), size], axis=2)
+        overlap = iou(shapes, (boxes * np.array([0, 0, 1, 1], np.float32))[:, None])
         best = np.where(overlap > 0, overlap, 0).argmax(axis=1)
         return candidates[np.arange(len(boxes)), best]
-
-    # === Classes ===
 
     def _set_class_delta(
         self, entries: Array, delta: Array, predictions: Indices, number: int, scale: Array | np.float32
     ) -> None:
-        """Set the class deltas of distinct predictions, towards class `number`."""
         first = self.coords + 1
         if self.tree is not None:
             path = self._path(number)
@@ -375,7 +339,7 @@ class Region(Head):
         self.count(class_count=len(predictions), class_probability=float(probability.sum()))
 
     def _path(self, number: int) -> list[int]:
-        """The node and its ancestors; empty for a class that the tree does not have."""
+        """The node and its ancestors; empty for an unknown class."""
         tree, path = self.tree, []
         assert tree is not None
         while 0 <= number < len(tree.parent):

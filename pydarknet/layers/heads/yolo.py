@@ -8,19 +8,17 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ...boxes import Candidates, giou, iou
+from ...boxes import Candidates
 from ...config.sections import Section, flag
 from ...runtime.program import Call
 from ...tensor import Shape
 from ...utils.arrays import Array
 from ..base import BuildContext
-from .base import Indices, Statistics, TrainingPictures, above, read_anchors, read_mask, read_word, stack_boxes
-from .iou_gradient import iou_gradient
+from .base import Statistics, TrainingPictures, above, read_anchors, read_mask, read_word, stack_boxes
 from .targets import ClassIds, ClassMap
-from .yolo_loss import MEASURES, YoloLoss, class_multipliers
+from .yolo_loss import MEASURES, SHIFTS, YoloLoss, class_multipliers
 
 _SIGMA = np.float32(0.3)  # added to every standard deviation
-SHIFTS = {"center": 0.0, "left_top": -0.5, "right_bottom": 0.5}  # the reference point, in box sizes from the centre
 _TRACKING_KEYS = (
     "embedding_layer",
     "track_history_size",
@@ -36,14 +34,13 @@ _IOU_LOSS = {"iou": 0, "giou": 1, "mse": 2, "diou": 3, "ciou": 4}
 class Yolo(YoloLoss):
     """Entries of a prediction: x, y, w, h, objectness, classes; the output is in NCHW order.
 
-    The logistic function is applied to all but w and h, unless `new_coords`, where the convolution before applies it
-    to all. x and y are then stretched about the cell's centre by `scale_x_y`. Anchors are in pixels."""
+    The logistic function is applied to all but w and h; with `new_coords` the convolution before applies it to all.
+    x and y are then stretched about the cell's centre by `scale_x_y`."""
 
-    type_number: ClassVar[int] = 28
-    in_place: ClassVar[bool] = True
-    rejects_deltas: ClassVar[bool] = True
+    type_number = 28
+    in_place = True
     nms_kinds: ClassVar[Sequence[str]] = ("greedynms", "diounms")
-    line: ClassVar[str] = (
+    line = (
         "Region {index} Avg IOU: {mean[iou]:f}, Class: {mean[class_probability]:f}, Obj: {mean[objectness]:f}, "
         "No Obj: {mean[any_objectness]:f}, .5R: {mean[recalled]:f}, .75R: {mean[recalled75]:f},  count: {sum[count]}"
     )
@@ -85,22 +82,20 @@ class Yolo(YoloLoss):
             )
         return shape
 
-    def logistic_entries(self) -> list[tuple[int, int]]:
-        """(first entry, number of entries) that pass through the logistic function."""
-        return [(0, 2), (4, 1 + self.classes)]
+    @property
+    def means_of(self) -> tuple[int, int, int, int]:
+        """The entries of x, y, w and h."""
+        x, y, w, h = range(self.entries)[self.means]
+        return x, y, w, h
 
     def bind(self) -> Sequence[Call]:
-        logistic = np.zeros(self.entries, np.bool_)
-        for first, count in self.logistic_entries():
-            logistic[first : first + count] = not self.new_coords
-        return [self.unpack_call(len(self.mask), logistic, self.scale_x_y, self.centre_entries()), *self.pack_calls()]
-
-    def centre_entries(self) -> tuple[int, int]:
-        """The entries of x and y."""
-        return 0, 1
+        x, y, *size = self.means_of
+        logistic = np.full(self.entries, not self.new_coords)
+        logistic[size] = False
+        return [self.unpack_call(len(self.mask), logistic, self.scale_x_y, (x, y)), *self.pack_calls()]
 
     def planes(self, values: Array) -> Array:
-        """A view (batch, anchors, entries, height, width)."""
+        """(batch, anchors, entries, height, width)."""
         return values.reshape(len(values), len(self.mask), self.entries, self.shape.height, self.shape.width)
 
     @np.errstate(over="ignore")  # the exponentials of untrained heads overflow as in C
@@ -109,7 +104,7 @@ class Yolo(YoloLoss):
         objectness = planes[:, self.entries_before_classes - 1].transpose(1, 2, 0)
         row, column, position = np.nonzero(objectness > np.float32(thresh))
         e, objectness = planes[position, :, row, column], objectness[row, column, position]
-        x, y, w, h = e[:, : self.entries_before_classes - 1 : self.entries_before_classes // 4].T
+        x, y, w, h = e[:, self.means].T
         anchors = self.anchors[self.mask][position]
         width, height = np.float32(self.shape.width), np.float32(self.shape.height)
         w, h = (4 * w**2, 4 * h**2) if self.new_coords else (np.exp(w), np.exp(h))
@@ -155,13 +150,14 @@ class GaussianYolo(Yolo):
     z = (t - m) / s; the deltas are those of log(g + 1e-9) / 2 as darknet derives it.
     """
 
-    is_gaussian: ClassVar[bool] = True
-    objectness: ClassVar[int] = 8
-    entries_before_classes: ClassVar[int] = 9
-    type_number: ClassVar[int] = 29
-    rejects_deltas: ClassVar[bool] = False
+    is_gaussian = True
+    objectness = 8
+    means: ClassVar[slice] = slice(0, 8, 2)
+    entries_before_classes = 9
+    giou_losses: ClassVar[Sequence[str]] = tuple(MEASURES)
+    type_number = 29
     nms_kinds: ClassVar[Sequence[str]] = ("greedynms", "diounms", "cornersnms")
-    line: ClassVar[str] = (
+    line = (
         f"{Yolo.line}, class_loss = {{sum[class_loss]:.2f}}, iou_loss = {{sum[iou_loss]:.2f}}, "
         "uc_loss = {sum[uncertainty_loss]:.2f}, total_loss = {sum[total_loss]:.2f} "
     )
@@ -173,20 +169,12 @@ class GaussianYolo(Yolo):
         point = read_word(section, "yolo_point", "center", SHIFTS, "center")
         return super().build(section, context, point=point, **options)
 
-    def logistic_entries(self) -> list[tuple[int, int]]:
-        return [(0, 4), (5, 1), (7, 2 + self.classes)]
-
-    def centre_entries(self) -> tuple[int, int]:
-        return 0, 2
-
     def training_line(self, index: int) -> str:
         return self.statistics.line(self.line, index=index)
 
     def table_row(self) -> str:
         point = {"center": 1, "left_top": 2, "right_bottom": 4}[self.point]
         return f"[Gaussian_yolo] {self.loss_columns()}, scale: {self.scale_x_y:2.2f}, point: {point}"
-
-    # === The loss ===
 
     def cost(self) -> float:
         return float(self._squares.sum())
@@ -204,36 +192,15 @@ class GaussianYolo(Yolo):
         delta[:, self.objectness] = np.float32(self.obj_normalizer) * wanted
         self._set_class_delta(entries, delta, classes)
 
-    def _set_objectness_delta(self, delta: Array, wanted: Array) -> None:
-        delta[:, self.objectness] = wanted
-
-    def assigned_point(self, boxes: Array) -> Array:
-        return boxes[:, :2] + np.float32(SHIFTS[self.point]) * boxes[:, 2:]
-
     def decode(self, entries: Array, cell: Array, anchors: Array) -> Array:
-        decoded = super().decode(entries[0:8:2], cell, anchors)
+        decoded = super().decode(entries[self.means], cell, anchors)
         decoded[:2] -= np.float32(SHIFTS[self.point]) * decoded[2:]
         return decoded
 
-    def box_delta(
-        self, entries: Array, predictions: Indices, boxes: Array, multiplier: Array
-    ) -> tuple[Array, Array, Array]:
-        mean, sigma = entries[:, 0:8:2], entries[:, 1:8:2]
-        cell, anchors = self.cell_and_anchor(predictions)
-        size = np.log(boxes[:, 2:] * self._pixels / anchors)
-        target = np.concatenate([self.assigned_point(boxes) * self._cells - cell, size], axis=1)
-        z = (target - mean) / sigma
+    def pulls(self, entries: Array, away: Array, scale: Array) -> tuple[Array, Array | None]:
+        sigma = entries[:, 1:8:2]
+        z = away / sigma
         density = np.exp(z * z * np.float32(-0.5)) / (np.float32(np.sqrt(2 * np.pi)) * (sigma + _SIGMA))
-        scale = (2 - boxes[:, 2] * boxes[:, 3])[:, None]
         pull = np.float32(0.5) * density / (density + np.float32(1e-9)) * scale
-        means, sigmas = pull * z / sigma, pull * (z * z / sigma - 1 / (sigma + _SIGMA))
-        predicted = self.decode(entries.T, cell.T, anchors.T).T
-        overlap = iou(predicted, boxes)
-        if self.iou_loss != "mse":
-            overlap = giou(predicted, boxes)
-            means = iou_gradient(predicted, boxes, self.iou_loss)
-            means[:, :2] += np.float32(SHIFTS[self.point]) * means[:, 2:]
-            means[:, 2:] *= np.exp(mean[:, 2:])
-        weight = (np.float32(self.iou_normalizer) * multiplier)[:, None]
-        change = np.stack([means * weight, sigmas * np.float32(self.uc_normalizer)], axis=2)
-        return self._clipped(change.reshape(-1, 8)), overlap, 1 - overlap
+        of_sigmas = pull * (z * z / sigma - 1 / (sigma + _SIGMA))
+        return pull * z / sigma, of_sigmas * np.float32(self.uc_normalizer)

@@ -1,50 +1,55 @@
 """The losses of `[yolo]` and `[Gaussian_yolo]`: the delta of every prediction, given the truth.
 
-A prediction is one anchor in one cell; its entries are x, y, w, h, objectness and classes. A mini-batch is computed at
-once, in this order:
+A prediction is one anchor in one cell; its entries are x, y, w, h, objectness and classes. In this order,
 
-    ignore       a prediction whose best IoU with any object is above `ignore_thresh` is not trained to be empty;
-                 all others are
-    truth_thresh a prediction whose best IoU is above `truth_thresh` is trained towards that object
-    assign       each object goes to the prediction of its centre's cell whose anchor fits best, and with `iou_thresh`
-                 to all whose anchors fit
-    box, objectness, classes    deltas of the assigned predictions; where several objects are assigned to one
-                 prediction, they follow one another in the objects' order
+    unassigned   all predictions learn to be empty, but those whose best IoU is above `ignore_thresh`;
+                 those above `truth_thresh` learn their best object
+    assign       each object goes to the prediction of its centre's cell whose anchor fits best,
+                 with `iou_thresh` to all whose anchors fit
+    train        box, objectness and classes of these, object after object
     average      with `iou_thresh`, box deltas are divided by the number of wanted classes
-    reject       AlexeyAB's options for wrong labels (`delta_rejection.py`)
+    reject       AlexeyAB's options for wrong labels
     cost         made of the squares of all deltas
 
-Values and deltas are planes (pictures x anchors, entries, cells), as the head's output has them. Only predictions that
-learn more than that they are empty are gathered, as rows (k, entries). "delta" is minus the gradient of the loss.
+Values and deltas are planes (pictures x anchors, entries, cells). "delta" is minus the gradient of the loss.
 """
+
+from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 
 from ...boxes import Measure, ciou, diou, giou, iou
 from ...config.dialect import Dialect
-from ...config.sections import Section, flag, real
+from ...config.sections import Section, flag, natural, read_options, real
 from ...utils.arrays import Array
+from ..base import TrainingProgress
 from .base import Head, Indices, Statistics
-from .iou_gradient import iou_gradient
-from .targets import ClassIds, ClassMap, Objects, best_overlaps, focal_factor, square_sum
+from .targets import ClassIds, ClassMap, Objects, best_overlaps, focal_factor, iou_gradient, square_sum
 
 MEASURES: Mapping[str, Measure] = {"iou": iou, "giou": giou, "diou": diou, "ciou": ciou}
 
+SHIFTS = {"center": 0.0, "left_top": -0.5, "right_bottom": 0.5}  # the reference point, in box sizes from the centre
 _CONFIDENT = np.float32(0.25)
+
+MOMENTUM = 0.99  # part of the running values of rejected deltas that a mini-batch of a head leaves
+SMALL_DELTA = 1.4  # times the progress: the part of the average below which deltas are rejected
+STEP = 0.01  # by which the threshold of `percentage` moves
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class YoloLoss(Head):
     """The options and the loss of `[yolo]` and `[Gaussian_yolo]`. Anchors are in pixels."""
 
-    is_gaussian: ClassVar[bool] = False
-    objectness: ClassVar[int] = 4  # its entry, after those of the box
-    entries_before_classes: ClassVar[int] = 5
+    is_gaussian = False
+    objectness = 4  # its entry, after those of the box
+    means: ClassVar[slice] = slice(0, 4)  # of x, y, w and h
+    entries_before_classes = 5
+    giou_losses: ClassVar[Sequence[str]] = ("giou",)  # values of `iou_loss` whose cost is of GIoU
 
     anchors: Array
     mask: list[int]
@@ -70,6 +75,7 @@ class YoloLoss(Head):
     scale_x_y: float = real(1.0)
     new_coords: bool = False
     point: str = "center"
+    rejection: DeltaRejection | None = None
 
     @property
     def entries(self) -> int:
@@ -77,10 +83,8 @@ class YoloLoss(Head):
         return self.entries_before_classes + self.classes
 
     def multiplier(self, classes: ClassIds) -> Array:
-        """(k,): the weights of objects of these classes, by `counters_per_class`."""
+        """(k,): the classes' weights by `counters_per_class`."""
         return np.ones(len(classes), np.float32) if self.multipliers is None else self.multipliers[classes]
-
-    # === The loss ===
 
     def learn(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
         self._cells = np.array([self.shape.width, self.shape.height], np.float32)
@@ -98,7 +102,7 @@ class YoloLoss(Head):
             self._train_assigned(planes, change, predictions[batch], boxes, classes)
         assigned = self.index(np.unique(np.concatenate(self._assigned)))
         change[assigned] = self._averaged(change[assigned])
-        if self.rejection is not None:  # before the cost is made of the deltas
+        if self.rejection is not None:
             self.rejection.apply(self.loss_delta, self.entries, self.progress)
         self._squares = np.square(change[assigned], dtype=np.float64).sum(axis=0)  # of all deltas, by entry
         self._squares[self.objectness] = square_sum(change[:, self.objectness])
@@ -115,14 +119,14 @@ class YoloLoss(Head):
         return float(others + self.iou_normalizer * self._missing_overlap / max(self.statistics.count, 1))
 
     def losses(self, batch: int) -> Statistics:
-        """The parts of the cost, as darknet prints them."""
+        """The parts of the cost."""
         total = float(self._squares.sum())
         others = self.obj_normalizer * float(self._squares[self.objectness :].sum())
         return Statistics(class_loss=others / batch, iou_loss=(total - others) / batch, total_loss=total / batch)
 
     @contextmanager
     def _gathered(self, planes: Array, delta: Array, predictions: Indices) -> Iterator[tuple[Array, Array]]:
-        """The entries of distinct predictions and their deltas, to be changed in place: (k, entries) both."""
+        """Entries and deltas, (k, entries), of distinct predictions, to be changed in place."""
         index = self.index(predictions)
         change = delta[index]
         yield planes[index], change
@@ -130,22 +134,17 @@ class YoloLoss(Head):
         self._assigned.append(predictions)
 
     def index(self, predictions: Indices) -> tuple[Indices, slice, Indices]:
-        """The index of predictions in planes (pictures x anchors, entries, cells), which gives (k, entries).
-
-        Those of a mini-batch are numbered picture by picture, anchor by anchor and, within an anchor, row by row."""
+        """The index of predictions in planes. They are numbered by picture, anchor, row and column."""
         row, cell = np.divmod(predictions, self.shape.cells)
         return row, slice(None), cell
 
     def cell_and_anchor(self, predictions: Indices) -> tuple[Array, Array]:
-        """(k, 2) float32 column and row, and (k, 2) anchor sizes of predictions."""
+        """(k, 2) column and row, and (k, 2) anchor sizes."""
         row, _, cell = self.index(predictions)
         corner = np.stack([cell % self.shape.width, cell // self.shape.width], axis=1).astype(np.float32)
         return corner, self.anchors[np.asarray(self.mask)[row % len(self.mask)]]
 
-    # === Every prediction ===
-
     def _train_unassigned(self, planes: Array, delta: Array, objects: Objects) -> None:
-        """Objectness deltas of all predictions, and what `ignore_thresh` and `truth_thresh` make of them."""
         objectness = planes[:, self.objectness]
         self.count(predictions=objectness.size, any_objectness=float(objectness.sum(dtype=np.float64)))
         delta[:, self.objectness] = np.float32(self.obj_normalizer) * (0 - objectness)
@@ -161,25 +160,23 @@ class YoloLoss(Head):
                 self._train_above_truth_thresh(entries, change, above, best[above], boxes, classes)
 
     def _decode_all(self, planes: Array) -> Array:
-        """(4, pictures, anchors, cells): the boxes of all predictions."""
         anchors = len(self.mask)
         entries = planes.reshape(-1, anchors, self.entries, self.shape.cells).transpose(2, 0, 1, 3)
         cell, anchor = self.cell_and_anchor(np.arange(anchors * self.shape.cells))
         return self.decode(entries, *(each.T.reshape(2, anchors, self.shape.cells) for each in (cell, anchor)))
 
     def _above_ignore_thresh(self, planes: Array, best: Array) -> tuple[Indices, Array]:
-        """The predictions whose IoU with an object is above `ignore_thresh`, and that IoU."""
+        """Predictions whose IoU is above `ignore_thresh`, and that IoU."""
         limit = np.float32(self.ignore_thresh)
         predictions = np.flatnonzero(best > limit)
         match = best[predictions]
         if self.dialect.yolo_spares_confident_only:
-            row, _, cell = self.index(predictions)
-            confident = (planes[row, self.entries_before_classes :, cell] > _CONFIDENT).any(axis=1)
-            match = np.where(confident, match, np.float32(0))
+            classes = planes[self.index(predictions)][:, self.entries_before_classes :]
+            match = np.where((classes > _CONFIDENT).any(axis=1), match, np.float32(0))
         return predictions[match > limit], match[match > limit]
 
     def _ignore(self, entries: Array, delta: Array, match: Array, classes: ClassIds) -> None:
-        """Do not train predictions to be empty; with `objectness_smooth` their objectness follows the IoU."""
+        """Not to be empty; with `objectness_smooth` objectness follows the IoU."""
         if not self.objectness_smooth:
             delta[:, self.objectness] = 0
             return
@@ -189,7 +186,6 @@ class YoloLoss(Head):
     def _train_above_truth_thresh(
         self, entries: Array, delta: Array, predictions: Indices, best: Array, boxes: Array, classes: ClassIds
     ) -> None:
-        """Train predictions towards the objects that they overlap by more than `truth_thresh`."""
         smooth = self.objectness_smooth
         wanted = best * best if smooth else np.ones_like(best)
         delta[:, self.objectness] = np.float32(self.obj_normalizer) * (wanted - entries[:, self.objectness])
@@ -198,16 +194,10 @@ class YoloLoss(Head):
         if smooth:
             own = np.arange(len(predictions)), self.entries_before_classes + classes
             delta[own] = multiplier * (wanted - entries[own])
-        change, _, _ = self.box_delta(entries, predictions, boxes, multiplier)
-        self._add_box_delta(delta, change)
-
-    # === Assigned predictions ===
+        self._add_box_delta(delta, self.box_delta(entries, predictions, boxes, multiplier)[0])
 
     def assign_targets(self, objects: Objects) -> tuple[Indices, Indices]:
-        """(predictions, objects): pairs of a prediction and the object that it learns, in the objects' order.
-
-        An object whose anchor belongs to another head has none. Objects of the same cell and anchor share one.
-        """
+        """Pairs of a prediction and the object that it learns, in the objects' order."""
         boxes = objects.boxes
         anchors, shapes = np.zeros((self.num, 4), np.float32), np.zeros((len(boxes), 4), np.float32)
         anchors[:, 2:] = self.anchors[: self.num] / self._pixels
@@ -223,24 +213,26 @@ class YoloLoss(Head):
         position = np.array([self.mask.index(number) for number in ours], np.intp)[which]
         last = self._cells.astype(np.int64) - 1
         column, row = np.clip((self.assigned_point(boxes[owner]) * self._cells).astype(np.int64), 0, last).T
-        plane = objects.picture[owner] * len(self.mask) + position
+        picture = np.repeat(np.arange(len(objects.starts) - 1), np.diff(objects.starts))  # of each object
+        plane = picture[owner] * len(self.mask) + position
         return plane * self.shape.cells + row * self.shape.width + column, owner
 
     def assigned_point(self, boxes: Array) -> Array:
-        """(k, 2): the point of each box that chooses its cell."""
-        return boxes[:, :2]
+        """(k, 2): the point that chooses the cell."""
+        shift = np.float32(SHIFTS[self.point])
+        return boxes[:, :2] + shift * boxes[:, 2:] if self.is_gaussian else boxes[:, :2]
 
     def _train_assigned(
         self, planes: Array, delta: Array, predictions: Indices, boxes: Array, classes: ClassIds
     ) -> None:
-        """Train distinct predictions towards one object each."""
         multiplier = self.multiplier(classes)
         with self._gathered(planes, delta, predictions) as (entries, change):
             box, overlap, missing = self.box_delta(entries, predictions, boxes, multiplier)
             self._add_box_delta(change, box)
-            objectness = entries[:, self.objectness]
+            objectness, current = entries[:, self.objectness], change[:, self.objectness]
             wanted = multiplier * np.float32(self.obj_normalizer) * (1 - objectness)
-            self._set_objectness_delta(change, wanted)
+            keeps = self.objectness_smooth and not self.is_gaussian
+            current[:] = np.where(current == 0, wanted, current) if keeps else wanted
             own = self._set_class_delta(entries, change, classes)
         self._missing_overlap += float(missing.sum(dtype=np.float64))
         self.count(
@@ -253,18 +245,9 @@ class YoloLoss(Head):
             objectness=float(objectness.sum(dtype=np.float64)),
         )
 
-    def _set_objectness_delta(self, delta: Array, wanted: Array) -> None:
-        if self.objectness_smooth:
-            current = delta[:, self.objectness]
-            wanted = np.where(current == 0, wanted, current)
-        delta[:, self.objectness] = wanted
-
     def _set_class_delta(self, entries: Array, delta: Array, classes: ClassIds) -> Array:
-        """Set the class deltas; the predicted probabilities of the objects' own classes, (k,).
-
-        A prediction that has a class already learns the new one besides. A class that the head does not have, which
-        pjreddie's may meet, trains no class.
-        """
+        """(k,) predicted probabilities of the objects' classes. A prediction that has a class learns the new one
+        besides."""
         p, current = entries[:, self.entries_before_classes :], delta[:, self.entries_before_classes :]
         own = np.arange(self.classes) == classes[:, None]
         looks_at_own = self.dialect.yolo_looks_at_own_class and not self.is_gaussian
@@ -284,10 +267,8 @@ class YoloLoss(Head):
         delta[:, self.entries_before_classes :] = np.where(np.isfinite(change), change, current)
         return probability
 
-    # === Boxes ===
-
     def decode(self, entries: Array, cell: Array, anchors: Array) -> Array:
-        """(4, ...) boxes as fractions of the input, of entries (entries, ...) in cells with anchors (2, ...)."""
+        """(4, ...) boxes as fractions of the input, of entries in cells with anchors (2, ...)."""
         (columns, rows), (width, height) = self._cells, self._pixels
         w, h = 4 * entries[2:4] ** 2 if self.new_coords else np.exp(entries[2:4])
         x, y = (cell[0] + entries[0]) / columns, (cell[1] + entries[1]) / rows
@@ -296,26 +277,33 @@ class YoloLoss(Head):
     def box_delta(
         self, entries: Array, predictions: Indices, boxes: Array, multiplier: Array
     ) -> tuple[Array, Array, Array]:
-        """Of predictions that learn boxes (k, 4): (k, box entries) deltas, (k,) IoU as darknet prints it, and (k,) the
-        part of 1 that is missing in the cost."""
-        weight = (np.float32(self.iou_normalizer) * multiplier)[:, None]
+        """(k, box entries) deltas, (k,) IoU as darknet prints it, and (k,) the part of 1 that is missing in the
+        cost."""
         cell, anchors = self.cell_and_anchor(predictions)
         predicted = self.decode(entries.T, cell.T, anchors.T).T
-        overlap = iou(predicted, boxes)
-        missing = 1 - (giou(predicted, boxes) if self.iou_loss == "giou" else overlap)
-        if self.iou_loss != "mse":
-            change = iou_gradient(predicted, boxes, self.iou_loss)
-            if not self.new_coords:
-                change[:, 2:] *= np.exp(entries[:, 2:4])
-            return self._clipped(change * weight), overlap, missing
+        overlap, means = iou(predicted, boxes), entries[:, self.means]
         ratio = boxes[:, 2:] * self._pixels / anchors
         size = np.sqrt(ratio / 4) if self.new_coords else np.log(ratio)
-        target = np.concatenate([boxes[:, :2] * self._cells - cell, size], axis=1)
-        scale = (2 - boxes[:, 2] * boxes[:, 3])[:, None]
-        return scale * (target - entries[:, :4]) * weight, overlap, missing
+        away = np.concatenate([self.assigned_point(boxes) * self._cells - cell, size], axis=1) - means
+        change, of_sigmas = self.pulls(entries, away, (2 - boxes[:, 2] * boxes[:, 3])[:, None])
+        measured = giou(predicted, boxes) if self.iou_loss in self.giou_losses else overlap
+        if self.iou_loss != "mse":
+            change = iou_gradient(predicted, boxes, self.iou_loss)
+            if self.is_gaussian:
+                change[:, :2] += np.float32(SHIFTS[self.point]) * change[:, 2:]
+            if not self.new_coords:
+                change[:, 2:] *= np.exp(means[:, 2:])
+        change = change * (np.float32(self.iou_normalizer) * multiplier)[:, None]
+        if of_sigmas is not None:
+            change, overlap = np.stack([change, of_sigmas], axis=2).reshape(-1, self.objectness), measured
+        is_plain = self.iou_loss == "mse" and not self.is_gaussian
+        return change if is_plain else self._clipped(change), overlap, 1 - measured
+
+    def pulls(self, entries: Array, away: Array, scale: Array) -> tuple[Array, Array | None]:
+        """(k, 4) deltas of means that are `away` (k, 4) from the truth, and of their deviations where there are any."""
+        return scale * away, None
 
     def _clipped(self, change: Array) -> Array:
-        """Without NaN and infinity, and between -max_delta and max_delta."""
         limit = np.float32(self.max_delta)
         return np.clip(np.where(np.isfinite(change), change, np.float32(0)), -limit, limit)
 
@@ -326,7 +314,7 @@ class YoloLoss(Head):
         current[:] = current + change if self.dialect.yolo_adds_box_deltas else change
 
     def _averaged(self, delta: Array) -> Array:
-        """Deltas (k, entries) with those of the box divided by the number of wanted classes, as they were summed."""
+        """Box deltas divided by the number of wanted classes."""
         if self.iou_thresh >= 1 and not self.is_gaussian:
             return delta
         wanted = (delta[:, self.entries_before_classes :] > 0).sum(axis=1)
@@ -337,7 +325,7 @@ class YoloLoss(Head):
 
 
 def class_multipliers(section: Section, classes: int) -> Array | None:
-    """(classes,): how many times rarer each class is than the commonest one, at most `max_delta`."""
+    """(classes,): how many times rarer each is than the commonest, at most `max_delta`."""
     counters = section.integers("counters_per_class")
     if counters is None:
         return None
@@ -351,9 +339,87 @@ def class_multipliers(section: Section, classes: int) -> Array | None:
 
 
 def conflict_free_batches(predictions: Indices) -> Iterator[Indices]:
-    """Indices into `predictions`, in batches without repeated values: batch n holds each value's n-th occurrence."""
+    """Indices in batches without repeated values: batch n holds each value's n-th occurrence."""
     order = np.argsort(predictions, kind="stable")
     ranked = predictions[order]
     occurrence = np.arange(len(predictions)) - np.searchsorted(ranked, ranked)
     for number in range(occurrence.max(initial=-1) + 1):
         yield np.sort(order[occurrence == number])
+
+
+@dataclass
+class DeltaRejection:
+    """AlexeyAB's options that set very large and very small deltas to 0 late in a run, for all [yolo] heads.
+
+    rolling: running values over the mini-batches of all heads, which checkpoints keep.
+    """
+
+    # After three quarters of the run: the part of deltas that may be too large, and how many deviations make it so.
+    percentage: float = real(key="badlabels_rejection_percentage")
+    sigmas: float = real(key="num_sigmas_reject_badlabels")
+    # The iteration after which more and more small deltas are rejected.
+    equidistant: int = natural(key="equidistant_point", largest=1 << 40)
+    rolling: dict[str, float] = field(
+        default_factory=lambda: dict.fromkeys(("largest", "average", "deviation", "threshold"), 0.0)
+    )
+
+    @classmethod
+    def from_section(cls, net: Section) -> DeltaRejection:
+        """Read the keys of `[net]`."""
+        return cls(**read_options(cls, net))
+
+    def state_dict(self) -> dict[str, float]:
+        """The running values."""
+        return dict(self.rolling)
+
+    def load_state_dict(self, state: Mapping[str, float]) -> None:
+        """Continue from a state of the same names."""
+        self.rolling = {name: float(state[name]) for name in self.rolling}
+
+    def apply(self, delta: Array, entries: int, progress: TrainingProgress) -> None:
+        """In place, for one head. entries: numbers of one prediction."""
+        start = progress.max_batches * 3 // 4
+        late = progress.done > start
+        has_percentage, has_sigmas = bool(self.percentage) and late, bool(self.sigmas) and late
+        has_equidistant = 0 < self.equidistant < progress.done
+        sizes = np.abs(delta[delta != 0], dtype=np.float64)
+        if not (has_percentage or has_sigmas or has_equidistant) or not sizes.size:
+            return
+        share = (progress.done - self.equidistant) / max(1, progress.max_batches - self.equidistant)
+        rolling = self.rolling
+        least = rolling["average"] * share * SMALL_DELTA
+        rolling["largest"] = self._roll(rolling["largest"] or float(sizes.max()), float(sizes.max()))
+        rolling["average"] = self._roll(rolling["average"], float(sizes.mean()))
+        if has_sigmas:
+            limit = self._by_deviation(delta, (progress.done - start) / max(1, start))
+            least = min(limit, rolling["average"]) * share
+        if has_percentage:
+            self._by_percentage(delta, entries)
+        if has_equidistant:
+            delta[np.abs(delta) < least] = 0
+
+    @staticmethod
+    def _roll(before: float, now: float) -> float:
+        return MOMENTUM * before + (1 - MOMENTUM) * now
+
+    def _by_deviation(self, delta: Array, share: float) -> float:
+        """The limit at the end of the run, to which that of now falls from the largest delta."""
+        rolling = self.rolling
+        limit = rolling["average"] + rolling["deviation"] * self.sigmas
+        around = delta[delta != 0].astype(np.float64) - rolling["average"]
+        rolling["deviation"] = self._roll(rolling["deviation"], float(np.sqrt(np.square(around).mean())))
+        now = max(limit, rolling["largest"] - share * abs(rolling["largest"] - limit))
+        delta[np.abs(delta) > now] = 0
+        return limit
+
+    def _by_percentage(self, delta: Array, entries: int) -> None:
+        rolling = self.rolling
+        rolling["threshold"] = rolling["threshold"] or rolling["largest"]
+        count = np.count_nonzero(delta)
+        too_large = np.abs(delta) > rolling["threshold"]
+        delta[too_large] = 0
+        percent = 100 * np.count_nonzero(too_large) * entries / max(1, count)
+        if percent > self.percentage:
+            rolling["threshold"] += STEP
+        elif rolling["threshold"] > STEP:
+            rolling["threshold"] -= STEP

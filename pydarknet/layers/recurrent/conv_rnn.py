@@ -4,63 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
 from ...config.sections import Section, flag
-from ...tensor import Layout, Shape, Tensor
+from ...tensor import Shape, Tensor
 from ...utils.arrays import Array
 from ..activations import TANH, Activation, read_activation
 from ..base import BuildContext, Trainable
-from ..batchnorm import BatchNorm
 from ..convolution.convolutional import Convolutional
 from ..convolution.geometry import Window
-from .rnn import LstmSteps, Recurrent, RnnSteps, Run, States, activated
+from ..convolution.section import LARGEST_STRIDE, read_window
+from .rnn import LstmSteps, Recurrent, RnnSteps, Run, States, activated, bind_alone, fill
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class _ConvolutionalRecurrent(Recurrent[Convolutional]):
+class _ConvolutionalRecurrent(Recurrent):
     """A recurrent layer of convolutional parts, each bound to tensors of its own."""
 
-    sets_channels: ClassVar[bool] = True
+    sets_channels = True
 
-    indent: ClassVar[str] = ""
-
-    @staticmethod
-    def part(
-        section: Section, context: BuildContext, channels: int, filters: int, window: Window, activation: Activation
-    ) -> Convolutional:
-        """One part, with the options that the section has for all."""
-        groups, xnor = section.positive("groups", 1), section.flag("xnor")
-        groups = 1 if xnor else groups
-        if channels % groups or filters % groups:
-            raise section.shape_error(
-                f"groups={groups} must divide {channels} channels and {filters} filters", "groups"
-            )
-        inside_root = context.dialect.epsilon_inside_root
-        return Convolutional(
-            section=section,
-            sources=context.previous,
-            channels=channels,
-            filters=filters,
-            window=window,
-            activation=activation,
-            norm=BatchNorm(filters, inside_root) if section.flag("batch_normalize") else None,
-            groups=groups,
-            xnor=xnor,
-            xnor_padding=context.dialect.xnor_padding,
-            xnor_folds=context.dialect.xnor_folds_batch_norm,
-        )
+    indent = ""
 
     @staticmethod
     def window(section: Section) -> Window:
         """The window of all parts, in AlexeyAB's darknet."""
-        size = section.positive("size", 3, 1 << 8)
-        padding = section.natural("padding", 0, 1 << 8)
-        padding = size // 2 if section.flag("pad") else padding
-        stride, dilation = section.positive("stride", 1, 1 << 8), section.positive("dilation", 1, 1 << 8)
-        return Window(size, stride, stride, padding, 1 if size == 1 else dilation)
+        stride = section.positive("stride", 1, LARGEST_STRIDE)
+        return read_window(section, 3, stride, stride)
 
     def part_inputs(self, inputs: Shape) -> dict[str, Shape]:
         """The input shape of each part."""
@@ -84,14 +54,12 @@ class _ConvolutionalRecurrent(Recurrent[Convolutional]):
 
     def setup(self, sources: list[Tensor], output: Tensor | None) -> None:
         super().setup(sources, output)
-        batch = sources[0].layout.batch
         for part in self.parts.values():
-            x = Tensor(Layout(batch, part.inputs[0], part.halo()))
-            part.setup([x], Tensor(Layout(batch, part.shape)))
+            bind_alone(part, sources[0].layout.batch)
 
     def run(self, part: str, x: Array) -> Array:
         layer = self.parts[part]
-        layer.source_tensors[0].fill(np.ascontiguousarray(x))
+        fill(layer.source_tensors[0], x)
         layer.forward()
         return layer.output.plain()
 
@@ -105,20 +73,16 @@ class _ConvolutionalRecurrent(Recurrent[Convolutional]):
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Crnn(RnnSteps[Convolutional], _ConvolutionalRecurrent):
-    """`[crnn]`: `[rnn]` with convolutions.
-
-    swaps_sides: pjreddie's darknet exchanges height and width, and reads the NCHW input as a picture of those sides.
-    learns: whether the dialect updates the parameters.
-    """
+class Crnn(RnnSteps, _ConvolutionalRecurrent):
+    """`[crnn]`: `[rnn]` with convolutions."""
 
     shortcut: bool = flag()
-    swaps_sides: bool
-    learns: bool
+    swaps_sides: bool  # pjreddie's darknet exchanges height and width, and reads the NCHW input as such a picture
+    learns: bool  # whether the dialect updates the parameters
 
     @classmethod
     def from_section(cls, section: Section, context: BuildContext) -> Crnn:
-        channels = context.shape(context.index - 1).channels
+        channels = context.before.channels
         if "output" in section.foreign:
             hidden, outputs = section.positive("hidden_filters", 1), section.positive("output_filters", 1)
             window = Window(3, 1, 1, 1)
@@ -126,11 +90,8 @@ class Crnn(RnnSteps[Convolutional], _ConvolutionalRecurrent):
             hidden, outputs = section.positive("hidden", 1), section.positive("output", 1)
             window = cls.window(section)
         activation = read_activation(section, context.dialect, "logistic")
-        parts = {
-            "input": cls.part(section, context, channels, hidden, window, activation),
-            "self": cls.part(section, context, hidden, hidden, window, activation),
-            "output": cls.part(section, context, hidden, outputs, window, activation),
-        }
+        sizes = {"input": (channels, hidden), "self": (hidden, hidden), "output": (hidden, outputs)}
+        parts = {name: Convolutional.part(section, context, *size, window, activation) for name, size in sizes.items()}
         swaps_sides, learns = "output" in section.foreign, context.dialect.crnn_learns
         return cls.build(section, context, parts=parts, swaps_sides=swaps_sides, learns=learns)
 
@@ -148,42 +109,29 @@ class Crnn(RnnSteps[Convolutional], _ConvolutionalRecurrent):
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class ConvLstm(LstmSteps[Convolutional], _ConvolutionalRecurrent):
-    """`[conv_lstm]`: `[lstm]` with convolutions. Parts called v... read the cell (`peephole`).
-
-    bottleneck: one part reads state and input together, and all gates read its output. constrain: the cell is clipped
-    to -constrain to constrain; 0 for no limit.
-    """
+class ConvLstm(LstmSteps, _ConvolutionalRecurrent):
+    """`[conv_lstm]`: `[lstm]` with convolutions. Parts called v... read the cell (`peephole`)."""
 
     peephole: bool = flag()
-    bottleneck: bool = flag()
+    bottleneck: bool = flag()  # one part reads state and input together, and all gates read its output
     shortcut: bool = flag()
     gate: Activation
     constrain: float
 
     @classmethod
     def from_section(cls, section: Section, context: BuildContext) -> ConvLstm:
-        channels, filters = context.shape(context.index - 1).channels, section.positive("output", 1)
+        channels, filters = context.before.channels, section.positive("output", 1)
         window, activation = cls.window(section), read_activation(section, context.dialect, "linear")
         peephole, bottleneck = section.flag("peephole"), section.flag("bottleneck")
         if bottleneck and channels != filters:
             raise section.shape_error(
                 f"bottleneck needs output={channels}, the channels of its input; found {filters}", "output"
             )
-        reads = {"v": filters, "w": filters, "u": channels}
-        names = ["vf", "vi", "vo"] if peephole else []
-        names += ["wf"] if bottleneck else ["wf", "wi", "wg", "wo"]
-        names += ["uf", "ui", "ug", "uo"]
+        reads = dict.fromkeys(("vf", "vi", "vo") if peephole else (), filters)
+        reads |= {"wf": filters + channels} if bottleneck else dict.fromkeys(("wf", "wi", "wg", "wo"), filters)
+        reads |= dict.fromkeys(("uf", "ui", "ug", "uo"), channels)
         parts = {
-            name: cls.part(
-                section,
-                context,
-                filters + channels if bottleneck and name == "wf" else reads[name[0]],
-                filters,
-                window,
-                activation,
-            )
-            for name in names
+            name: Convolutional.part(section, context, n, filters, window, activation) for name, n in reads.items()
         }
         section.ignore("time_normalizer")
         limit = section.integer("state_constrain", 32 * max(1, context.net.integer("time_steps", 1)))
@@ -220,7 +168,7 @@ class ConvLstm(LstmSteps[Convolutional], _ConvolutionalRecurrent):
 
 
 def _replace_broken(state: Array) -> None:
-    """Replace NaN and infinite elements by 1 / index, as darknet does (index 0 becomes 1)."""
+    """NaN and infinite elements become 1 / index, as in darknet (index 0: 1)."""
     flat = state.reshape(-1)
     broken = np.flatnonzero(~np.isfinite(flat))
     flat[broken] = 1 / np.maximum(broken, 1)

@@ -1,17 +1,16 @@
 """`[rnn]`, `[gru]`, `[lstm]`: layers whose state continues from one forward pass to the next.
 
-Each is made of connected layers, its parts: those called u... read the input, those called w... the state. `step` is
-one time step, at inference and in training, and `step_backward` its derivative. In the formulas a prime marks the state
-after a step, and `delta_` is minus the gradient of the loss.
+Each is made of connected layers, its parts: those called u... read the input, those called w... the state. In the
+formulas a prime marks the state after a step, and `delta_` is minus the gradient of the loss.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -20,11 +19,10 @@ from ...config.sections import Section, flag
 from ...tensor import Layout, Shape, Tensor
 from ...utils.arrays import Array
 from ..activations import LINEAR, LOGGY, LOGISTIC, TANH, Activation, read_activation
-from ..base import BuildContext, Layer, Parameter, Trainable
+from ..base import BuildContext, Layer, Parameter
 from ..connected import Connected
 from ..nchw_layer import NchwLayer
 
-Part = TypeVar("Part", bound=Layer)
 Run = Callable[[str, Array], Array]  # gives the output of a part for x (b, inputs): a new (b, outputs) array
 Apply = Callable[[Activation, Array], Array]  # an activation of a new array
 States = dict[str, Array]  # (b, n) float32 by name
@@ -41,80 +39,34 @@ def _activated_in_training(activation: Activation, total: Array) -> Array:
     return np.tanh(total) if activation is TANH else np.float32(1) / (np.float32(1) + np.exp(-total))
 
 
-class Unrolled:
-    """Back-propagation through time: a copy of every part of a recurrent layer for each of T time steps.
+def fill(tensor: Tensor, values: Array) -> None:
+    """Write (b, n) values in NCHW order."""
+    tensor.fill(np.ascontiguousarray(values, np.float32))
 
-    A mini-batch of T x b samples holds b sequences, ordered by time: time step t of sequence i is sample t b + i. Each
-    copy has tensors and deltas of its own; all share their parameters and updates.
-    """
 
-    def __init__(self, parts: Mapping[str, Layer], time_steps: int, sequences: int) -> None:
-        """sequences: the batch of each copy."""
-        self.time_steps = time_steps
-        self.trainables: list[Trainable] = []  # the parameters of the parts
-        self._copies: list[dict[str, Layer]] = [{} for _ in range(time_steps)]
-        for name, part in parts.items():
-            for copies in self._copies:
-                layer = copies[name] = copy.copy(self._copies[0].get(name, part))
-                layer.batch = sequences
-                x, y = Layout(sequences, part.inputs[0], part.halo()), Layout(sequences, part.shape)
-                layer.setup([Tensor(x)], Tensor(y))
-                layer.setup_training([Tensor(Layout(sequences, part.inputs[0]))], Tensor(y))
-            for trainable in self._copies[0][name].trainables():
-                trainable.name = f"{name}.{trainable.name}"
-                self.trainables.append(trainable)
-
-    def forward(self, t: int, part: str, x: Array) -> Array:
-        """The part's output (b, outputs) for x (b, inputs) at time step t."""
-        layer = self._copies[t][part]
-        layer.source_tensors[0].fill(np.ascontiguousarray(x, np.float32))
-        layer.forward_training()
-        return layer.output.plain()
-
-    def begin_backward(self) -> None:
-        """To be called between the forward and the backward pass.
-
-        darknet keeps one mean and variance a layer: all time steps use those of the last one in the backward pass.
-        """
-        for copies in self._copies:
-            for name, layer in copies.items():
-                layer.use_statistics_of(self._copies[-1][name])
-
-    def backward(self, t: int, part: str, delta: Array) -> Array:
-        """Accumulate the part's updates from the delta of its output at time step t; the delta of its input."""
-        layer = self._copies[t][part]
-        assert layer.delta is not None and layer.source_deltas[0] is not None
-        layer.delta.fill(np.ascontiguousarray(delta, np.float32))
-        layer.source_deltas[0].data.fill(0)
-        layer.backward()
-        return layer.source_deltas[0].plain()
-
-    def pre_norm_delta(self, t: int, part: str) -> Array:
-        """After `backward`, the delta of the part before its activation and normalisation."""
-        return self._copies[t][part].pre_norm_delta
-
-    def replace_input(self, t: int, part: str, x: Array) -> None:
-        """Let the part's weight gradient at time step t use x instead of the input of the forward pass."""
-        layer = self._copies[t][part]
-        layer.source_tensors[0].fill(np.ascontiguousarray(x, np.float32))
-        layer.inputs_changed()
+def bind_alone(part: Layer, batch: int) -> None:
+    """Bind a part to tensors of its own."""
+    part.setup([Tensor(Layout(batch, part.inputs[0], part.halo()))], Tensor(Layout(batch, part.shape)))
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Recurrent(NchwLayer, Generic[Part]):
-    """A layer of parts, in file order, with named states of (batch, n) float32 that begin as zeros."""
+class Recurrent(NchwLayer):
+    """A layer of parts, in file order, with named states of (batch, n) float32 that begin as zeros.
 
-    # The indentation of the parts' rows in the layer table.
-    indent: ClassVar[str] = "\t\t"
-    # The parts in the order in which AlexeyAB's darknet makes them.
+    Back-propagation through time: in training, every part has a copy with tensors of its own for each of T time steps;
+    all share parameters and updates. Time step t of sequence i of b is sample t b + i of a mini-batch.
+    """
+
+    indent = "\t\t"  # of the parts' rows in the layer table, which are in the order of `made_in_order`
     made_in_order: ClassVar[Iterable[str]] = ("input", "self", "output")
     # The states, and those that training carries into the next mini-batch, each with its name in checkpoints.
     state_names: ClassVar[Mapping[str, str]] = {"h": "hidden"}
     carried_names: ClassVar[Mapping[str, str]] = {"h": "hidden"}
-    parts: dict[str, Part]
+    parts: dict[str, Any]  # all [connected] or all [convolutional]
     time_steps: int = 1
-    states: States = field(default_factory=dict, repr=False)
-    _carried: States = field(default_factory=dict, init=False, repr=False)  # since `setup_training`
+    states: States = field(default_factory=dict)
+    _carried: States = field(default_factory=dict, init=False)  # since `setup_training`
+    _copies: list[dict[str, Any]] = field(default_factory=list, init=False)  # of the parts, for each time step
 
     @classmethod
     def build(cls, section: Section, context: BuildContext, **options: Any) -> Any:
@@ -139,7 +91,7 @@ class Recurrent(NchwLayer, Generic[Part]):
         self.states = {}
 
     def state(self, name: str) -> Array:
-        """The state called `name`; zeros at first and after a change of the batch."""
+        """The state; zeros at first and after a change of the batch."""
         shape = (self.source_tensors[0].layout.batch, self.state_size())
         if name not in self.states or self.states[name].shape != shape:
             self.states[name] = np.zeros(shape, np.float32)
@@ -152,23 +104,18 @@ class Recurrent(NchwLayer, Generic[Part]):
     def carried(self) -> States:
         return {name: self._carried[key] for key, name in self.carried_names.items() if key in self._carried}
 
-    # === One time step ===
-
     def run(self, part: str, x: Array) -> Array:
-        """At inference, the output of a part for x (batch, inputs): a new (batch, outputs) array."""
+        """At inference, a part's output for x (batch, inputs)."""
         raise NotImplementedError
 
     def step(self, run: Run, apply: Apply, x: Array, state: States) -> tuple[Array, tuple[Array, ...]]:
-        """y (b, outputs) of x (b, inputs), with new arrays in `state`; and what `step_backward` needs."""
+        """y (b, outputs) of x (b, inputs), new arrays in `state`, and what `step_backward` needs."""
         raise NotImplementedError
 
     def step_backward(self, t: int, kept: tuple[Array, ...], delta: Array, later: States) -> Array:
-        """The delta of x at time step t from that of y; accumulates the updates of the parts.
-
-        later: the deltas of the states after the step, which those of the states before it replace."""
+        """The delta of x at time step t; accumulates updates. later: the deltas of the states after the step, which
+        those of the states before it replace."""
         raise NotImplementedError
-
-    # === The loops over time ===
 
     def compute(self, x: Array, y: Array) -> None:
         state = {name: self.state(name) for name in self.state_names}
@@ -180,32 +127,59 @@ class Recurrent(NchwLayer, Generic[Part]):
         if self.batch % self.time_steps:
             raise self.section.shape_error(f"a mini-batch of {self.batch} does not hold sequences of {self.time_steps}")
         self.sequences = self.batch // self.time_steps
-        self.unrolled = Unrolled(self.parts, self.time_steps, self.sequences)
+        self._copies = [{} for _ in range(self.time_steps)]
+        self.learned = {}
+        for name, part in self.parts.items():
+            for copies in self._copies:
+                copies[name] = self._set_up_copy(self._copies[0].get(name, part))
+            for trainable in self._copies[0][name].trainables():
+                trainable.name = f"{name}.{trainable.name}"
+                self.learned[trainable.name] = trainable
         self._carried = self._continued(self.carried_names)
 
+    def _set_up_copy(self, part: Any) -> Any:
+        layer, batch = copy.copy(part), self.sequences
+        layer.batch = batch
+        bind_alone(layer, batch)
+        layer.setup_training([Tensor(Layout(batch, part.inputs[0]))], Tensor(Layout(batch, part.shape)))
+        return layer
+
     def _continued(self, names: Iterable[str], prefix: str = "") -> States:
-        """The states or deltas with these names: those that are carried, zeros for the others."""
         shape = self.sequences, self.state_size()
         return {name: self._carried.get(prefix + name, np.zeros(shape, np.float32)) for name in names}
 
     def _carry(self, values: States, prefix: str = "") -> None:
         self._carried |= {prefix + name: array for name, array in values.items() if prefix + name in self._carried}
 
-    def trainables(self) -> list[Trainable]:
-        return self.unrolled.trainables
+    def forward_step(self, t: int, part: str, x: Array) -> Array:
+        """A part's output for x (b, inputs) at time step t."""
+        layer = self._copies[t][part]
+        fill(layer.source_tensors[0], x)
+        layer.forward_training()
+        return layer.output.plain()
+
+    def backward_step(self, t: int, part: str, delta: Array) -> Array:
+        """Accumulate a part's updates; the delta of its input."""
+        layer = self._copies[t][part]
+        layer.source_deltas[0].data.fill(0)
+        fill(layer.delta, delta)
+        layer.backward()
+        return layer.source_deltas[0].plain()
 
     def forward_training(self) -> None:
         self.read_sources()
-        state, sequence = self._continued(self.state_names), range(self.time_steps)
+        state = self._continued(self.state_names)
         x, y = (array.reshape(self.time_steps, self.sequences, -1) for array in (self.nchw_inputs[0], self.values))
         self._kept: list[tuple[Array, ...]] = [()] * self.time_steps
-        for t in sequence:
-            y[t], self._kept[t] = self.step(partial(self.unrolled.forward, t), _activated_in_training, x[t], state)
+        for t in range(self.time_steps):
+            y[t], self._kept[t] = self.step(partial(self.forward_step, t), _activated_in_training, x[t], state)
         self._carry(state)
         self.write_output()
 
     def compute_backward(self, delta: Array) -> list[Array]:
-        self.unrolled.begin_backward()
+        for name, last in self._copies[-1].items():  # darknet keeps one mean and variance a layer
+            for copies in self._copies if last.normalisation else ():
+                copies[name].normalisation.use_statistics_of(last.normalisation)
         later, deltas = self._continued(self.state_names, "delta_"), []
         for t in reversed(range(self.time_steps)):
             of_step = delta.reshape(self.time_steps, self.sequences, -1)[t]
@@ -214,12 +188,12 @@ class Recurrent(NchwLayer, Generic[Part]):
         return [np.concatenate(deltas[::-1])]
 
     def inner_rows(self) -> str:
-        """The rows of the parts in AlexeyAB's layer table."""
+        """The rows of the parts."""
         rows = (self.parts[name].table_row() for name in self.made_in_order if name in self.parts)
         return "".join(f"\n{self.indent}{row}" for row in rows)
 
 
-class RnnSteps(Recurrent[Part]):
+class RnnSteps(Recurrent):
     """s' = input(x) + self(s) (+ s with `shortcut`), y = output(s'); in training from s = 0 in every mini-batch."""
 
     carried_names: ClassVar[Mapping[str, str]] = {}
@@ -231,15 +205,15 @@ class RnnSteps(Recurrent[Part]):
         return run("output", state["h"]), ()
 
     def step_backward(self, t: int, kept: tuple[Array, ...], delta: Array, later: States) -> Array:
-        back = partial(self.unrolled.backward, t)
+        back = partial(self.backward_step, t)
         later["h"] = back("self", back("output", delta) + later["h"])
-        delta_self = self.unrolled.pre_norm_delta(t, "self")
+        delta_self = self._copies[t]["self"].pre_norm_delta
         if self.shortcut:
             later["h"] = later["h"] + delta_self
         return back("input", delta_self)
 
 
-class LstmSteps(Recurrent[Part]):
+class LstmSteps(Recurrent):
     """c' = f c + i g, y = h' = o tanh(c'), with f, i, o = logistic and g = tanh of U x + W h.
 
     With `peephole`, f and i read V c as well, and o reads V c'. `gate` stands for tanh. The new cell is clipped to
@@ -249,7 +223,7 @@ class LstmSteps(Recurrent[Part]):
     made_in_order: ClassVar[Iterable[str]] = [side + gate for side in "uwv" for gate in "figo"]
     state_names: ClassVar[Mapping[str, str]] = {"h": "hidden", "c": "cell"}
     carried_names: ClassVar[Mapping[str, str]] = state_names
-    summed: ClassVar[str] = "figo"  # the order in which the deltas of gates are added up
+    summed = "figo"  # the order in which the deltas of gates are added up
     peephole: bool
     gate: Activation
     constrain: float
@@ -273,7 +247,7 @@ class LstmSteps(Recurrent[Part]):
         return state["h"], (before, f, i, g, o, c, state["h"])
 
     def step_backward(self, t: int, kept: tuple[Array, ...], delta: Array, later: States) -> Array:
-        back, (before, f, i, g, o, c, _) = partial(self.unrolled.backward, t), kept
+        back, (before, f, i, g, o, c, _) = partial(self.backward_step, t), kept
         delta_h, tanh_c = delta + later["h"], np.tanh(c)
         delta_o = delta_h * tanh_c * o * (1 - o)
         delta_c = delta_h * o * (1 - tanh_c * tanh_c) + later["c"]
@@ -293,25 +267,26 @@ class LstmSteps(Recurrent[Part]):
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class _ConnectedRecurrent(Recurrent[Connected]):
+class _ConnectedRecurrent(Recurrent):
     """A recurrent layer of connected parts; the last one in the file sets the size of the output."""
 
-    sets_channels: ClassVar[bool] = True
-    sets_size: ClassVar[bool] = True
+    sets_channels = True
+    sets_size = True
 
     @staticmethod
     def gates(section: Section, context: BuildContext, names: Iterable[str]) -> dict[str, Connected]:
-        """Linear parts with these names; they read the input (u...) or the state."""
-        inputs, outputs = context.shape(context.index - 1).outputs, section.positive("output", 1)
-        return {
-            name: Connected.part(section, context, f"{name}.", inputs if name[0] == "u" else outputs, outputs, LINEAR)
-            for name in names
-        }
+        """Linear parts that read the input (u...) or the state."""
+        inputs, outputs = context.before.outputs, section.positive("output", 1)
+        reads = {name: inputs if name[0] == "u" else outputs for name in names}
+        return {name: Connected.part(section, context, n, outputs, LINEAR) for name, n in reads.items()}
+
+    def named_parameters(self) -> list[Parameter]:
+        each = ((name, parameter) for name, part in self.parts.items() for parameter in part.named_parameters())
+        return [replace(parameter, name=f"{name}.{parameter.name}") for name, parameter in each]
 
     def run(self, part: str, x: Array) -> Array:
-        layer = self.parts[part]
-        y = np.empty((len(x), layer.outputs_count), np.float32)
-        layer.compute(np.ascontiguousarray(x), y)
+        y = np.empty((len(x), self.parts[part].outputs_count), np.float32)
+        self.parts[part].compute(np.ascontiguousarray(x), y)
         return y
 
     def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
@@ -336,22 +311,22 @@ class _ConnectedRecurrent(Recurrent[Connected]):
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Rnn(RnnSteps[Connected], _ConnectedRecurrent):
+class Rnn(RnnSteps, _ConnectedRecurrent):
     """`[rnn]`: s' = input(x) + self(s) (+ s with `shortcut`), y = output(s')."""
 
     shortcut: bool = flag()
 
     @classmethod
     def from_section(cls, section: Section, context: BuildContext) -> Rnn:
-        inputs, outputs = context.shape(context.index - 1).outputs, section.positive("output", 1)
+        inputs, outputs = context.before.outputs, section.positive("output", 1)
         hidden = section.positive("hidden", 1) if "hidden" not in section.foreign else outputs
         section.ignore("hidden", "logistic")
         outer = read_activation(section, context.dialect, "logistic")
         inner = {1: LOGISTIC, 2: LOGGY}.get(section.integer("logistic", 0), outer)
         parts = {
-            "input": Connected.part(section, context, "input.", inputs, hidden, outer),
-            "self": Connected.part(section, context, "self.", hidden, hidden, inner),
-            "output": Connected.part(section, context, "output.", hidden, outputs, outer),
+            "input": Connected.part(section, context, inputs, hidden, outer),
+            "self": Connected.part(section, context, hidden, hidden, inner),
+            "output": Connected.part(section, context, hidden, outputs, outer),
         }
         return cls.build(section, context, parts=parts)
 
@@ -368,10 +343,8 @@ class Gru(_ConnectedRecurrent):
 
     @classmethod
     def from_section(cls, section: Section, context: BuildContext) -> Gru:
-        sides = "uw" if context.dialect.gru_input_first else "wu"
-        return cls.build(
-            section, context, parts=cls.gates(section, context, [side + gate for side in sides for gate in "zrh"])
-        )
+        names = [side + gate for side in ("uw" if context.dialect.gru_input_first else "wu") for gate in "zrh"]
+        return cls.build(section, context, parts=cls.gates(section, context, names))
 
     def step(self, run: Run, apply: Apply, x: Array, state: States) -> tuple[Array, tuple[Array, ...]]:
         h = state["h"]
@@ -382,7 +355,7 @@ class Gru(_ConnectedRecurrent):
         return state["h"], (h, z, r, g)
 
     def step_backward(self, t: int, kept: tuple[Array, ...], delta: Array, later: States) -> Array:
-        back, (h, z, r, g) = partial(self.unrolled.backward, t), kept
+        back, (h, z, r, g) = partial(self.backward_step, t), kept
         delta_h = delta + later["h"]
         delta_g = delta_h * (1 - z) * (1 - g * g if self.tanh else g * (1 - g))
         delta_z = delta_h * (h - g) * z * (1 - z)
@@ -393,16 +366,15 @@ class Gru(_ConnectedRecurrent):
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Lstm(LstmSteps[Connected], _ConnectedRecurrent):
+class Lstm(LstmSteps, _ConnectedRecurrent):
     """`[lstm]`: the formulas of `LstmSteps` without its options.
 
     Three oddities of training are darknet's: in the backward pass, the first time step takes its own output and cell
-    for those before it; the delta of the cell continues in the next mini-batch; and the state from which that begins
-    is the one after the first time step.
+    for those before it; the delta of the cell, and the state after the first step, continue in the next mini-batch.
     """
 
     carried_names: ClassVar[Mapping[str, str]] = {**LstmSteps.state_names, "delta_c": "cell_delta"}
-    summed: ClassVar[str] = "ogif"
+    summed = "ogif"
     peephole: bool = False
     gate: Activation = TANH
     constrain: float = 0.0
@@ -417,6 +389,8 @@ class Lstm(LstmSteps[Connected], _ConnectedRecurrent):
             *_, c, h = kept
             kept = c, *kept[1:]
             for gate in self.summed if self.time_steps > 1 else ():
-                self.unrolled.replace_input(0, f"w{gate}", h)
+                layer = self._copies[0][f"w{gate}"]
+                fill(layer.source_tensors[0], h)
+                layer.read_sources()
             self._carry({"h": h, "c": c})
         return super().step_backward(t, kept, delta, later)

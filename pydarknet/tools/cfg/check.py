@@ -18,7 +18,7 @@ from ...layers.heads.base import Head
 from ...layers.heads.detection import DetectionHead
 from ...layers.heads.region import Region
 from ...layers.heads.yolo import Yolo
-from ...network.builder import USUAL_STRIDE, input_size_hint
+from ...network.network import USUAL_STRIDE, input_size_hint
 from ...training.lr_schedule import LearningRateSchedule
 from ...utils.arrays import Array
 from ..anchors import Sizes, format_anchors
@@ -40,7 +40,7 @@ class CheckResult:
         return sum(problem.is_error for problem in self.problems)
 
     def lines(self) -> list[str]:
-        """One line for each problem: file, line, severity, layer, what was found and what was expected."""
+        """A line for each problem: file, line, severity, layer, found and expected."""
         lines = []
         for problem in self.problems:
             where = f"{self.path}:{problem.line}" if problem.line else self.path
@@ -50,11 +50,7 @@ class CheckResult:
 
 
 def check_config(path: str | os.PathLike[str], dialect: str = "auto", data: Section | None = None) -> CheckResult:
-    """Check a whole .cfg file, and its number of classes against a .data file.
-
-    Raises ConfigError for a file that is not a .cfg file, DataError for missing names, OptionError for an unknown
-    dialect.
-    """
+    """Check a .cfg file, and its number of classes against a .data file. Raises DarknetError."""
     syntax: list[tuple[str, bool]] = []
     config = read_config(path, lambda text, is_error: syntax.append((text, is_error)))
     build = LenientBuild(config, choose_dialect(dialect, config))
@@ -110,7 +106,7 @@ def heads_of(build: LenientBuild) -> list[tuple[int, Head]]:
 
 
 def _input_size(build: LenientBuild, _: Section | None) -> Iterator[Fault]:
-    """Sides that the stride of a head does not divide: the cells would not cover the picture evenly."""
+    """Sides that the stride of a head does not divide."""
     heads = heads_of(build)
     unknown = any(not build.certainty[index].size for index, _ in heads)
     for side in ("width", "height"):
@@ -128,7 +124,7 @@ def _input_size(build: LenientBuild, _: Section | None) -> Iterator[Fault]:
 
 
 def _heads(build: LenientBuild, _: Section | None) -> Iterator[Fault]:
-    """Heads that differ from the first one, whose masks are wrong, or whose activation before them is."""
+    """Heads that differ from the first one, or have wrong masks or activations."""
     heads = heads_of(build)
     for index, layer in heads:
         at, first = heads[0]
@@ -172,7 +168,7 @@ CELLS = 1  # a width for which `format_anchors` writes cells, with decimals
 
 @dataclass(frozen=True)
 class HeadPlan:
-    """What a head requires: its mask (empty for [region]), and `channels` output channels of layer `source`."""
+    """What a head requires: its mask, and `channels` output channels of layer `source`."""
 
     index: int
     head: Head
@@ -182,10 +178,10 @@ class HeadPlan:
 
 
 class Retarget:
-    """Adapts a network file to a data set. `text` holds the changes until `write` writes them."""
+    """Adapts a network file to a data set. `text` holds the changes."""
 
     def __init__(self, path: str | os.PathLike[str], dialect: str = "auto") -> None:
-        """Read the file. Its filters and masks may be wrong. Raises ConfigError, OptionError."""
+        """Read the file. Its filters and masks may be wrong. Raises ConfigError."""
         self.text = CfgEditor(path)
         self.config = parse_config(self.text.path, self.text.text)
         self._dialect = dialect
@@ -197,10 +193,7 @@ class Retarget:
 
     @property
     def unit(self) -> tuple[int, int]:
-        """Width and height of the network's input in the unit of its anchors: pixels, or cells for [region].
-
-        Raises ConfigError for a network without anchors.
-        """
+        """The input's width and height in pixels, or cells for [region]. Raises ConfigError."""
         if not self._anchored:
             raise ConfigError(f"{self.text.path}: no layer with anchors; expected [yolo], [Gaussian_yolo] or [region]")
         first = self._anchored[0]
@@ -230,8 +223,7 @@ class Retarget:
     def masks(self, count: int) -> dict[int, list[int]]:
         """The mask of each head for `count` anchors sorted by area: heads with fewer cells get the larger anchors.
 
-        Heads keep their number of anchors if these add up to `count`, else all get equal parts. Raises OptionError if a
-        head would get none.
+        They keep their numbers if these add up, else get equal parts. Raises OptionError.
         """
         heads = [(index, head) for index, head in self.heads if isinstance(head, Yolo)]
         heads.sort(key=lambda item: -item[1].shape.cells)
@@ -245,7 +237,7 @@ class Retarget:
     # --- requirements of the heads ---
 
     def plans(self, classes: int | None = None, count: int | None = None) -> list[HeadPlan]:
-        """The requirements of each head for this number of classes and anchors (None: its own). Raises ConfigError."""
+        """The requirements of each head for these numbers (None: its own). Raises ConfigError."""
         masks, plans = {} if count is None else self.masks(count), []
         for index, head in self.heads:
             mask, each = masks.get(index, []), classes or head.classes
@@ -277,7 +269,7 @@ class Retarget:
     # --- changes ---
 
     def set_classes(self, classes: int) -> None:
-        """Set the number of classes in all heads, or in the last layer of a classifier; `fit` then sets the filters."""
+        """Set the number of classes in all heads, or of a classifier's last layer; then `fit`."""
         for layer in [head for _, head in self.heads] or self.build.layers:
             if layer.section.has("tree"):
                 raise layer.section.error("tree= sets the classes; remove it first", "tree")
@@ -291,7 +283,7 @@ class Retarget:
             self._set_channels(last if _key_of(self.build.layers[last]) else self._source(last), classes)
 
     def set_anchors(self, anchors: Sizes) -> None:
-        """Set anchors and masks in all heads; `fit` then sets the filters. Raises ConfigError, OptionError."""
+        """Set anchors and masks in all heads; then `fit`. Raises ConfigError, OptionError."""
         anchors = anchors[np.argsort(anchors.prod(axis=1), kind="stable")]
         text = format_anchors(anchors, CELLS if self.in_cells else self.unit[0]).strip()
         masks = {index: {"mask": ",".join(map(str, mask))} for index, mask in self.masks(len(anchors)).items()}
@@ -305,7 +297,7 @@ class Retarget:
             self.text.set(self.config.net, key, value)
 
     def fit(self, classes: int | None = None, count: int | None = None) -> None:
-        """Set the filters before each head for this number of classes and anchors. Raises ConfigError."""
+        """Set the filters before each head for these numbers. Raises ConfigError."""
         for plan in self.plans(classes, count):
             self._set_channels(plan.source, plan.channels)
 

@@ -18,7 +18,7 @@ from ...layers import INPUT, LAYERS, BuildContext, Layer, layer_class
 from ...layers.heads.base import Head
 from ...layers.heads.detection import DetectionHead
 from ...layers.joins import FlatRoute, Route, Shortcut
-from ...network.builder import network_input
+from ...network.network import network_input
 from ...tensor import Shape
 from ...utils.arrays import check_memory
 
@@ -45,7 +45,7 @@ class Diagnostics:
     problems: list[Problem] = field(default_factory=list)
 
     def add(self, text: str, layer: int | None = None, is_error: bool = True) -> None:
-        """Record a message in the form `path:line: text` or `path: text`; repeated messages count once."""
+        """Record a message `path:line: text` or `path: text`; repeated ones count once."""
         line = 0
         if place := re.match(re.escape(f"{self.path}:") + r"(?:(\d+):)?", text):
             line, text = int(place[1] or 0), text[place.end() :].strip()
@@ -89,10 +89,7 @@ class LenientSection(Section):
         self.options = [option for option in self.options if option.key != key]
 
     def repair(self, is_first: bool) -> bool:
-        """After an error, remove or add one option so that reading can be tried again. Returns False if none is left.
-
-        is_first: layer 0 has no layer to refer to.
-        """
+        """Remove or add one option, to try again; False if none is left. is_first: layer 0."""
         key, self.error_key = self.error_key, None
         if key is None or not self.has(key):
             key = next((file for file in FILES if self.has(file)), None)
@@ -107,14 +104,14 @@ class LenientSection(Section):
         return True
 
     def misspelt(self) -> set[str]:
-        """The known keys, absent here, for which unknown keys of this section are probable misspellings."""
+        """The absent keys for which unknown ones are probable misspellings."""
         unknown, known = [o.key for o in self.options if o.key not in self._asked], list(self._asked)
         meant = {match for key in unknown for match in get_close_matches(key, known, n=1, cutoff=0.75)}
         return {key for key in meant if not self.has(key)}
 
 
 def _lenient(getter: Callable[..., Any]) -> Callable[..., Any]:
-    """A getter that reports a wrong value, drops the option and returns the default (None for lists)."""
+    """A getter that reports a wrong value, drops the option and returns the default."""
 
     def read(self: LenientSection, key: str, *arguments: Any) -> Any:
         try:
@@ -134,7 +131,7 @@ for _getter in (
 
 
 class LenientContext(BuildContext):
-    """A build context that reports a reference to a missing layer, and takes the previous layer instead."""
+    """Reports a reference to a missing layer, and takes the previous layer instead."""
 
     def resolve(self, section: Section, key: str, reference: int) -> int:
         assert isinstance(section, LenientSection)
@@ -164,7 +161,7 @@ _HEAD_KEYS = key_set("mask num classes coords side anchors tree")
 
 @dataclass(frozen=True)
 class ShapeCertainty:
-    """Whether an output's channels, and its width and height, follow from correct options only."""
+    """Whether an output's channels and its size follow from correct options only."""
 
     channels: bool = True
     size: bool = True
@@ -175,7 +172,7 @@ UNKNOWN = ShapeCertainty(channels=False, size=False)
 
 @dataclass
 class LenientBuild:
-    """The layers of a .cfg file as far as they can be built, and its faults. No content makes it raise."""
+    """The layers of a .cfg file as far as possible, and its faults. It never raises."""
 
     config: Config
     dialect: Dialect
@@ -222,7 +219,7 @@ class LenientBuild:
         cls = self._class_of(section)
         layer = self._read(cls, section, context) if cls else None
         if layer is None:
-            layer = Layer(section=section, sources=context.previous)
+            layer = Layer(section=section, sources=(context.index - 1,))
             layer.inputs = (layer.shape,) = (context.shape(index - 1),)
             self.layers.append(layer)
             self.certainty[index] = UNKNOWN
@@ -280,8 +277,6 @@ class LenientBuild:
         self.layers.append(layer)
 
     def _output_certainty(self, layer: Layer) -> ShapeCertainty:
-        """The channels are certain if the layer's own options set them or all inputs' are, and none of these is faulty;
-        the size likewise."""
         inputs, faulty = [self.certainty[source] for source in layer.sources], _section(layer).faulty
         channels = layer.sets_channels or all(each.channels for each in inputs)
         size = layer.sets_size or all(each.size for each in inputs)
@@ -289,7 +284,7 @@ class LenientBuild:
         return ShapeCertainty(channels and not faulty & _CHANNEL_KEYS and not split, size and not faulty & _SIZE_KEYS)
 
     def _inputs_are_certain(self, layer: Layer) -> bool:
-        """Whether a ShapeError of this layer is its own fault, not a consequence of an earlier one."""
+        """Whether a ShapeError of this layer is its own fault."""
         inputs, faulty = [self.certainty[source] for source in layer.sources], _section(layer).faulty
         channels, size = all(each.channels for each in inputs), all(each.size for each in inputs)
         if isinstance(layer, (Route, FlatRoute, Shortcut)):

@@ -32,15 +32,11 @@ ASPECT = 1.15  # ratio of width to height above which pictures count as rectangu
 
 # The first layers of the published networks, as their authors name the files.
 BACKBONES = {
-    "yolov4-tiny": "yolov4-tiny.conv.29",
-    "yolov4-tiny-3l": "yolov4-tiny.conv.29",
-    "yolov4-tiny-custom": "yolov4-tiny.conv.29",
-    "yolov4": "yolov4.conv.137",
-    "yolov4-custom": "yolov4.conv.137",
+    **dict.fromkeys(("yolov4-tiny", "yolov4-tiny-3l", "yolov4-tiny-custom"), "yolov4-tiny.conv.29"),
+    **dict.fromkeys(("yolov4", "yolov4-custom"), "yolov4.conv.137"),
+    **dict.fromkeys(("yolov3", "yolov3-spp"), "darknet53.conv.74"),
     "yolov4-csp": "yolov4-csp.conv.142",
     "yolov7": "yolov7.conv.132",
-    "yolov3": "darknet53.conv.74",
-    "yolov3-spp": "darknet53.conv.74",
     "yolov3-tiny": "yolov3-tiny.conv.15",
     "yolov2": "darknet19_448.conv.23",
 }
@@ -48,13 +44,12 @@ BACKBONES = {
 
 @dataclass(frozen=True)
 class DatasetStatistics:
-    """What a plan depends on: the numbers of training pictures and classes; of each object, (n, 2) width and height as
-    fractions of its picture (`sizes`), and of its picture in pixels (`pictures`)."""
+    """The properties of a data set that a plan depends on."""
 
-    train: int
+    train: int  # training pictures
     classes: int
-    sizes: Sizes
-    pictures: Sizes
+    sizes: Sizes  # (n, 2) width and height of each object, as fractions of its picture
+    pictures: Sizes  # (n, 2) width and height of each object's picture, in pixels
 
     @property
     def aspect(self) -> float:
@@ -69,7 +64,7 @@ class DatasetStatistics:
 
 @dataclass(frozen=True)
 class Choice:
-    """A network file, and the reason for its choice. name: the file's, without folder and extension."""
+    """A network file, and the reason for its choice."""
 
     cfg: Path
     reason: str
@@ -80,7 +75,7 @@ class Choice:
 
 
 def choose_model(wanted: str | None, statistics: DatasetStatistics, cores: int | None = None) -> Choice:
-    """The network file `wanted`, else one that suits the number of pictures and cores. Raises OptionError."""
+    """The network file `wanted`, else one that suits pictures and cores. Raises OptionError."""
     if wanted is not None:
         path = Path(network_file(f"{wanted.removesuffix('.cfg')}.cfg"))
         if not path.is_file():
@@ -98,7 +93,7 @@ def choose_model(wanted: str | None, statistics: DatasetStatistics, cores: int |
 
 
 def find_backbone(name: str, folders: Sequence[Path]) -> Path | None:
-    """The file of pretrained first layers for a published network, in the first folder that has it."""
+    """The pretrained first layers of a published network, in the first folder that has them."""
     file = BACKBONES.get(name)
     return next((folder / file for folder in folders if file and (folder / file).is_file()), None)
 
@@ -112,7 +107,7 @@ def darknet_batches(classes: int, pictures: int) -> int:
 
 
 def small_batches(classes: int, pictures: int) -> int:
-    """max_batches of the network `small`: 1200 for up to 300 pictures; above, it grows with their square root."""
+    """max_batches of `small`: 1200 for up to 300 pictures; then by their square root."""
     return min(darknet_batches(classes, pictures), 100 * round(12 * max(1.0, math.sqrt(pictures / 300))))
 
 
@@ -120,11 +115,7 @@ def small_batches(classes: int, pictures: int) -> int:
 
 
 def input_size(statistics: DatasetStatistics, is_small: bool, default: tuple[int, int]) -> tuple[int, int]:
-    """(width, height) of the network's input in pixels, with the pictures' aspect ratio.
-
-    `small`: as large as the smallest objects need, in steps of 16, and no larger than the pictures. Other networks: the
-    area of `default`, the cfg's size, in steps of 32.
-    """
+    """(width, height) of the input: for `small` as the smallest objects need, else of the area of `default`."""
     aspect, step = statistics.aspect, 16 if is_small else 32
     if not is_small and 1 / ASPECT < aspect < ASPECT:
         return default
@@ -144,20 +135,16 @@ def input_size(statistics: DatasetStatistics, is_small: bool, default: tuple[int
 
 @dataclass(frozen=True)
 class Plan:
-    """A network fitted to a data set.
-
-    text: of the .cfg file. batch: pictures of an iteration. anchors: (k, 2) in pixels of the input, for [region] in
-    cells. iou: the mean of each object's best IoU with an anchor, NaN if the cfg's anchors are kept.
-    """
+    """A network fitted to a data set."""
 
     choice: Choice
-    text: bytes
+    text: bytes  # of the .cfg file
     width: int
     height: int
     max_batches: int
-    batch: int
-    anchors: Sizes
-    iou: float
+    batch: int  # pictures of an iteration
+    anchors: Sizes  # (k, 2) in pixels of the input, for [region] in cells
+    iou: float  # the mean of each object's best one with an anchor; NaN if the cfg's anchors are kept
 
 
 def make_plan(
@@ -167,11 +154,7 @@ def make_plan(
     max_batches: int | None = None,
     size: tuple[int | None, int | None] = (None, None),
 ) -> Plan:
-    """The network file of `choice`, with classes, filters, anchors, size and schedule for a data set.
-
-    max_batches, size: None: by the rules. Raises OptionError for a network that is not a detector, ConfigError for one
-    without anchors or with a size that it cannot have.
-    """
+    """The network file of `choice` with classes, anchors, size and schedule. Raises OptionError, ConfigError."""
     change, is_small = Retarget(choice.cfg), choice.name == SMALL
     if not change.heads:
         raise OptionError(f"{choice.cfg}: a network without detection heads; expected a detector")
@@ -196,7 +179,7 @@ def make_plan(
 
 
 def schedule(statistics: DatasetStatistics, is_small: bool, max_batches: int | None = None) -> Mapping[str, str]:
-    """The options of [net] for the number of iterations, the learning rate's steps and the batch."""
+    """The options of [net] for iterations, learning rate and batch."""
     rule = small_batches if is_small else darknet_batches
     batches = max_batches or rule(statistics.classes, statistics.train)
     options = {
@@ -228,7 +211,7 @@ def advice(
     names: Sequence[str],
     lists: Mapping[str, Sequence[Path]],
 ) -> list[str]:
-    """One line for each remark, the most important first. report: the result of `check_dataset`."""
+    """One line for each remark, the most important first."""
     leaked, valid = report.kinds["in two lists"], len(lists["valid"])
     return [
         *([LEAK.format(leaked)] if leaked else []),
@@ -265,16 +248,16 @@ def _on_classes(report: DatasetReport, names: Sequence[str]) -> Iterator[str]:
 
 
 def _on_objects(statistics: DatasetStatistics, plan: Plan) -> Iterator[str]:
-    sides = np.sqrt((statistics.sizes * (plan.width, plan.height)).prod(axis=1))
-    share = float((sides < VERY_SMALL).mean())
+    size = plan.width, plan.height
+    share = float((np.sqrt((statistics.sizes * size).prod(axis=1)) < VERY_SMALL).mean())
     if share > SHARE:
-        larger = min(2.0, float(statistics.pictures.max()) / max(plan.width, plan.height))
-        width, height = (max(STEP, round(side * larger / STEP) * STEP) for side in (plan.width, plan.height))
+        larger = min(2.0, float(statistics.pictures.max()) / max(size))
         remedy = "use pictures of higher resolution, or parts of them"
         if larger > 1.2:
+            width, height = (max(STEP, round(side * larger / STEP) * STEP) for side in size)
             remedy = f"--width {width} --height {height} makes them larger, and takes longer"
-        size = f"{plan.width}x{plan.height}"
-        yield f"very small objects: {share:.0%} have fewer than {VERY_SMALL} pixels a side at {size}; {remedy}"
+        few = f"fewer than {VERY_SMALL} pixels a side at {plan.width}x{plan.height}"
+        yield f"very small objects: {share:.0%} have {few}; {remedy}"
 
 
 def _on_pictures(statistics: DatasetStatistics, plan: Plan) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The folder of a run that is made from a data set: all files that darknet needs, and those that `--resume` needs.
+"""The folder of a run that is made from a data set, with all files that darknet needs.
 
     obj.data, obj.names, train.txt, valid.txt   the data set, with absolute paths
     data/           labels and links to pictures, if darknet would find no labels
@@ -19,7 +19,7 @@ import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -29,54 +29,42 @@ import numpy as np
 from ...config.dialect import ALEXEYAB
 from ...datasets.convert.annotations import size_of_file
 from ...datasets.convert.convert import PicturePlacement, label_rows
-from ...datasets.labels import find_labels
-from ...datasets.listing import RUN_FILE, UNSPLIT, Recognised, on_all_processors, read_picture
+from ...datasets.labels import as_rows, find_labels
+from ...datasets.listing import RUN_FILE, UNSPLIT, LabelledPicture, Recognised, on_all_processors, read_picture
 from ...errors import DataError, OptionError
 from ...runtime.compile_time import clock
 from ...training.validation import LEAST_INTERVAL
-from ...utils.arrays import Array
 from ...utils.files import hash_of, make_folder, read_text, write_file, write_folder_whole
 from .plan import DatasetStatistics, Plan
 
 RUN, DATA, NAMES, COMMANDS = RUN_FILE, "obj.data", "obj.names", "commands.txt"
 PICTURES, LABELS = "JPEGImages", "labels"  # AlexeyAB's darknet replaces the first by the second
 RUNS = Path("runs")
+Labelled = Mapping[Path, LabelledPicture]
 _COPY = re.compile(r"(.+)\.rf\.[0-9A-Za-z]+")  # Roboflow's names of augmented copies
 
 
-@dataclass(frozen=True)
-class Labelled:
-    """A picture of the data set. rows: (k, 5) float32, its valid labels. size: width and height in pixels; (0, 0) if it
-    is unreadable. wrong: what is wrong with its first invalid label."""
-
-    path: Path
-    rows: Array
-    size: tuple[int, int]
-    wrong: str = ""
-
-
-def read_labelled(found: Recognised) -> dict[Path, Labelled]:
-    """The labels and sizes of all pictures of a data set, by path."""
-    if found.annotated is not None:
-        return {p.path: Labelled(p.path, _rows(label_rows(p).split()), (p.width, p.height)) for p in found.annotated}
-    classes = len(found.classes)
-    return {item.path: item for item in on_all_processors(lambda p: _read(p, classes), found.pictures)}
+def read_labelled(found: Recognised) -> dict[Path, LabelledPicture]:
+    """The pictures of a data set by path, with their valid labels and their sizes."""
+    if found.annotated is None:
+        classes = len(found.classes)
+        return {item.picture: item for item in on_all_processors(lambda p: _read(p, classes), found.pictures)}
+    return {
+        p.path: LabelledPicture(0, p.path, None, rows=as_rows(label_rows(p).split()), size=(p.width, p.height))
+        for p in found.annotated
+    }
 
 
-def _read(picture: Path, classes: int) -> Labelled:
+def _read(picture: Path, classes: int) -> LabelledPicture:
     found, size = read_picture(0, picture), (0, 0)
     good = [row for _, row, problem in found.checked(classes) if not problem]
     with suppress(DataError):  # the check reports it
         size = size_of_file(picture)
-    return Labelled(picture, _rows(good), size, "".join(found.problems(classes)[:1]))
+    return replace(found, rows=as_rows(good), size=size, wrong=found.problems(classes))
 
 
-def _rows(numbers: Sequence[Any]) -> Array:
-    return np.array(numbers, np.float32).reshape(-1, 5)
-
-
-def split_lists(found: Recognised, labelled: Mapping[Path, Labelled], seed: int, share: float) -> dict[str, list[Path]]:
-    """The pictures of each list. If the data set has no split, the fraction `share` of its pictures becomes `valid`."""
+def split_lists(found: Recognised, labelled: Labelled, seed: int, share: float) -> dict[str, list[Path]]:
+    """The pictures of each list; without a split, the fraction `share` becomes `valid`."""
     if UNSPLIT not in found.lists:
         return found.lists
     classes_in = {path: frozenset(item.rows[:, 0].astype(int).tolist()) for path, item in labelled.items()}
@@ -85,7 +73,7 @@ def split_lists(found: Recognised, labelled: Mapping[Path, Labelled], seed: int,
 
 
 def groups_of(pictures: Sequence[Path]) -> list[list[Path]]:
-    """The pictures in groups that must not be split, in the order of their first picture. Raises DataError."""
+    """The pictures in groups that must not be split. Raises DataError."""
     keys: dict[object, int] = {}
     joined = list(range(len(pictures)))
 
@@ -118,9 +106,8 @@ def split(
 ) -> tuple[list[Path], list[Path]]:
     """(training pictures, validation pictures), both in their original order; the same for the same seed.
 
-    classes_in: of each picture's objects. share: the fraction of the groups for validation, at least one. The groups
-    are sorted by their rarest class and taken at even distances, so that each class has nearly that share. Raises
-    DataError if there are fewer than two groups, OptionError.
+    The groups are sorted by their rarest class, and `share` of them taken at even distances, so that each class has
+    nearly that share. Raises DataError, OptionError.
     """
     if not 0 < share < 1:
         raise OptionError(f"share {share:g}: expected a number between 0 and 1")
@@ -142,11 +129,11 @@ def split(
     return [p for p in pictures if p not in chosen], [p for p in pictures if p in chosen]
 
 
-def dataset_statistics(labelled: Mapping[Path, Labelled], train: Sequence[Path], classes: int) -> DatasetStatistics:
+def dataset_statistics(labelled: Labelled, train: Sequence[Path], classes: int) -> DatasetStatistics:
     """The statistics of the training pictures. Raises DataError if they have no objects."""
     items = [labelled[path] for path in train if labelled[path].size[0] and len(labelled[path].rows)]
     if not items:
-        wrong = next((item.wrong for item in labelled.values() if item.wrong), "")
+        wrong = next((message for item in labelled.values() for message in item.wrong), "")
         what = f"no valid label: {wrong}" if wrong else "none with an object; expected at least one"
         raise DataError(f"{len(train)} training pictures, {what}")
     sizes = np.concatenate([item.rows[:, 3:] for item in items]).astype(np.float64)
@@ -165,10 +152,7 @@ def next_folder() -> Path:
 def write_run(
     folder: Path, found: Recognised, lists: Mapping[str, Sequence[Path]], plan: Plan, about: Mapping[str, Any]
 ) -> None:
-    """Write the folder of a run, completely or not at all. about: the content of run.json, for `--resume`.
-
-    Raises OutputError if the folder has files already, DataError for a file name that a list cannot contain.
-    """
+    """Write the folder of a run, completely or not at all. about: the content of run.json."""
     make_folder(folder.parent)
     final = Path(os.path.abspath(folder))  # noqa: PTH100 - links stay as they are
     listed = {path for paths in lists.values() for path in paths}
@@ -195,7 +179,7 @@ def _write_lines(path: Path, lines: Sequence[str]) -> None:
 
 
 def _placed(found: Recognised, listed: set[Path], part: Path, final: Path) -> dict[Path, str]:
-    """The path of each picture for the lists. If AlexeyAB's darknet would not find its labels, `data` gets links."""
+    """The path of each picture for the lists: in `data`, if darknet would not find its labels."""
     by_path = {picture.path: picture for picture in found.annotated} if found.annotated is not None else {}
     names, taken = {}, set()
     for picture in sorted(listed):
@@ -227,7 +211,7 @@ def _link(path: Path, link: Path) -> None:
 
 
 def darknet_commands(folder: Path, name: str, weights: str | None) -> list[str]:
-    """The original program's commands for the same run: training, mAP, detection in a picture."""
+    """darknet's commands for the same run: training, mAP, detection."""
     files = [str(folder / DATA), str(folder / f"{name}.cfg")]
     best = str(folder / f"{name}_best.weights")
     commands = {
@@ -241,14 +225,14 @@ def darknet_commands(folder: Path, name: str, weights: str | None) -> list[str]:
 
 @dataclass
 class RunFolder:
-    """The folder of a run that `write_run` made. about: its run.json. data, cfg: its .data and .cfg files."""
+    """The folder of a run. about: its run.json. data, cfg: its .data and .cfg files."""
 
     folder: Path
     about: dict[str, Any]
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str]) -> RunFolder:
-        """Read run.json. Raises DataError if the folder is not that of a run, or if the file is damaged."""
+        """Read run.json. Raises DataError for another folder or a damaged file."""
         path = Path(folder) / RUN
         if not path.is_file():
             raise DataError(f"{folder}: no run of `pydarknet train FOLDER` (it has no {RUN})")
@@ -293,10 +277,7 @@ STEP_COST = 3  # forward passes that a training step takes, about
 def iterations_in(
     minutes: float, found: Recognised, lists: Mapping[str, Sequence[Path]], plan: Plan, began: float, **options: Any
 ) -> tuple[int, float]:
-    """(the number of iterations that end about `minutes` after `began`, at least LEAST; the seconds of one).
-
-    began: by `runtime.compile_time.clock`, which excludes compilation. options: keyword arguments of Trainer.
-    """
+    """(the iterations that end about `minutes` after `began`, at least LEAST; the seconds of one)."""
     seconds = seconds_per_iteration(found, lists, plan, **options)
     pictures, measured = len(lists["train"]), len(lists["valid"])
     interval = max(LEAST_INTERVAL, 4 * pictures // plan.batch)
@@ -306,7 +287,7 @@ def iterations_in(
 
 
 def seconds_per_iteration(found: Recognised, lists: Mapping[str, Sequence[Path]], plan: Plan, **options: Any) -> float:
-    """Seconds of an iteration, including loading, without compilation, measured by a run in a temporary folder."""
+    """Seconds of an iteration with loading, measured by a run in a temporary folder."""
     from ...training.trainer import Trainer
 
     with tempfile.TemporaryDirectory(prefix="pydarknet-") as temporary:

@@ -18,10 +18,7 @@ LARGEST_ZOOMED = 1 << 24  # pixels of an enlarged sheet; sheets of wide layers a
 
 
 def filter_sheets(network: Network, columns: int = 1) -> Iterator[tuple[int, CHW]]:
-    """(layer index, picture) of each convolution: its filters in `columns` columns.
-
-    Filters of three channels are in colour; the channels of others are grey, side by side.
-    """
+    """(layer index, picture) of each convolution: its filters in columns."""
     for index, layer in enumerate(network.layers):
         if isinstance(layer, Convolutional):
             filters = [ops.normalised(weights) for weights in layer.weights]
@@ -31,17 +28,14 @@ def filter_sheets(network: Network, columns: int = 1) -> Iterator[tuple[int, CHW
 
 
 def zoomed(sheet: CHW, zoom: int) -> tuple[CHW, int]:
-    """The enlarged sheet and the factor: `zoom`, or less if the result would exceed LARGEST_ZOOMED pixels."""
+    """The sheet enlarged by `zoom`, or less for LARGEST_ZOOMED pixels; and the factor."""
     _, height, width = sheet.shape
     times = max(1, min(zoom, math.isqrt(LARGEST_ZOOMED // (height * width))))
     return ops.enlarged(sheet, times), times
 
 
 def scattered_filters(network: Network, width: int, height: int, rng: Rng) -> CHW:
-    """A (3, height, width) picture of filters of the first layer on grey, at random places, rotated and recoloured.
-
-    Raises OptionError without filters of three channels, or for a picture smaller than a filter.
-    """
+    """A (3, height, width) picture of filters of the first layer, rotated and recoloured, on grey."""
     layer = network.layers[0]
     if not isinstance(layer, Convolutional) or layer.weights.shape[1] != 3:
         raise OptionError(f"{network.path}: layer 0 must be a [convolutional] with filters of 3 channels")

@@ -40,8 +40,8 @@ def test_the_folder_is_enough_after_every_kill(tmp_path):
     for number in range(KILLS):
         there = (tmp_path / "killed").exists()
         process = start(tmp_path, GO_ON if there else NEW)
-        if number % 4:  # while it trains; otherwise at any moment from the start on
-            next((line for line in process.stdout if line.startswith("Loaded")), None)
+        if number % 4:  # while it trains, an iteration after the last one; otherwise at any moment from the start on
+            next((line for line in process.stdout if line.startswith(f"{reached + KILLS + 2}: ")), None)
         time.sleep(float(rng.uniform(0, 0.5 if number % 4 else 3.0)))
         process.send_signal(signal.SIGKILL)
         _, remarks = process.communicate()

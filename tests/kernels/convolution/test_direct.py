@@ -25,7 +25,7 @@ def check(x, weights, bias, window, groups=1, lanes=16, out_halo=0, kind="linear
     if depthwise:
         plan = DepthwiseConvolution(weights, ones, bias)
     else:
-        plan = TiledConvolution(weights, ones, bias, groups, lanes, rows)
+        plan = TiledConvolution(weights, ones, bias, groups, rows)
     plan.bind(source, target, window, activation.fused_slope, activation.fused_id)()
     stride = window.stride_y, window.stride_x
     expected = naive.convolution(x, weights, bias, stride, window.padding, window.dilation, groups)
@@ -137,7 +137,7 @@ def test_a_gain_scales_each_filter():
     x, (weights, bias), gain = values(1, 5, 6, 6), parameters(20, 5, 3), values(20, seed=9)
     window = Window(3, 1, 1, 1)
     source, target = blocked(x, 1), dirty(1, 20, 6, 6)
-    plan = TiledConvolution(weights, gain, bias, 1, 16)
+    plan = TiledConvolution(weights, gain, bias, 1)
     plan.bind(source, target, window, np.float32(1), 0)()
     assert_blocked(target, naive.convolution(x, weights * gain[:, None, None, None], bias, padding=1))
 

@@ -73,7 +73,7 @@ class Link:
         kind = self.applied_activation
         arguments = x, y, self.window, kind.fused_slope, kind.fused_id
         if self.groups == 1:
-            TiledConvolution(self.weights, self.gain, self.bias, 1, LANES).bind(*arguments)()
+            TiledConvolution(self.weights, self.gain, self.bias, 1).bind(*arguments)()
         else:
             DepthwiseConvolution(self.weights, self.gain, self.bias).bind(*arguments)()
         return y

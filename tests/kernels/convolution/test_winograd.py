@@ -139,7 +139,7 @@ def test_another_tensor_is_added_after_the_activation(method, size):
     other, window = values(2, 21, 9, 10, seed=5), Window(size, 1, 1, size // 2)
     if method and size == 1:
         return
-    tiled = TiledConvolution(weights, np.ones(21, np.float32), bias, 1, 16)
+    tiled = TiledConvolution(weights, np.ones(21, np.float32), bias, 1)
     plan = winograd(weights, bias, method) if method else tiled
     for kind in ("leaky", "mish"):
         source, target, added = blocked(x, window.padding), dirty(2, 21, 9, 10, 1), blocked(other, 2)
@@ -158,7 +158,7 @@ def test_large_planes_whose_memory_is_asked_for_ahead(m, stride, adds):
     added, results = blocked(values(1, channels, side, side, seed=3), 1), []
     for plan in (
         winograd(weights, bias, m, stride),
-        TiledConvolution(weights, np.ones(channels, np.float32), bias, 1, 16),
+        TiledConvolution(weights, np.ones(channels, np.float32), bias, 1),
     ):
         target = dirty(1, channels, side, side, 1)
         plan.bind(blocked(x, 1), target, window, np.float32(0.1), 0, added=added if adds else None)()
@@ -176,7 +176,7 @@ def test_the_direct_method_pools_as_well(size, stride, channels, lanes, height, 
         expected = largest_of_pairs(naive.activation(kind, expected))
         source = blocked(x, window.halo(Shape(*x.shape[1:])), lanes)
         target = dirty(2, 18, *expected.shape[2:], 1)
-        plan = TiledConvolution(weights, np.ones(18, np.float32), bias, 1, lanes)
+        plan = TiledConvolution(weights, np.ones(18, np.float32), bias, 1)
         activation = ACTIVATIONS[kind]
         plan.bind(source, target, window, activation.fused_slope, activation.fused_id, pooled=True)()
         assert_blocked(target, expected, TOLERANCE)

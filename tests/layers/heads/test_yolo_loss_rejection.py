@@ -9,7 +9,7 @@ from support.tensors import values
 
 from pydarknet.config.sections import Option, Section
 from pydarknet.layers.base import TrainingProgress
-from pydarknet.layers.heads.delta_rejection import DeltaRejection
+from pydarknet.layers.heads.yolo_loss import DeltaRejection
 from pydarknet.training.learner import Learner
 
 
