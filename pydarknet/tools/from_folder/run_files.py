@@ -179,7 +179,6 @@ def _write_lines(path: Path, lines: Sequence[str]) -> None:
 
 
 def _placed(found: Recognised, listed: set[Path], part: Path, final: Path) -> dict[Path, str]:
-    """The path of each picture for the lists: in `data`, if darknet would not find its labels."""
     by_path = {picture.path: picture for picture in found.annotated} if found.annotated is not None else {}
     names, taken = {}, set()
     for picture in sorted(listed):
