@@ -28,7 +28,7 @@ import numpy as np
 
 from ...config.dialect import ALEXEYAB
 from ...datasets.convert.annotations import size_of_file
-from ...datasets.convert.convert import PicturePlacement, label_rows
+from ...datasets.convert.convert import copy_picture, label_rows
 from ...datasets.labels import as_rows, find_labels
 from ...datasets.listing import RUN_FILE, UNSPLIT, LabelledPicture, Recognised, on_all_processors, read_picture
 from ...errors import DataError, OptionError
@@ -206,7 +206,7 @@ def _link(path: Path, link: Path) -> None:
     try:
         link.symlink_to(path)
     except (OSError, NotImplementedError):
-        PicturePlacement.copy_file(path, link)
+        copy_picture(path, link)
 
 
 def darknet_commands(folder: Path, name: str, weights: str | None) -> list[str]:
