@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
 
 import numpy as np
 
@@ -88,7 +87,6 @@ class Activation:
         tensor.fill(self._of_channels(tensor.plain().reshape(-1, tensor.shape.channels, tensor.shape.cells)))
 
     def _of_channels(self, x: Array) -> Array:
-        """A new array, of x (n, channels, cells)."""
         if self.name == "normalize_channels":
             e = np.maximum(x, np.float32(0))
         elif self.name == "normalize_channels_softmax":
@@ -153,7 +151,7 @@ def read_activation(section: Section, dialect: Dialect, default: str, key: str =
 class ActivationLayer(Layer):
     """`[activation]`: y = f(x) for each element."""
 
-    row: ClassVar[str] = "Activation Layer: {x.outputs} inputs"
+    row = "Activation Layer: {x.outputs} inputs"
     activation: Activation
 
     @classmethod

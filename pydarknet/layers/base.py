@@ -236,8 +236,7 @@ class Layer:
         return self.row.format(self=self, x=x, y=y, x_sizes=sizes(x), y_sizes=sizes(y), giga=giga)
 
     # === 2. Parameters ===
-    # Arrays that a .weights file holds, float32. Whoever writes to one calls `parameters_changed`: packed weights and
-    # folded batch normalisation are then derived anew before the next pass.
+    # Arrays that a .weights file holds, float32. Whoever writes to one calls `parameters_changed`.
 
     record_options: RecordOptions = field(init=False)
     changes: Changes = field(default_factory=Changes)
@@ -265,11 +264,8 @@ class Layer:
     #     0 [convolutional] 1x1    1 [convolutional] 3x3 depthwise    2 [convolutional] 1x1    3 [shortcut] from=-4
     #
     # `fusable` of layer 0 returns 3: it computes the whole inverted bottleneck. `setup` then gets the tensor of layer 3
-    # as output, and as sources its own source and the second source of layer 3. Fusion changes results only by
-    # rounding. There is none in training and where all outputs are kept.
-    #
-    # The sources of a `[route]` can write directly into their parts of its output, and a route of one group is a part
-    # of its source: the planner lets such tensors share memory where parts begin at whole channel blocks.
+    # as output, and as sources its own source and the second source of layer 3. There is no fusion in training and
+    # where all outputs are kept. Sources of a `[route]` can share memory with it at whole channel blocks.
 
     fused: Sequence[Layer] = ()  # successors that this layer computes as well
 
@@ -345,8 +341,7 @@ class Layer:
         """Forget what a recurrent layer keeps from pass to pass."""
 
     # === 5. Training ===
-    # The delta of a tensor is minus the gradient of the loss with respect to it (darknet's word): what is added to a
-    # parameter lowers the loss.
+    # The delta of a tensor is minus the gradient of the loss with respect to it (darknet's word).
 
     training: bool = False
     learning_options: LearningOptions = field(init=False)

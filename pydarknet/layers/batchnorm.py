@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -170,11 +169,10 @@ class BatchNormTraining:
 class BatchNormLayer(Layer):
     """`[batchnorm]`. pjreddie's darknet neither stores nor trains its biases."""
 
-    row: ClassVar[str] = "Batch Normalization Layer: {x.width} x {x.height} x {x.channels} image"
+    row = "Batch Normalization Layer: {x.width} x {x.height} x {x.channels} image"
     norm: BatchNorm
     biases: Array
     has_biases: bool
-    _training: BatchNormTraining = field(init=False)
 
     @classmethod
     def from_section(cls, section: Section, context: BuildContext) -> BatchNormLayer:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, field
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,9 +30,9 @@ class Connected(NchwLayer):
     In a .weights file, the statistics of batch normalisation come after the weights.
     """
 
-    row: ClassVar[str] = "connected                            {self.inputs_count:4d}  ->  {self.outputs_count:4d}"
-    sets_channels: ClassVar[bool] = True
-    sets_size: ClassVar[bool] = True
+    row = "connected                            {self.inputs_count:4d}  ->  {self.outputs_count:4d}"
+    sets_channels = True
+    sets_size = True
 
     inputs_count: int
     outputs_count: int
@@ -140,7 +139,7 @@ class Connected(NchwLayer):
 class Local(NchwLayer):
     """A convolution whose every output location has filters of its own; `pad` counts cells."""
 
-    sets_channels: ClassVar[bool] = True
+    sets_channels = True
 
     channels: int
     activation: Activation

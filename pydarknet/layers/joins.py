@@ -1,12 +1,11 @@
-"""Layers that read earlier ones: `[route]` (concatenation or a slice), `[shortcut]` (a sum, the residual connection),
-`[scale_channels]` and `[sam]` (products: squeeze-and-excitation, spatial attention)."""
+"""Layers that read earlier ones: `[route]`, `[shortcut]` (the residual connection), `[scale_channels]` and `[sam]`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -159,7 +158,6 @@ class _Activated(Layer):
     """A layer that joins the previous layer, x_0, and those that `from` names, and applies an activation."""
 
     activation: Activation
-    _before: Tensor = field(init=False)  # the pre-activation, in training
 
     @classmethod
     def joining(cls, section: Section, context: BuildContext, references: Iterable[int] | None, **options: Any) -> Any:
@@ -172,6 +170,7 @@ class _Activated(Layer):
 
     def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
         super().setup_training(source_deltas, delta)
+        # The pre-activation.
         self._before = Tensor(self.output.layout) if self.activation.needs_input else self.output
 
     def joined(self, y: Tensor) -> list[Call]:
@@ -193,7 +192,7 @@ class _Activated(Layer):
 class Sam(_Activated):
     """`[sam]`: y = activation(x_0 * x_1), the product of two layers of the same shape, element by element."""
 
-    row: ClassVar[str] = "scale Layer: {self.sources[1]}"
+    row = "scale Layer: {self.sources[1]}"
     per_cell: bool = flag(key="scale_wh")
 
     @classmethod
@@ -258,8 +257,7 @@ class Shortcut(_Activated):
 
     pjreddie's: one further source of any size, with w_0 = alpha and w_1 = beta. Where the widths differ by a factor,
     pixels are skipped on the wider side; channels that only x_0 has stay as they are. AlexeyAB's: several sources of
-    one size, with `weights_type` with trained weights for each source, or for each source and channel, normalised over
-    the sources.
+    one size, with `weights_type` with trained weights, normalised over the sources.
     """
 
     resamples: bool
@@ -358,7 +356,6 @@ class Shortcut(_Activated):
         return calls
 
     def _common(self, position: int, own: Tensor, other: Tensor) -> tuple[int, int, Extent]:
-        """How a source and the output overlap: strides in either, and the size."""
         mine, theirs = self.shape, self.inputs[position]
         down, up = _steps(theirs.width, mine.width)
         height, width = min(mine.height, theirs.height), min(mine.width, theirs.width)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import numpy as np
 
@@ -17,8 +16,8 @@ from .base import Layer
 class NchwLayer(Layer):
     """A layer whose `compute` reads and writes NCHW order."""
 
-    keeps_nchw_output: ClassVar[bool] = True
-    in_place: ClassVar[bool] = False  # whether `compute` gets the same array as x and y
+    keeps_nchw_output = True
+    in_place = False  # whether `compute` gets the same array as x and y
     values: Array = field(init=False)  # (batch, outputs); packed into `output` where another layer reads it
     nchw_inputs: list[Array] = field(init=False)  # the sources, (batch, outputs of the source) each
     value_deltas: Array = field(init=False)  # in training

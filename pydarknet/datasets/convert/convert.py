@@ -51,8 +51,7 @@ def read_set(
 ) -> AnnotatedSet:
     """Read a .data file or list, a VOC folder, COCO's JSON files or their folder, or what `recognise` reads.
 
-    names: the classes in their order, instead of the data set's. pictures: their folder. Pictures whose files have
-    another aspect ratio than their annotations are left out. Raises DataError, OptionError.
+    names: the classes, instead of the data set's. pictures: their folder. Raises DataError, OptionError.
     """
     paths = [Path(source) for source in sources]
     form = form_of(paths[0]) if form == "auto" else form

@@ -1,8 +1,7 @@
-"""The backward pass of a convolution: both gradients on the forward pass's layout and registers; and how binary ones
-learn."""
+"""The backward pass of a convolution, and how binary ones learn."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,7 +98,6 @@ class ConvolutionGradient:
     window: Window
     weights: Array  # (n, channels / groups, size, size)
     groups: int
-    spread: Tensor = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         w, out, shape = self.window, self.out, self.x.shape
@@ -170,7 +168,6 @@ def _transposed(weights: Array, groups: int) -> Array:
 
 
 def _tasks(x: Layout, d: Layout, weights: Array, groups: int) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
-    """(`tasks` of `weight_gradient`, `units` of `unpack_weight_gradient`, floats of the sums of one part)."""
     n, channels, size, _ = weights.shape
     tasks, units, at = [], [], 0
     for block, count, low, high in output_panels(n, channels, groups, NR, GRADIENT_LANES):
@@ -184,8 +181,7 @@ def _tasks(x: Layout, d: Layout, weights: Array, groups: int) -> tuple[NDArray[n
 
 # --- binary convolutions (`xnor`) -------------------------------------------------------------------------------------
 #
-# As in XNOR-Net (Rastegari et al., 2016) the backward pass is a straight-through estimator: filters take the gradient
-# of their binary form, inputs take the gradient of their signs where they are between -1 and 1.
+# As in XNOR-Net (Rastegari et al., 2016) filters take the gradient of their binary form, inputs that of their signs.
 
 
 def binary_weights(weights: Array) -> Array:

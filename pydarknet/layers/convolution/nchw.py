@@ -1,6 +1,6 @@
 """Convolutions that read NCHW tensors: of the network's picture, and of layers with few channels. And inverted
-bottlenecks of either order, which one kernel computes at inference: pointwise (expand), depthwise, pointwise (project)
-convolution, or the last two of them."""
+bottlenecks, which one kernel computes at inference: pointwise (expand), depthwise, pointwise (project) convolution, or
+the last two."""
 
 from __future__ import annotations
 
@@ -71,8 +71,7 @@ MIDDLE, OUTER = np.array([[0.5, 0.5, 0.5], [0.5, -0.5, 0.5]]), np.array([[1.0, 0
 
 
 class PictureConvolution(PackedConvolution):
-    """A 3 x 3 convolution that reads an NCHW tensor and writes blocks. Where it is pooled, the slope is applied after
-    that, and a code is not."""
+    """A 3 x 3 convolution that reads an NCHW tensor and writes blocks."""
 
     adds = False
 

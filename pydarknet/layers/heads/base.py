@@ -76,10 +76,10 @@ class Head(NchwLayer):
     the source, (batch, outputs) float32 in the source's NCHW order, and `statistics`, which darknet prints.
     """
 
-    is_head: ClassVar[bool] = True
-    has_loss: ClassVar[bool] = True
+    is_head = True
+    has_loss = True
     # Whether boxes are moved from the letterboxed canvas back to the picture.
-    corrects_letterbox: ClassVar[bool] = True
+    corrects_letterbox = True
     # What darknet prints about the last loss of layer `index`, as `Statistics.line` fills it in.
     line: ClassVar[str]
 
@@ -87,7 +87,6 @@ class Head(NchwLayer):
     nms_kind: str = "default"
     beta_nms: float = 0.6
     pictures: TrainingPictures = field(default_factory=TrainingPictures)
-    loss_delta: Array = field(init=False)
     statistics: Statistics = field(default_factory=Statistics)
 
     @np.errstate(all="ignore")

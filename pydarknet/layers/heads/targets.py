@@ -175,7 +175,6 @@ def iou_gradient(predicted: Floats, truth: Floats, kind: str) -> Floats:
 
 
 def _edges(box: Floats) -> Floats:
-    """(4, k): top, bottom, left, right."""
     x, y, w, h = box.T
     return np.stack([y - h * _HALF, y + h * _HALF, x - w * _HALF, x + w * _HALF])
 

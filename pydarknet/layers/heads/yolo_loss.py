@@ -1,21 +1,17 @@
 """The losses of `[yolo]` and `[Gaussian_yolo]`: the delta of every prediction, given the truth.
 
-A prediction is one anchor in one cell; its entries are x, y, w, h, objectness and classes. A mini-batch is computed at
-once, in this order:
+A prediction is one anchor in one cell; its entries are x, y, w, h, objectness and classes. In this order,
 
-    ignore       a prediction whose best IoU with any object is above `ignore_thresh` is not trained to be empty;
-                 all others are
-    truth_thresh a prediction whose best IoU is above `truth_thresh` is trained towards that object
-    assign       each object goes to the prediction of its centre's cell whose anchor fits best, and with `iou_thresh`
-                 to all whose anchors fit
-    train        box, objectness and classes of the assigned predictions; the objects of one prediction follow one
-                 another in their order
+    unassigned   all predictions learn to be empty, but those whose best IoU is above `ignore_thresh`;
+                 those above `truth_thresh` learn their best object
+    assign       each object goes to the prediction of its centre's cell whose anchor fits best,
+                 with `iou_thresh` to all whose anchors fit
+    train        box, objectness and classes of these, object after object
     average      with `iou_thresh`, box deltas are divided by the number of wanted classes
     reject       AlexeyAB's options for wrong labels
     cost         made of the squares of all deltas
 
-Values and deltas are planes (pictures x anchors, entries, cells), as the head's output has them. Only predictions that
-learn more than that they are empty are gathered, as rows (k, entries). "delta" is minus the gradient of the loss.
+Values and deltas are planes (pictures x anchors, entries, cells). "delta" is minus the gradient of the loss.
 """
 
 from __future__ import annotations
@@ -49,10 +45,10 @@ STEP = 0.01  # by which the threshold of `percentage` moves
 class YoloLoss(Head):
     """The options and the loss of `[yolo]` and `[Gaussian_yolo]`. Anchors are in pixels."""
 
-    is_gaussian: ClassVar[bool] = False
-    objectness: ClassVar[int] = 4  # its entry, after those of the box
+    is_gaussian = False
+    objectness = 4  # its entry, after those of the box
     means: ClassVar[slice] = slice(0, 4)  # of x, y, w and h
-    entries_before_classes: ClassVar[int] = 5
+    entries_before_classes = 5
     giou_losses: ClassVar[Sequence[str]] = ("giou",)  # values of `iou_loss` whose cost is of GIoU
 
     anchors: Array
@@ -164,7 +160,6 @@ class YoloLoss(Head):
                 self._train_above_truth_thresh(entries, change, above, best[above], boxes, classes)
 
     def _decode_all(self, planes: Array) -> Array:
-        """(4, pictures, anchors, cells)."""
         anchors = len(self.mask)
         entries = planes.reshape(-1, anchors, self.entries, self.shape.cells).transpose(2, 0, 1, 3)
         cell, anchor = self.cell_and_anchor(np.arange(anchors * self.shape.cells))

@@ -223,7 +223,7 @@ class Retarget:
     def masks(self, count: int) -> dict[int, list[int]]:
         """The mask of each head for `count` anchors sorted by area: heads with fewer cells get the larger anchors.
 
-        Heads keep their number of anchors if these add up to `count`, else all get equal parts. Raises OptionError.
+        They keep their numbers if these add up, else get equal parts. Raises OptionError.
         """
         heads = [(index, head) for index, head in self.heads if isinstance(head, Yolo)]
         heads.sort(key=lambda item: -item[1].shape.cells)

@@ -1,4 +1,4 @@
-"""The folder of a run that is made from a data set: all files that darknet needs, and those that `--resume` needs.
+"""The folder of a run that is made from a data set, with all files that darknet needs.
 
     obj.data, obj.names, train.txt, valid.txt   the data set, with absolute paths
     data/           labels and links to pictures, if darknet would find no labels
@@ -106,8 +106,8 @@ def split(
 ) -> tuple[list[Path], list[Path]]:
     """(training pictures, validation pictures), both in their original order; the same for the same seed.
 
-    classes_in: of each picture's objects. share: the fraction of the groups for validation. These are sorted by their
-    rarest class and taken at even distances, so that each class has nearly that share. Raises DataError, OptionError.
+    The groups are sorted by their rarest class, and `share` of them taken at even distances, so that each class has
+    nearly that share. Raises DataError, OptionError.
     """
     if not 0 < share < 1:
         raise OptionError(f"share {share:g}: expected a number between 0 and 1")
@@ -277,10 +277,7 @@ STEP_COST = 3  # forward passes that a training step takes, about
 def iterations_in(
     minutes: float, found: Recognised, lists: Mapping[str, Sequence[Path]], plan: Plan, began: float, **options: Any
 ) -> tuple[int, float]:
-    """(the number of iterations that end about `minutes` after `began`, at least LEAST; the seconds of one).
-
-    began: by `runtime.compile_time.clock`. options: keyword arguments of Trainer.
-    """
+    """(the iterations that end about `minutes` after `began`, at least LEAST; the seconds of one)."""
     seconds = seconds_per_iteration(found, lists, plan, **options)
     pictures, measured = len(lists["train"]), len(lists["valid"])
     interval = max(LEAST_INTERVAL, 4 * pictures // plan.batch)
