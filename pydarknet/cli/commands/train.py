@@ -1,5 +1,5 @@
-"""`train` of the program and of `detector`, `classifier`, `rnn`. Without a cfg, `train` makes the folder of a run, checks
-the data, trains, and writes a report."""
+"""`train` of the program and of `detector`, `classifier`, `rnn`. Without a cfg, the program's makes the folder of a run,
+checks the data, trains, and writes a report."""
 
 import os
 import shlex
