@@ -16,9 +16,8 @@ from ..kernels.views import SlidingWindow
 from ..tensor import Layout, Shape, Tensor
 from ..utils.arrays import Array
 from .activations import Activation, read_activation
-from .base import BuildContext, Parameter
+from .base import BuildContext, NchwLayer, Parameter
 from .batchnorm import BatchNorm, BatchNormTraining
-from .nchw_layer import NchwLayer
 
 LARGEST_MATRIX = 1 << 29  # weights of one layer
 

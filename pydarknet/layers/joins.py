@@ -19,8 +19,7 @@ from ..runtime.program import Call, KernelCall
 from ..tensor import Shape, Tensor
 from ..utils.arrays import LANES, Array
 from .activations import LINEAR, Activation, read_activation
-from .base import NOTHING, BuildContext, Layer, Parameter, padded_lanes, sizes
-from .nchw_layer import NchwLayer
+from .base import NOTHING, BuildContext, Layer, NchwLayer, Parameter, padded_lanes, sizes
 
 _WEIGHTS = {"none": "none", "per_feature": "per_feature", "per_layer": "per_feature", "per_channel": "per_channel"}
 _NORMALIZATIONS = {"none": "none", "relu": "relu", "avg_relu": "relu", "softmax": "softmax"}

@@ -14,8 +14,7 @@ from ..runtime.program import Call, KernelCall
 from ..tensor import Shape, Tensor
 from ..utils.arrays import Array
 from .activations import LOGISTIC
-from .base import BuildContext, Layer, sizes
-from .nchw_layer import NchwLayer
+from .base import BuildContext, Layer, NchwLayer, sizes
 from .simple import Empty
 
 MASKED = np.float32(-1234)  # darknet's mark for truths that do not count

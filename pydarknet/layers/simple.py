@@ -13,8 +13,7 @@ from ..config.sections import Section, flag, integer, natural, positive, real
 from ..tensor import Shape, Tensor
 from ..utils.arrays import Array
 from .activations import LOGISTIC
-from .base import BuildContext, Layer, Parameter
-from .nchw_layer import NchwLayer
+from .base import BuildContext, Layer, NchwLayer, Parameter
 
 LARGEST_IMPLICIT = 1 << 29  # weights of one layer
 GROWTH_PART = 0.85  # of a run, in which dropped squares and their probability grow to the values of the cfg

@@ -157,7 +157,7 @@ class Convolutional(FusableConvolution):
             self.filters, self.channels, self.groups, self.window, x, out, pooled, self.autotuned, precision
         )
 
-    def packed(self, x: Layout, pooled: bool = False, precision: str = FLOAT32) -> PackedConvolution:
+    def packed(self, x: Layout, pooled: bool = False, precision: str = FLOAT32) -> Any:
         algorithm = self._algorithm_for(x, pooled, precision)
         if self._packed is None or algorithm != self._algorithm:
             self._algorithm, self._packed = algorithm, self._pack(algorithm)

@@ -14,7 +14,7 @@ from ...config.sections import Section, read_options, real
 from ...kernels.reorder import unpack_head
 from ...runtime.program import Call, KernelCall
 from ...utils.arrays import Array
-from ..nchw_layer import NchwLayer
+from ..base import NchwLayer
 
 Indices = NDArray[np.intp]  # of predictions, cells, columns, rows or anchors
 

@@ -19,9 +19,8 @@ from ...config.sections import Section, flag
 from ...tensor import Layout, Shape, Tensor
 from ...utils.arrays import Array
 from ..activations import LINEAR, LOGGY, LOGISTIC, TANH, Activation, read_activation
-from ..base import BuildContext, Layer, Parameter
+from ..base import BuildContext, Layer, NchwLayer, Parameter
 from ..connected import Connected
-from ..nchw_layer import NchwLayer
 
 Run = Callable[[str, Array], Array]  # gives the output of a part for x (b, inputs): a new (b, outputs) array
 Apply = Callable[[Activation, Array], Array]  # an activation of a new array
