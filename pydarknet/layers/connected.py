@@ -1,4 +1,4 @@
-"""`[connected]`: a fully connected layer; `[local]`: a convolution with filters of its own at every place."""
+"""`[connected]`, fully connected, and `[local]`, with filters of its own at every place."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ class Connected(NchwLayer):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Local(NchwLayer):
-    """A convolution whose every output location has filters of its own; `pad` counts cells."""
+    """A convolution with filters of its own at every place; `pad` counts cells."""
 
     sets_channels = True
 

@@ -1,4 +1,4 @@
-"""Layers with a loss that are no detection heads: `[softmax]`, `[logistic]`, `[cost]`, `[contrastive]`."""
+"""Layers with a loss: `[softmax]`, `[logistic]`, `[cost]`, `[contrastive]`."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ class Cost(Empty):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Contrastive(Empty):
-    """`[contrastive]`: a loss on embeddings. It computes nothing at inference, and is not trained here."""
+    """`[contrastive]`: a loss on embeddings, which is not trained here."""
 
     gives_output = False
     classes: int

@@ -22,7 +22,7 @@ DEFAULT_SQUARE = 7  # pixels
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Empty(Layer):
-    """`[empty]`, `[silence]`, and others that pass their source on unchanged at inference, without a copy."""
+    """`[empty]`, `[silence]`, and others that pass their source on at inference."""
 
     row = "empty "
     is_alias = True
@@ -82,7 +82,7 @@ class Dropout(Empty):
             top, left = self._wrapped(row, shape.height - side), self._wrapped(column, shape.width - side)
             factors[sample, channel, top : top + side, left : left + side] = 0
             dropped[sample] += side * side
-        # A plane that is one square may be dropped as a whole; a sample of which nothing is kept stays 0.
+        # A sample of which nothing is kept stays 0.
         kept = np.maximum(1 - dropped / shape.outputs, 1 / shape.outputs)
         factors /= kept[:, None, None, None].astype(np.float32)
         return factors.reshape(batch, -1)

@@ -25,6 +25,7 @@ from ...tensor import NCHW, Layout, Shape, Tensor
 from ...utils.arrays import LANES, Array, aligned_empty
 from ..base import INPUT
 from ..workspace import with_workspace
+from .direct import TiledConvolution
 from .geometry import FusableConvolution, PackedConvolution, Table, Window, residual_of
 
 MOST_CHANNELS = LANES // 2  # few channels: more fill a block's lanes well enough

@@ -1,6 +1,6 @@
 """`[region]`: the detection head of YOLOv2 and YOLO9000, and its loss.
 
-Predictions, one anchor in one cell each, run in the order of the dialect's output: anchor by anchor, or cell by cell.
+Predictions run in the dialect's order: anchor by anchor, or cell by cell.
 """
 
 from __future__ import annotations
@@ -234,7 +234,7 @@ class Region(Head):
         return delta
 
     def _class_only(self, entries: Array, delta: Array, number: int) -> None:
-        """A picture without boxes: the prediction that gives the class most probability learns it."""
+        """Without boxes, the prediction that gives the class most probability learns it."""
         path = self._path(number)
         objectness = entries[:, self.coords]
         probability = objectness * entries[:, [self.coords + 1 + node for node in path]].prod(axis=1)

@@ -1,4 +1,4 @@
-"""The losses of `[yolo]` and `[Gaussian_yolo]`: the delta of every prediction, given the truth.
+"""The losses of `[yolo]` and `[Gaussian_yolo]`.
 
 A prediction is one anchor in one cell; its entries are x, y, w, h, objectness and classes. In this order,
 
@@ -300,7 +300,7 @@ class YoloLoss(Head):
         return change if is_plain else self._clipped(change), overlap, 1 - measured
 
     def pulls(self, entries: Array, away: Array, scale: Array) -> tuple[Array, Array | None]:
-        """(k, 4) deltas of means that are `away` (k, 4) from the truth, and of their deviations where there are any."""
+        """(k, 4) deltas of means that are `away` from the truth, and of their deviations."""
         return scale * away, None
 
     def _clipped(self, change: Array) -> Array:
@@ -325,7 +325,7 @@ class YoloLoss(Head):
 
 
 def class_multipliers(section: Section, classes: int) -> Array | None:
-    """(classes,): how many times rarer each is than the commonest, at most `max_delta`."""
+    """(classes,): how much rarer each is than the commonest, at most `max_delta`."""
     counters = section.integers("counters_per_class")
     if counters is None:
         return None
@@ -349,12 +349,12 @@ def conflict_free_batches(predictions: Indices) -> Iterator[Indices]:
 
 @dataclass
 class DeltaRejection:
-    """AlexeyAB's options that set very large and very small deltas to 0 late in a run, for all [yolo] heads.
+    """AlexeyAB's options that set very large and small deltas to 0 late in a run.
 
     rolling: running values over the mini-batches of all heads, which checkpoints keep.
     """
 
-    # After three quarters of the run: the part of deltas that may be too large, and how many deviations make it so.
+    # After three quarters of the run: the part that may be too large, and how many deviations that is.
     percentage: float = real(key="badlabels_rejection_percentage")
     sigmas: float = real(key="num_sigmas_reject_badlabels")
     # The iteration after which more and more small deltas are rejected.
@@ -403,7 +403,7 @@ class DeltaRejection:
         return MOMENTUM * before + (1 - MOMENTUM) * now
 
     def _by_deviation(self, delta: Array, share: float) -> float:
-        """The limit at the end of the run, to which that of now falls from the largest delta."""
+        """The limit at the end of the run, to which that of now falls."""
         rolling = self.rolling
         limit = rolling["average"] + rolling["deviation"] * self.sigmas
         around = delta[delta != 0].astype(np.float64) - rolling["average"]

@@ -108,7 +108,7 @@ class Recurrent(NchwLayer):
         raise NotImplementedError
 
     def step(self, run: Run, apply: Apply, x: Array, state: States) -> tuple[Array, tuple[Array, ...]]:
-        """y (b, outputs) of x (b, inputs), new arrays in `state`, and what `step_backward` needs."""
+        """y (b, outputs) and what `step_backward` needs; new arrays in `state`."""
         raise NotImplementedError
 
     def step_backward(self, t: int, kept: tuple[Array, ...], delta: Array, later: States) -> Array:
@@ -193,7 +193,7 @@ class Recurrent(NchwLayer):
 
 
 class RnnSteps(Recurrent):
-    """s' = input(x) + self(s) (+ s with `shortcut`), y = output(s'); in training from s = 0 in every mini-batch."""
+    """s' = input(x) + self(s) (+ s), y = output(s'); from s = 0 in every mini-batch."""
 
     carried_names: ClassVar[Mapping[str, str]] = {}
     shortcut: bool
