@@ -201,7 +201,6 @@ class Local(NchwLayer):
         return shape.channels, rows, columns
 
     def _patches(self, x: Array) -> tuple[Array, NDArray[np.int64]]:
-        """(batch, places, channels * size * size) of the padded input, and each one's flat index."""
         shape, p, sides = self.inputs[0], self.pad, self._padded_sides()
         index = np.arange(np.prod(sides)).reshape(sides)
         windows = np.lib.stride_tricks.sliding_window_view(index, (self.size, self.size), axis=(1, 2))

@@ -401,5 +401,4 @@ class Shortcut(_Activated):
 
 
 def _steps(theirs: int, mine: int) -> tuple[int, int]:
-    """From pixel to pixel in a source and in the output."""
     return max(1, theirs // mine), max(1, mine // theirs)

@@ -89,7 +89,6 @@ class Dropout(Empty):
 
     @staticmethod
     def _wrapped(start: int, last: int) -> int:
-        """Beyond the last start, squares start again from the other side, as in darknet."""
         return max(0, min(start - last if start > last else start, last))
 
     def add_gradient(self, target: Tensor) -> None:

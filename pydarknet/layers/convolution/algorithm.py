@@ -145,7 +145,6 @@ class WinogradConvolution(PackedConvolution):
     """A 3x3 convolution of stride 1 or 2 as F(m x m, 3 x 3)."""
 
     def __init__(self, weights: Array, gain: Array, bias: Array, m: int, stride: int = 1, int24: bool = False) -> None:
-        """weights: (n, channels, 3, 3); gain, bias: (n,)."""
         n, channels, _, _ = weights.shape
         self.m, self.stride, self.filters, self.blocks, self.int24 = m, stride, n, -(-channels // LANES), int24
         self.panels = -(-n // PANEL_CHANNELS)
@@ -297,7 +296,6 @@ class Plain3x3(NamedTuple):
         return {m: each.bind(x, y, self.window, np.float32(0.1), NONE, self.pooled) for m, each in packed.items()}
 
     def _cost(self, m: int) -> float:
-        """The formula above."""
         values = tile_count(m, self.out, 1) * patch_side(m, self.stride) ** 2
         blocks_in, blocks_out = -(-self.channels // LANES), -(-self.filters // PANEL_CHANNELS) * NR
         transforms = values * self.stride * (blocks_in * PATCH_COST + blocks_out * PRODUCT_COST)

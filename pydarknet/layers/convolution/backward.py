@@ -47,7 +47,6 @@ class ConvolutionLearning:
         self.gradient = ConvolutionGradient(x, output.shape, window, weights, groups)
 
     def forward(self, packed: PackedConvolution, biases: Array) -> None:
-        """packed: the weights as they are now, without normalisation."""
         slope = np.float32(1) if self.norm else self._slope
         packed.bind(self.x, self.raw, self.window, slope, NONE)()
         if self.norm:
@@ -215,7 +214,6 @@ class BinaryLearning:
             self.delta.data.fill(0)
 
     def backward(self) -> None:
-        """Add `delta` to the source's, where the input is between -1 and 1."""
         if self._source_delta is not None and self.delta is not None:
             between = np.abs(self._x.plain()) < 1
             self._source_delta.add_plain(self.delta.plain() * between)

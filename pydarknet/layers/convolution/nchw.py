@@ -38,7 +38,6 @@ class NchwConvolution(PackedConvolution):
     pools = adds = False
 
     def __init__(self, weights: Array, gain: Array, bias: Array, groups: int) -> None:
-        """weights: (n, channels / groups, size, size), `groups` 1 or n."""
         n, self.channels, self.size, _ = weights.shape
         self.filters, outs = n, OUTS if groups == 1 else 1
         scaled = (weights * gain[:, None, None, None]).transpose(0, 2, 3, 1)  # in the order of a blocked one's taps
@@ -76,7 +75,6 @@ class PictureConvolution(PackedConvolution):
     adds = False
 
     def __init__(self, weights: Array, gain: Array, bias: Array, groups: int) -> None:
-        """weights: (n, channels, 3, 3), n a multiple of LANES."""
         n, self.channels, *_ = weights.shape
         self.filters = n
         self.packed = aligned_empty(n * self.channels * 3 * POINTS)

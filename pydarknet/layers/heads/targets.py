@@ -180,7 +180,6 @@ def _edges(box: Floats) -> Floats:
 
 
 def _area(edges: Floats) -> tuple[Floats, Floats]:
-    """(k,), and (4, k) derivatives by each edge."""
     top, bottom, left, right = edges
     width, height = right - left, bottom - top
     return width * height, np.stack([-width, width, -height, height])

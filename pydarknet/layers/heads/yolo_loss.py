@@ -126,7 +126,6 @@ class YoloLoss(Head):
 
     @contextmanager
     def _gathered(self, planes: Array, delta: Array, predictions: Indices) -> Iterator[tuple[Array, Array]]:
-        """Entries and deltas, (k, entries), of distinct predictions, to be changed in place."""
         index = self.index(predictions)
         change = delta[index]
         yield planes[index], change
@@ -166,7 +165,6 @@ class YoloLoss(Head):
         return self.decode(entries, *(each.T.reshape(2, anchors, self.shape.cells) for each in (cell, anchor)))
 
     def _above_ignore_thresh(self, planes: Array, best: Array) -> tuple[Indices, Array]:
-        """Predictions whose IoU is above `ignore_thresh`, and that IoU."""
         limit = np.float32(self.ignore_thresh)
         predictions = np.flatnonzero(best > limit)
         match = best[predictions]
@@ -235,15 +233,11 @@ class YoloLoss(Head):
             current[:] = np.where(current == 0, wanted, current) if keeps else wanted
             own = self._set_class_delta(entries, change, classes)
         self._missing_overlap += float(missing.sum(dtype=np.float64))
+        number, sums = len(predictions), [float(each.sum(dtype=np.float64)) for each in (overlap, own, objectness)]
         self.count(
-            count=len(predictions),
-            class_count=len(predictions),
-            iou=float(overlap.sum(dtype=np.float64)),
-            recalled=int((overlap > 0.5).sum()),
-            recalled75=int((overlap > 0.75).sum()),
-            class_probability=float(own.sum(dtype=np.float64)),
-            objectness=float(objectness.sum(dtype=np.float64)),
-        )
+            count=number, class_count=number, iou=sums[0], class_probability=sums[1], objectness=sums[2],
+            recalled=int((overlap > 0.5).sum()), recalled75=int((overlap > 0.75).sum()),
+        )  # fmt: skip
 
     def _set_class_delta(self, entries: Array, delta: Array, classes: ClassIds) -> Array:
         """(k,) predicted probabilities of the objects' classes. A prediction that has a class learns the new one
@@ -314,7 +308,6 @@ class YoloLoss(Head):
         current[:] = current + change if self.dialect.yolo_adds_box_deltas else change
 
     def _averaged(self, delta: Array) -> Array:
-        """Box deltas divided by the number of wanted classes."""
         if self.iou_thresh >= 1 and not self.is_gaussian:
             return delta
         wanted = (delta[:, self.entries_before_classes :] > 0).sum(axis=1)
