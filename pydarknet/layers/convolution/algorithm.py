@@ -22,11 +22,11 @@ from ..autotune import tuning
 from ..workspace import with_workspace
 from .direct import (
     FLOAT32,
-    NUMBER_TYPES,
     ConvertedConvolution,
     DepthwiseConvolution,
     IntegerInputs,
     TiledConvolution,
+    number_type,
     padded,
 )  # fmt: skip
 from .geometry import PackedConvolution, Window, neutral
@@ -241,7 +241,7 @@ class Algorithm:
         if self.m:
             return WinogradConvolution(weights, gain, bias, self.m, self.stride, self.int24)
         if self.precision != FLOAT32:
-            return ConvertedConvolution(NUMBER_TYPES[self.precision], weights, gain, bias, groups, inputs)
+            return ConvertedConvolution(number_type(self.precision), weights, gain, bias, groups, inputs)
         return TiledConvolution(weights, gain, bias, groups, 1 if self.block_by_block else NR)
 
 
@@ -273,7 +273,7 @@ class Plain3x3(NamedTuple):
         """m of the fastest by the cost model; 0: the direct algorithm."""
         costs = {m: self._cost(m) for m in self.tiles}
         best = min(costs, key=lambda m: costs[m])
-        direct = NUMBER_TYPES[self.precision].cost(self.filters, self.channels, self.window, self.out)
+        direct = number_type(self.precision).cost(self.filters, self.channels, self.window, self.out)
         return best if costs[best] < direct else 0
 
     def measured(self) -> int:

@@ -22,7 +22,7 @@ from ..base import CONVOLUTIONS, BuildContext, Layer, Parameter, Trainable
 from ..batchnorm import BatchNorm, BatchNormTraining
 from .algorithm import Algorithm
 from .backward import BinaryLearning, ConvolutionLearning, binary_weights, write_dilated, write_signs
-from .direct import FLOAT32, INT8, IntegerInputs, TiledConvolution
+from .direct import FLOAT32, INT8, IntegerInputs, TiledConvolution, number_type
 from .geometry import FilterLayer, FusableConvolution, PackedConvolution, Window
 from .nchw import bind_inverted_bottleneck, chain_length, lanes_from_nchw, lanes_from_rows, reads_picture
 from .section import UNUSED, blur_row, convolution_row, read_groups, read_padding, read_strides, read_window
@@ -128,11 +128,12 @@ class Convolutional(FusableConvolution):
         return algorithm.pack(weights, gain, bias, self.groups, inputs)
 
     def set_precision(self, precision: str, sources: Sequence[Layer], readers: Sequence[Layer]) -> None:
-        # Chains and pooled outputs are in float32, also where threads or kept outputs prevent them: numbers shall not
-        # depend on that.
+        # Chains are in float32, as are pooled outputs where that is faster, also where threads or kept outputs prevent
+        # them: numbers shall not depend on that.
         beside = [layer for layer in (*sources, *readers) if isinstance(layer, Convolutional)]
         chained = any(layer.has_filter_a_channel for layer in beside)
         pooled = len(readers) == 1 and readers[0].is_maxpool_2x2
+        pooled = pooled and not (sources and number_type(precision).before_maxpool)  # pictures are read in float32
         unknown = precision == INT8 and self.input_range is None
         self.precision = FLOAT32 if chained or pooled or unknown else precision
 
@@ -174,7 +175,11 @@ class Convolutional(FusableConvolution):
         last, rest = links[count - 1], after[count - 1 :]
         if not rest or last.has_filter_a_channel or not last.applies_as_it_stores:
             return count - 1
-        return count - 1 + (rest[0].is_residual_add or (count == 1 and rest[0].is_maxpool_2x2))
+        return (
+            count
+            - 1
+            + (rest[0].is_residual_add or (count == 1 and self.precision == FLOAT32 and rest[0].is_maxpool_2x2))
+        )
 
     def lanes_from_nchw(self, after: Sequence[Layer]) -> tuple[int, ...]:
         links = [self, *_leading(after)]
