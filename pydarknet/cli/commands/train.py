@@ -1,4 +1,4 @@
-"""`train` of the program and of `detector`, `classifier`, `rnn`. Without a cfg, the program's makes the folder of a run,
+"""`train`, also of `detector`, `classifier`, `rnn`. Without a cfg, the program's makes the folder of a run,
 checks the data, trains, and writes a report."""
 
 import os
