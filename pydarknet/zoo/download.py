@@ -103,7 +103,6 @@ def _check_length(path: Path, expected: list[Any], name: str) -> None:
 
 
 def _wrong_checksum(entry: Published, path: Path, where: str, pooch: Any) -> str:
-    """The error of a file with a wrong checksum, else empty."""
     algorithm, _, stated = entry.checksum.partition(":")
     found = pooch.file_hash(str(path), alg=algorithm) if stated else stated
     wrong = f"{where}: {_algorithm(entry)} {found}; expected {stated}, as stated by {entry.stated_by}"
@@ -241,7 +240,6 @@ class Transfer:
         raise DownloadError(f"{url}: {reason}{kept}")
 
     def _receive(self, url: str, stream: BinaryIO) -> None:
-        """One request, from the end of the part on. Raises _CutError."""
         import requests
 
         start = stream.tell()

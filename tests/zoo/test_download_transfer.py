@@ -1,4 +1,4 @@
-"""Transfers over HTTP: cut off, slow, redirected, refused, too long: completed or named, and never half a file."""
+"""Transfers over HTTP that are cut off, slow, redirected, refused or too long end with the file or an error."""
 
 import random
 import socket
