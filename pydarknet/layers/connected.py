@@ -1,4 +1,4 @@
-"""`[connected]`: a fully connected layer; `[local]`: a convolution with filters of its own at every place."""
+"""`[connected]`, fully connected, and `[local]`, with filters of its own at every place."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ from ..kernels.views import SlidingWindow
 from ..tensor import Layout, Shape, Tensor
 from ..utils.arrays import Array
 from .activations import Activation, read_activation
-from .base import BuildContext, Parameter
+from .base import BuildContext, NchwLayer, Parameter
 from .batchnorm import BatchNorm, BatchNormTraining
-from .nchw_layer import NchwLayer
 
 LARGEST_MATRIX = 1 << 29  # weights of one layer
 
@@ -137,7 +136,7 @@ class Connected(NchwLayer):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Local(NchwLayer):
-    """A convolution whose every output location has filters of its own; `pad` counts cells."""
+    """A convolution with filters of its own at every place; `pad` counts cells."""
 
     sets_channels = True
 
@@ -202,7 +201,6 @@ class Local(NchwLayer):
         return shape.channels, rows, columns
 
     def _patches(self, x: Array) -> tuple[Array, NDArray[np.int64]]:
-        """(batch, places, channels * size * size) of the padded input, and each one's flat index."""
         shape, p, sides = self.inputs[0], self.pad, self._padded_sides()
         index = np.arange(np.prod(sides)).reshape(sides)
         windows = np.lib.stride_tricks.sliding_window_view(index, (self.size, self.size), axis=(1, 2))

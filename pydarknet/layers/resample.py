@@ -17,9 +17,8 @@ from ..kernels.views import SlidingWindow
 from ..runtime.program import Call, KernelCall
 from ..tensor import Shape, Tensor
 from ..utils.arrays import Array
-from .base import BuildContext, Layer, sizes
+from .base import BuildContext, Layer, NchwLayer, sizes
 from .convolution.section import Blur, blur_row, read_strides
-from .nchw_layer import NchwLayer
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

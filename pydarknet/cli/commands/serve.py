@@ -13,7 +13,7 @@ from ..loading import load_model, note_open
 
 def run_serve(cfg: str, weights: str, **options: Any) -> None:
     try:
-        from ...server.app import Limits, make_app, run
+        from ...server.app import Limits, Service, run
         from ...server.engine import Engine
         from ...utils.http_server import listen, url_of
     except ModuleNotFoundError as error:
@@ -31,7 +31,7 @@ def run_serve(cfg: str, weights: str, **options: Any) -> None:
     )
     note_open(options["bind"], options["token"])
     limits = Limits(body=int(1e6 * options["max_body"]))
-    app = make_app(engine, address=options["bind"], token=options["token"], limits=limits)
+    app = Service(engine, address=options["bind"], token=options["token"], limits=limits)
     try:
         # uvicorn finishes, then raises the signal again. A requested end is not a failure.
         with contextlib.suppress(click.exceptions.Exit, KeyboardInterrupt):

@@ -29,13 +29,13 @@ TASKS_WANTED = 16  # below, rows are divided too; a constant, so that sums do no
 
 
 class ConvolutionLearning:
-    """A convolution with its normalisation and activation, forward with the batch's statistics and back."""
+    """A convolution with its normalisation and activation, forward and back."""
 
     def __init__(
         self, learned: Mapping[str, Trainable], weights: Array, norm: BatchNorm | None, x: Tensor, output: Tensor,
         window: Window, groups: int, activation: Activation, source_delta: Tensor | None, delta: Tensor,
     ) -> None:  # fmt: skip
-        """`weights`: what x is convolved with; those that are learned, or what is made of them."""
+        """weights: what x is convolved with."""
         self.learned, self.x, self.output, self.window = learned, x, output, window
         self.activation, self.source_delta, self.delta = activation, source_delta, delta
         layout = Layout(x.layout.batch, output.shape)
@@ -47,7 +47,6 @@ class ConvolutionLearning:
         self.gradient = ConvolutionGradient(x, output.shape, window, weights, groups)
 
     def forward(self, packed: PackedConvolution, biases: Array) -> None:
-        """packed: the weights as they are now, without normalisation."""
         slope = np.float32(1) if self.norm else self._slope
         packed.bind(self.x, self.raw, self.window, slope, NONE)()
         if self.norm:
@@ -161,7 +160,7 @@ class ConvolutionGradient:
 
 
 def _transposed(weights: Array, groups: int) -> Array:
-    """(c groups, n / groups, k, k) filters turned by half, with inputs and outputs exchanged in each group."""
+    """(c groups, n / groups, k, k) filters, turned, inputs and outputs exchanged."""
     n, channels, size, _ = weights.shape
     parts = weights.reshape(groups, n // groups, channels, size, size)[..., ::-1, ::-1].transpose(0, 2, 1, 3, 4)
     return np.ascontiguousarray(parts).reshape(groups * channels, n // groups, size, size)
@@ -215,7 +214,6 @@ class BinaryLearning:
             self.delta.data.fill(0)
 
     def backward(self) -> None:
-        """Add `delta` to the source's, where the input is between -1 and 1."""
         if self._source_delta is not None and self.delta is not None:
             between = np.abs(self._x.plain()) < 1
             self._source_delta.add_plain(self.delta.plain() * between)

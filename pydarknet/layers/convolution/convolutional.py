@@ -58,17 +58,12 @@ class Convolutional(FusableConvolution):
     def from_section(cls, section: Section, context: BuildContext) -> Convolutional:
         section.ignore(*UNUSED)
         stride_y, stride_x, blur = read_strides(section)
+        window = read_window(section, 1, stride_y, stride_x)
+        activation = read_activation(section, context.dialect, "logistic")
         return cls.part(
-            section,
-            context,
-            context.before.channels,
-            section.positive("filters", 1),
-            read_window(section, 1, stride_y, stride_x),
-            read_activation(section, context.dialect, "logistic"),
-            blur=blur,
-            bin_output=section.flag("bin_output"),
-            shares=cls._shared(section, context),
-        )
+            section, context, context.before.channels, section.positive("filters", 1), window, activation, blur=blur,
+            bin_output=section.flag("bin_output"), shares=cls._shared(section, context),
+        )  # fmt: skip
 
     @classmethod
     def part(
@@ -79,19 +74,11 @@ class Convolutional(FusableConvolution):
         dialect, xnor = context.dialect, section.flag("xnor")
         normalised = section.flag("batch_normalize") or (section.kind in CONVOLUTIONS and section.flag("cbn"))
         return cls.build(
-            section,
-            context,
-            channels=channels,
-            filters=filters,
-            window=window,
-            activation=activation,
+            section, context, channels=channels, filters=filters, window=window, activation=activation,
             norm=BatchNorm(filters, dialect.epsilon_inside_root) if normalised else None,
             groups=read_groups(section, channels, filters, xnor),
-            xnor=xnor,
-            xnor_padding=dialect.xnor_padding,
-            xnor_folds=dialect.xnor_folds_batch_norm,
-            **options,
-        )
+            xnor=xnor, xnor_padding=dialect.xnor_padding, xnor_folds=dialect.xnor_folds_batch_norm, **options,
+        )  # fmt: skip
 
     @classmethod
     def _shared(cls, section: Section, context: BuildContext) -> Convolutional | None:
@@ -158,7 +145,7 @@ class Convolutional(FusableConvolution):
             self.filters, self.channels, self.groups, self.window, x, out, pooled, self.autotuned, precision
         )
 
-    def packed(self, x: Layout, pooled: bool = False, precision: str = FLOAT32) -> PackedConvolution:
+    def packed(self, x: Layout, pooled: bool = False, precision: str = FLOAT32) -> Any:
         algorithm = self._algorithm_for(x, pooled, precision)
         if self._packed is None or algorithm != self._algorithm:
             self._algorithm, self._packed = algorithm, self._pack(algorithm)
@@ -310,16 +297,11 @@ class Deconvolutional(FilterLayer):
     def from_section(cls, section: Section, context: BuildContext) -> Deconvolutional:
         filters, size = section.positive("filters", 1, 1 << 16), section.positive("size", 1, 1 << 8)
         return cls.build(
-            section,
-            context,
-            channels=context.before.channels,
-            filters=filters,
-            size=size,
-            stride=section.positive("stride", 1, 1 << 12),
-            padding=read_padding(section, size),
+            section, context, channels=context.before.channels, filters=filters, size=size,
+            stride=section.positive("stride", 1, 1 << 12), padding=read_padding(section, size),
             activation=read_activation(section, context.dialect, "logistic"),
             norm=BatchNorm(filters, context.dialect.epsilon_inside_root) if section.flag("batch_normalize") else None,
-        )
+        )  # fmt: skip
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         (shape,) = inputs

@@ -194,6 +194,6 @@ class FusableConvolution(FilterLayer):
         """The activation, but for binary outputs that only a binary layer reads."""
         return LINEAR if self.xnor and self.bin_output else self.activation
 
-    def packed(self, x: Layout) -> PackedConvolution:
+    def packed(self, x: Layout) -> Any:
         """The filters for a tensor of this layout."""
         raise NotImplementedError

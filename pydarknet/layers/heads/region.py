@@ -1,6 +1,6 @@
 """`[region]`: the detection head of YOLOv2 and YOLO9000, and its loss.
 
-Predictions, one anchor in one cell each, run in the order of the dialect's output: anchor by anchor, or cell by cell.
+Predictions run in the dialect's order: anchor by anchor, or cell by cell.
 """
 
 from __future__ import annotations
@@ -69,17 +69,12 @@ class Region(Head):
         section.ignore("absolute", "log", "sqrt", "temperature", "map")  # `map` is for evaluation
         num, classes = section.positive("num", 1, 1 << 12), section.positive("classes", 20, 1 << 20)
         return cls.build(
-            section,
-            context,
-            classes=classes,
-            dialect=context.dialect,
-            labels=ClassMap(section, classes),
+            section, context, classes=classes, dialect=context.dialect, labels=ClassMap(section, classes),
             mask_scale=int(section.real("mask_scale", 1.0)),
             pictures=TrainingPictures.from_section(section, context.dialect.region_max_boxes),
             anchors=read_anchors(section, num)[:num],
-            tree=tree_of(section),
-            by_cell=context.dialect.region_by_cell,
-        )
+            tree=tree_of(section), by_cell=context.dialect.region_by_cell,
+        )  # fmt: skip
 
     @property
     def order_is_nchw(self) -> bool:  # type: ignore[override]
@@ -234,7 +229,6 @@ class Region(Head):
         return delta
 
     def _class_only(self, entries: Array, delta: Array, number: int) -> None:
-        """A picture without boxes: the prediction that gives the class most probability learns it."""
         path = self._path(number)
         objectness = entries[:, self.coords]
         probability = objectness * entries[:, [self.coords + 1 + node for node in path]].prod(axis=1)

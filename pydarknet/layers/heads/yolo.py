@@ -54,14 +54,8 @@ class Yolo(YoloLoss):
         section.ignore(*_TRACKING_KEYS)
         anchors = read_anchors(section, total)
         return cls.build(
-            section,
-            context,
-            classes=classes,
-            anchors=anchors,
-            mask=read_mask(section, total, anchors),
-            dialect=dialect,
-            labels=ClassMap(section, classes),
-            num=total,
+            section, context, classes=classes, anchors=anchors, mask=read_mask(section, total, anchors),
+            dialect=dialect, labels=ClassMap(section, classes), num=total,
             multipliers=class_multipliers(section, classes),
             iou_loss=read_word(section, "iou_loss", "mse", ("mse", *MEASURES), "iou"),
             iou_normalizer=section.real("iou_normalizer", dialect.yolo_iou_normalizer),
@@ -69,7 +63,7 @@ class Yolo(YoloLoss):
             pictures=TrainingPictures.from_section(section, dialect.yolo_max_boxes),
             nms_kind=read_word(section, "nms_kind", "default", cls.nms_kinds, "default"),
             beta_nms=section.real("beta_nms", 0.6),
-        )
+        )  # fmt: skip
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         (shape,) = inputs

@@ -19,9 +19,8 @@ from ...config.sections import Section, flag
 from ...tensor import Layout, Shape, Tensor
 from ...utils.arrays import Array
 from ..activations import LINEAR, LOGGY, LOGISTIC, TANH, Activation, read_activation
-from ..base import BuildContext, Layer, Parameter
+from ..base import BuildContext, Layer, NchwLayer, Parameter
 from ..connected import Connected
-from ..nchw_layer import NchwLayer
 
 Run = Callable[[str, Array], Array]  # gives the output of a part for x (b, inputs): a new (b, outputs) array
 Apply = Callable[[Activation, Array], Array]  # an activation of a new array
@@ -109,7 +108,7 @@ class Recurrent(NchwLayer):
         raise NotImplementedError
 
     def step(self, run: Run, apply: Apply, x: Array, state: States) -> tuple[Array, tuple[Array, ...]]:
-        """y (b, outputs) of x (b, inputs), new arrays in `state`, and what `step_backward` needs."""
+        """y (b, outputs) and what `step_backward` needs; new arrays in `state`."""
         raise NotImplementedError
 
     def step_backward(self, t: int, kept: tuple[Array, ...], delta: Array, later: States) -> Array:
@@ -194,7 +193,7 @@ class Recurrent(NchwLayer):
 
 
 class RnnSteps(Recurrent):
-    """s' = input(x) + self(s) (+ s with `shortcut`), y = output(s'); in training from s = 0 in every mini-batch."""
+    """s' = input(x) + self(s) (+ s), y = output(s'); from s = 0 in every mini-batch."""
 
     carried_names: ClassVar[Mapping[str, str]] = {}
     shortcut: bool
