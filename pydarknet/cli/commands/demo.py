@@ -125,7 +125,9 @@ def _open_post(video: str | None, options: Options, stack: ExitStack) -> HttpPos
     if not options["http_post_host"]:
         return None
     source = str(options["camera"]) if video is None else video
-    return stack.enter_context(HttpPost(options["http_post_host"], source, options["time_limit_sec"] is not None))
+    post = HttpPost(options["http_post_host"], source, options["time_limit_sec"] is not None)
+    stack.enter_context(post)
+    return post
 
 
 def open_frames(video: str | None, options: Options) -> Frames:

@@ -22,7 +22,7 @@ def note_open(address: str, token: str | None, remedy: str = "--token TOKEN requ
 
 def run_serve(cfg: str, weights: str, **options: Any) -> None:
     try:
-        from ...server.app import Limits, make_app, run
+        from ...server.app import Limits, Service, run
         from ...server.engine import Engine
     except ModuleNotFoundError as error:
         if error.name not in ("starlette", "uvicorn", "python_multipart"):
@@ -39,7 +39,7 @@ def run_serve(cfg: str, weights: str, **options: Any) -> None:
     )
     note_open(options["bind"], options["token"])
     limits = Limits(body=int(1e6 * options["max_body"]))
-    app = make_app(engine, address=options["bind"], token=options["token"], limits=limits)
+    app = Service(engine, address=options["bind"], token=options["token"], limits=limits)
     try:
         # uvicorn finishes, then raises the signal again. A requested end is not a failure.
         with contextlib.suppress(click.exceptions.Exit, KeyboardInterrupt):
