@@ -113,8 +113,8 @@ def command(
 ) -> click.Command:  # fmt: skip
     """A command of the program, or of a group, with these arguments and options.
 
-    work: what it does, a function `module.name` in `cli/commands`, which is imported when the command runs. text: its
-    help; lines that begin with $ are examples. defaults: arguments of the function where the user gives none.
+    work: the function `module.name` in `cli/commands` that it runs. text: its help; lines that begin with $ are
+    examples. defaults: arguments of the function where the user gives none.
     """
 
     def run(**options: Any) -> None:
@@ -168,20 +168,16 @@ class Command(click.Command):
 
 
 def _with_values(args: list[str], defaults: Mapping[str, Any]) -> Iterator[str]:
-    """The words of a command line, with `--live DATA` replaced by `--live=8090 DATA`.
-
-    defaults: for each option, the number that it takes without a value, else None or (click 8.1) False.
-    """
+    """The words of a command line, with `--live DATA` replaced by `--live=8090 DATA`. defaults: for each option, the
+    number that it takes without a value, else None or (click 8.1) False."""
     for word, following in zip(args, [*args[1:], ""], strict=False):
         number = defaults.get(_dashes(word))
         yield f"{word}={number}" if type(number) is int and not following.isdigit() else word
 
 
 class FlagsFirst(click.Group):
-    """A group that takes a command's options before the command's name as well, as darknet does.
-
-    Commands of darknet that are not offered say so; misspelt ones are answered by the nearest name.
-    """
+    """A group that takes a command's options before the command's name as well, as darknet does. A command that is not
+    offered says so; a misspelt one is answered by the nearest name."""
 
     command_class = Command
 

@@ -110,9 +110,7 @@ def run_anchors(data: str, count: int | None, **options: Any) -> None:
         raise click.UsageError("--table excludes --write and --plot")
     if options["plot"]:
         check_plot(options["plot"])
-    change = None
-    if options["cfg"]:
-        change = Retarget(network_file(options["cfg"]), options["dialect"])
+    change = Retarget(network_file(options["cfg"]), options["dialect"]) if options["cfg"] else None
     # Anchors are in pixels of the network's input or, for [region], in cells.
     of_cfg = change.unit if change else (None, None)
     width, height = options["width"] or of_cfg[0], options["height"] or of_cfg[1]
@@ -137,8 +135,8 @@ def run_anchors(data: str, count: int | None, **options: Any) -> None:
     if given is not None:
         say(f"given anchors: avg IoU = {_percent(average_iou(boxes, given))}")
     if change:
-        before = average_iou(boxes, change.anchors)
-        say(f"{options['cfg']}: avg IoU = {_percent(before)} with its {len(change.anchors)}")
+        before = _percent(average_iou(boxes, change.anchors))
+        say(f"{options['cfg']}: avg IoU = {before} with its {len(change.anchors)}")
         _fit_cfg(change, found.anchors, classes, options["write"])
     if options["plot"]:
         write_anchor_plot(options["plot"], boxes, found.anchors, found.average_iou)

@@ -60,9 +60,6 @@ def run_train(data_file: str, cfg: str | None, weights: str | None, **options: A
     run_with_cfg(data_file, cfg, weights, **options)
 
 
-# --- with a cfg ---
-
-
 def run_with_cfg(
     data_file: str, cfg: str, weights: str | None, detector: bool | None = None,
     at_end: Callable[[Trainer], None] = lambda trainer: None, resume_command: str = RESUME_COMMAND, **options: Any,
@@ -208,9 +205,6 @@ def _print_use_of_weights(trainer: Trainer, data: str, cfg: str) -> None:
     note(f"{what}: {shlex.join(['pydarknet', *command, data, cfg, str(weights)])} PICTURE")
 
 
-# --- without a cfg ---
-
-
 def train_folder(source: str, options: dict[str, Any], given: Set[str]) -> None:
     """Train on a data set, or resume the run of a folder, which has kept its options; those `given` go before them."""
     check_precision(options)
@@ -236,17 +230,15 @@ def train_folder(source: str, options: dict[str, Any], given: Set[str]) -> None:
 
 
 def _train(run: RunFolder, options: Options) -> None:
-    weights = None if options["resume"] else run.about.get("weights")
     run_with_cfg(
-        str(run.data), str(run.cfg), weights, detector=True, at_end=lambda trainer: _report(run, trainer, options),
+        str(run.data), str(run.cfg), None if options["resume"] else run.about.get("weights"), detector=True, at_end=lambda trainer: _report(run, trainer, options),
         resume_command=f"pydarknet train {run.folder} --resume", **{**options, "backup": str(run.folder)},
     )  # fmt: skip
 
 
 def _report(run: RunFolder, trainer: Trainer, options: Options) -> None:
     """Write the report of the best weights. A failure is one line and no error: the run itself has succeeded."""
-    known = trainer.best.record()
-    weights = trainer.best.path if known else trainer.checkpointer.last_saved
+    weights = trainer.best.path if trainer.best.record() else trainer.checkpointer.last_saved
     try:
         report_of_run(str(run.data), str(run.cfg), str(weights), options, str(run.folder / "report"))
     except DarknetError as error:
@@ -351,9 +343,6 @@ def _check(
     note(*report_lines(report, found.classes, SHOWN))
     for line in advice(statistics, plan, report, found.classes, lists):
         note(f"Advice: {line}")
-
-
-# --- text ---
 
 
 def run_rnn_train(cfg: str, weights: str | None, **options: Any) -> None:

@@ -78,8 +78,7 @@ command(
 
     $ pydarknet detector train data/obj.data yolov4-tiny.cfg yolov4-tiny.conv.29 -dont_show
     """,
-    "data_file cfg [weights] training",
-    group=detector_command, detector=True,
+    "data_file cfg [weights] training", group=detector_command, detector=True,
 )  # fmt: skip
 
 command(
@@ -106,8 +105,7 @@ command(
     $ pydarknet detector map data/obj.data yolov4-tiny.cfg backup/yolov4-tiny_best.weights -iou_thresh .75
     """,
     flag("letter_box", "Ignored, as in darknet: letter_box=1 in the cfg decides."),
-    flag("dont_show", "Accepted; nothing is shown.", expose_value=False),
-    "measuring",
+    flag("dont_show", "Accepted; nothing is shown.", expose_value=False), "measuring",
     group=detector_command,
 )  # fmt: skip
 
@@ -202,8 +200,7 @@ command(
 
     $ pydarknet classifier train data/cifar.data cfg/cifar.cfg
     """,
-    "data_file cfg [weights] training",
-    group=classifier_command, detector=False,
+    "data_file cfg [weights] training", group=classifier_command, detector=False,
 )  # fmt: skip
 
 command(
@@ -267,8 +264,7 @@ command(
     """,
     "data_file cfg weights",
     click.argument("layer", required=False),
-    flag("all", "Also the pictures at the end of the list that darknet leaves out."),
-    "network",
+    flag("all", "Also the pictures at the end of the list that darknet leaves out."), "network",
     group=classifier_command,
 )  # fmt: skip
 
@@ -291,9 +287,7 @@ command(
     $ pydarknet classifier fout pets.data pets.cfg pets.weights pictures.txt > outputs.tsv
     """,
     "data_file cfg weights",
-    click.argument("list_file", metavar="LIST", type=FILE),
-    "batch",
-    "network",
+    click.argument("list_file", metavar="LIST", type=FILE), "batch", "network",
     group=classifier_command,
 )  # fmt: skip
 
@@ -310,8 +304,7 @@ command(
     """,
     "cfg [weights]",
     flag("file FILE", "The text to train on.", required=True),
-    flag("tokenized", "The file holds numbers, one per symbol, instead of text."),
-    "clear",
+    flag("tokenized", "The file holds numbers, one per symbol, instead of text."), "clear",
     flag("seed N", "Seed of all random numbers; the same seed gives the same weights. Default: 0.",
          "-srand", "--srand", "-rseed", "--rseed", type=COUNT),
     "max_batches",

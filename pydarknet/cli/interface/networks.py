@@ -52,8 +52,7 @@ track_command = command(
          "pixels or in fractions of the frame. `in` is to the left, as seen from the first point "
          "towards the second. May be given several times.", multiple=True),
     "hier nms letter_box stretch ext_output out_dir no_picture",
-    flag("show", "Show the frames in a window."),
-    "names network",
+    flag("show", "Show the frames in a window."), "names network",
 )  # fmt: skip
 
 train_command = command(
@@ -70,8 +69,7 @@ train_command = command(
     $ pydarknet train data/obj.data yolov4-tiny.cfg --resume
     """,
     "data_file",
-    click.argument("cfg", type=FILE, required=False),
-    "[weights]",
+    click.argument("cfg", type=FILE, required=False), "[weights]",
     flag("model NAME", "The network: a bundled one, such as yolov4-tiny, or a .cfg file. Default: "
          "chosen by the number of pictures and the processor."),
     flag("init WEIGHTS", "Initial weights, such as yolov4-tiny.conv.29."),
@@ -81,8 +79,7 @@ train_command = command(
          "is set.", type=click.FloatRange(min=0.5)),
     flag("held_out P", "The fraction of the pictures to validate on, if the data set has no "
          "validation list.", type=click.FloatRange(0.01, 0.9), default=0.2),
-    "size",
-    "training",
+    "size", "training",
 )  # fmt: skip
 
 live_command = command(
@@ -116,8 +113,7 @@ evaluate_command = command(
          "green, detections red."),
     flag("report DIR", "Write report.html and report.json into DIR: classes, confusions, curves, "
          "sizes, pictures (extra `plot`)."),
-    "letter_box stretch",
-    "measuring",
+    "letter_box stretch", "measuring",
 )  # fmt: skip
 
 info_command = command(
@@ -145,8 +141,7 @@ quantize_command = command(
     click.argument("images", type=FILE, nargs=-1, required=True, metavar="IMAGE..."),
     click.option("-o", "-out", "--out", type=FILE, metavar="FILE", help="The file to write. Default: the name of "
                  "WEIGHTS with .int8 in the place of .weights."),
-    flag("limit N", "Use N pictures, evenly spaced among all.", default=50),
-    "size network",
+    flag("limit N", "Use N pictures, evenly spaced among all.", default=50), "size network",
 )  # fmt: skip
 
 speed_command = command(
@@ -164,8 +159,7 @@ speed_command = command(
     click.argument("n", type=COUNT, required=False),
     flag("layers", "Time each layer; print the slowest first."),
     flag("weights FILE", "The weights. Default: random ones."),
-    flag("size S", "Width and height of the network's input in pixels.", type=POSITIVE),
-    "size",
+    flag("size S", "Width and height of the network's input in pixels.", type=POSITIVE), "size",
     flag("batch N", "Pictures per forward pass.", type=click.IntRange(1, 1 << 16), default=1),
     "network",
 )  # fmt: skip

@@ -93,8 +93,7 @@ command(
     """,
     click.argument("cfgs", metavar="CFG...", type=FILE, nargs=-1, required=True),
     flag("data FILE.data", "Also check that the number of classes is that of this .data file."),
-    flag("strict", "Treat warnings as errors."),
-    "dialect",
+    flag("strict", "Treat warnings as errors."), "dialect",
     group=cfg_command,
 )  # fmt: skip
 
@@ -113,8 +112,7 @@ command(
     flag("anchors LIST", "Anchors for all heads, distributed by area: 10,13, 16,30, ..."),
     flag("net KEY=VALUE", "Set an option of [net]; may be given several times.", "net",
          multiple=True),
-    flag("out FILE", "The same as NEW.cfg.", "out_option"),
-    "dialect",
+    flag("out FILE", "The same as NEW.cfg.", "out_option"), "dialect",
     group=cfg_command,
 )  # fmt: skip
 
@@ -140,8 +138,7 @@ anchors_command = command(
     flag("cfg CFG", "Print the options to change in this network file, and the average IoU of its "
          "anchors."),
     flag("write NEW.cfg", "Write a copy of the cfg with these anchors."),
-    flag("plot FILE.png", "Draw boxes and anchors (extra `plot`)."),
-    "dialect",
+    flag("plot FILE.png", "Draw boxes and anchors (extra `plot`)."), "dialect",
 )  # fmt: skip
 
 # --- weights files ---
@@ -156,8 +153,7 @@ partial_command = command(
     $ pydarknet partial cfg/yolov4-tiny.cfg yolov4-tiny.weights yolov4-tiny.conv.29 29
     """,
     IN_AND_OUT,
-    click.argument("layers", metavar="N", type=COUNT),
-    "network",
+    click.argument("layers", metavar="N", type=COUNT), "network",
 )  # fmt: skip
 
 average_command = command(
@@ -170,8 +166,7 @@ average_command = command(
     $ pydarknet average cfg/tiny.cfg mean.weights tiny_1.weights tiny_2.weights tiny_3.weights
     """,
     "cfg", click.argument("out", metavar="OUT", type=FILE),
-    click.argument("weights", metavar="WEIGHTS...", nargs=-1, required=True, type=FILE),
-    "network",
+    click.argument("weights", metavar="WEIGHTS...", nargs=-1, required=True, type=FILE), "network",
 )  # fmt: skip
 
 rescale_command = command(
@@ -212,8 +207,7 @@ normalize_command = command(
     IN_AND_OUT,
     flag("variance V", "The variance of the new layers. 0, as in darknet, for networks that are "
          "trained further; 1 keeps the network's outputs.", type=FiniteFloat(min=0), default=0.0),
-    WRITE_CFG,
-    "network",
+    WRITE_CFG, "network",
 )  # fmt: skip
 
 denormalize_command = command(
@@ -224,9 +218,7 @@ denormalize_command = command(
 
     $ pydarknet denormalize net.cfg net.weights plain.weights --write-cfg plain.cfg
     """,
-    IN_AND_OUT,
-    WRITE_CFG,
-    "network",
+    IN_AND_OUT, WRITE_CFG, "network",
 )  # fmt: skip
 
 oneoff_command = command(
@@ -260,8 +252,7 @@ print_command = command(
     $ pydarknet print cfg/tiny.cfg tiny.weights 0
     """,
     "cfg weights",
-    click.argument("layer", metavar="LAYER", type=COUNT),
-    "network",
+    click.argument("layer", metavar="LAYER", type=COUNT), "network",
 )  # fmt: skip
 
 # --- pictures of networks ---
@@ -278,8 +269,7 @@ visualize_command = command(
     "cfg weights",
     FOLDER,
     flag("columns N", "Filters per row.", default=1),
-    flag("zoom N", "Pixels per weight.", type=click.IntRange(1, 64), default=1),
-    "network",
+    flag("zoom N", "Pixels per weight.", type=click.IntRange(1, 64), default=1), "network",
 )  # fmt: skip
 
 mkimg_command = command(
@@ -292,8 +282,7 @@ mkimg_command = command(
     click.argument("height", metavar="H", type=click.IntRange(1, 1 << 14)),
     click.argument("width", metavar="W", type=click.IntRange(1, 1 << 14)),
     click.argument("number", metavar="NUM", type=POSITIVE),
-    click.argument("folder", metavar="DIR", type=FILE),
-    SEED, "network",
+    click.argument("folder", metavar="DIR", type=FILE), SEED, "network",
 )  # fmt: skip
 
 imtest_command = command(
