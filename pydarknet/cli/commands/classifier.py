@@ -87,8 +87,7 @@ def run_valid(data: Section, model: Model, options: Options) -> None:
 
 
 def _finish(run: BatchClassifier, tally: ConfusionCounts, options: Options) -> None:
-    for truth, best, count in tally.mistakes(MISTAKES):
-        note(f"{count} x {truth} taken for {best}")
+    note(*(f"{count} x {truth} taken for {best}" for truth, best, count in tally.mistakes(MISTAKES)))
     if tally.unlabelled:
         note(f"{tally.unlabelled} pictures with no class in their path count as wrong")
     if options["json_file"]:

@@ -143,8 +143,7 @@ def run_track(cfg: str, weights: str, images: tuple[str, ...], **options: Any) -
 
     def print_totals() -> None:
         if not (options["as_json"] or options["quiet"]):
-            for text, line in zip(options["count_line"], follower.lines, strict=True):
-                say(line_total(text, line))
+            say(*map(line_total, options["count_line"], follower.lines))
 
     outputs = Outputs(options, TRACKS)
     _go_through(images, options, outputs, steps, show, print_totals)

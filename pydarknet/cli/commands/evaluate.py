@@ -68,8 +68,7 @@ def run_map(cfg: str, weights: str, **options: Any) -> None:
 def run_evaluate(cfg: str, weights: str, **options: Any) -> None:
     letterbox_choice(options)
     model, truth = _prepare(cfg, weights, options)
-    for path in truth.missing[:SHOWN]:
-        note(f"no label file: {path}")
+    note(*(f"no label file: {path}" for path in truth.missing[:SHOWN]))
     if len(truth.missing) > SHOWN:
         note(f"{len(truth.missing)} label files are missing; only the first {SHOWN} are shown")
     worst, collector = Worst(), _collector(model, truth, options) if options["report"] else None

@@ -124,8 +124,7 @@ def run_anchors(data: str, count: int | None, **options: Any) -> None:
         if given is not None:
             rows.insert(2, ("Given anchors", len(given), average_iou(boxes, given)))
         say(f"{'Box generation':<16}{'#':>3}{'Avg IOU':>10}")
-        for name, n, iou in rows:
-            say(f"{name:<16}{n:>3}{100 * iou:>10.1f}")
+        say(*(f"{name:<16}{n:>3}{100 * iou:>10.1f}" for name, n, iou in rows))
         return
     count = count or (change.count if change else 9)
     found = find_anchors(boxes, count, options["distance"], *starts)
@@ -237,8 +236,7 @@ def _picture_lines(
     """darknet's lines for the labels of picture number `image`, and the (n, 5) rows that are used. boxes: those of the
     pictures before it. bad: darknet's lists, to which it appends."""
     progress = "\r loaded \t image: {} \t box: {}"
-    for message in picture.wrong:
-        note(message)
+    note(*picture.wrong)
     if picture.labels is None:
         _, path = next(candidates(picture.picture, ALEXEYAB))
         bad["bad.list"].append(str(path))

@@ -269,8 +269,8 @@ def _prepare(source: str, options: Options) -> RunFolder:
     if not options["no_check"]:
         _check(run, found, lists, statistics, plan)
     note(f"{folder}: written. The same with darknet:")
-    for line in (folder / "commands.txt").read_text(encoding="utf-8", errors="surrogateescape").splitlines():
-        note(f"  {line}")
+    commands = (folder / "commands.txt").read_text(encoding="utf-8", errors="surrogateescape")
+    note(*(f"  {line}" for line in commands.splitlines()))
     note(f"To continue this run if it is stopped: pydarknet train {folder} --resume")
     return run
 
@@ -279,8 +279,7 @@ def _print_found(source: str, found: Recognised) -> None:
     classes = f"{len(found.classes)} {'class' if len(found.classes) == 1 else 'classes'}"
     names = ", ".join([*found.classes[:8], *(["..."] if len(found.classes) > 8 else [])])
     note(f"{source}: {found.form}, {counted(len(found.pictures), 'picture')}, {classes}: {names}")
-    for text in found.notes:
-        note(text)
+    note(*found.notes)
     if found.unlabelled:
         what = f"{counted(len(found.unlabelled), 'picture')} without a label file left out, e.g. {found.unlabelled[0]}"
         note(f"{what}; an empty label file marks a picture without objects")
@@ -341,8 +340,7 @@ def _check(
     with bar(sum(map(len, lists.values()))) as count:
         report = check_dataset(ImageLists.open(run.data), len(found.classes), each=count)
     note(*report_lines(report, found.classes, SHOWN))
-    for line in advice(statistics, plan, report, found.classes, lists):
-        note(f"Advice: {line}")
+    note(*(f"Advice: {line}" for line in advice(statistics, plan, report, found.classes, lists)))
 
 
 def run_rnn_train(cfg: str, weights: str | None, **options: Any) -> None:

@@ -127,8 +127,7 @@ class Printer:
         say(*self._iteration(record))
         if self.detector and record.measurement is not None:
             self._report(record.measurement)
-        for path in record.saved:
-            note(f"Saving weights to {path}")
+        note(*(f"Saving weights to {path}" for path in record.saved))
         self.first = False
         self._store_validation()
         if self.shows_progress:

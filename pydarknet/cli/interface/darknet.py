@@ -14,11 +14,12 @@ demo_options = together(
     "cfg weights [video] camera thresh",
     flag("hier P", "In word trees, report the deepest class whose probability is above P; "
          "AlexeyAB's dialect takes -thresh instead.", default=0.5),
-    flag("avgframes N", "pjreddie: average the network's output over N frames. AlexeyAB: draw the "
-         "objects into the frame N/2 earlier.", "-avg", "--avg", type=click.IntRange(1, 1000),
-         default=3),
+    flag("avgframes N", "pjreddie: average the network's output over N frames. AlexeyAB: draw "
+         "the objects into the frame N/2 earlier.", "-avg", "--avg",
+         type=click.IntRange(1, 1000), default=3),
     "out_filename",
-    flag("prefix P", "Write annotated frames to P_00000001.jpg and so on; no window.", type=FILE),
+    flag("prefix P", "Write annotated frames to P_00000001.jpg and so on; no window.",
+         type=FILE),
     flag("json_file_output FILE", "Write the objects of all frames as JSON."),
     flag("json_port PORT", "Serve the objects as a JSON stream over HTTP. 0: any free port."),
     flag("mjpeg_port PORT", "Serve the annotated frames as MJPEG over HTTP. 0: any free port."),
@@ -305,8 +306,8 @@ command(
     "cfg [weights]",
     flag("file FILE", "The text to train on.", required=True),
     flag("tokenized", "The file holds numbers, one per symbol, instead of text."), "clear",
-    flag("seed N", "Seed of all random numbers; the same seed gives the same weights. Default: 0.",
-         "-srand", "--srand", "-rseed", "--rseed", type=COUNT),
+    flag("seed N", "Seed of all random numbers; the same seed gives the same weights. Default: "
+         "0.", "-srand", "--srand", "-rseed", "--rseed", type=COUNT),
     "max_batches",
     flag("backup DIR", "The folder for weights.", default="backup"),
     "resume save_every no_chart network",
@@ -324,7 +325,8 @@ command(
          type=FiniteFloat(min=0, min_open=True), default=0.7),
     flag("srand N", "Seed of the random numbers; the same seed gives the same text. Default: a "
          "random one.", "-rseed", "--rseed", type=COUNT),
-    flag("tokens FILE", "Print the names of symbols in FILE, one per line, instead of characters."),
+    flag("tokens FILE", "Print the names of symbols in FILE, one per line, instead of "
+         "characters."),
     "cfg weights", SEED, "network",
     group=rnn_command,
 )  # fmt: skip
