@@ -20,13 +20,8 @@ from .yolo_loss import MEASURES, SHIFTS, YoloLoss, class_multipliers
 
 _SIGMA = np.float32(0.3)  # added to every standard deviation
 _TRACKING_KEYS = (
-    "embedding_layer",
-    "track_history_size",
-    "sim_thresh",
-    "dets_for_track",
-    "dets_for_show",
-    "track_ciou_norm",
-)
+    "embedding_layer", "track_history_size", "sim_thresh", "dets_for_track", "dets_for_show", "track_ciou_norm",
+)  # fmt: skip
 _IOU_LOSS = {"iou": 0, "giou": 1, "mse": 2, "diou": 3, "ciou": 4}
 
 
