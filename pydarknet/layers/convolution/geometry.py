@@ -1,4 +1,4 @@
-"""The window of a convolution, and what all convolutions have in common, whatever their algorithm."""
+"""The window of a convolution, and what all convolutions have in common."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -81,8 +81,7 @@ def neutral(filters: int) -> tuple[Array, Array]:
 
 
 class PackedConvolution:
-    """Filters and biases in the order of one algorithm's kernel. An algorithm that does not support something is not
-    selected where it is asked for."""
+    """Filters and biases in the order of one algorithm's kernel."""
 
     filters: int
     pools = True  # it can give the largest of each 2 x 2 cells
@@ -110,7 +109,7 @@ class PackedConvolution:
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class FilterLayer(Layer):
-    """A layer that convolves with filters, normalises where it has a norm, and activates: its parameters."""
+    """A layer that convolves with filters, normalises where it has a norm, and activates."""
 
     sets_channels = True
 

@@ -135,8 +135,8 @@ class GaussianYolo(Yolo):
 
     Class probabilities are multiplied by 1 - the mean sigma. `point`: the point of the box that x and y give.
 
-    The density of a coordinate t with mean m and deviation s is g(z) = exp(-z^2 / 2) / (sqrt(2 pi) (s + 0.3)), with
-    z = (t - m) / s; the deltas are those of log(g + 1e-9) / 2 as darknet derives it.
+    A coordinate with mean m and deviation s has the density g(z) = exp(-z^2 / 2) / (sqrt(2 pi) (s + 0.3)), z = (t - m)
+    / s; the deltas are those of log(g + 1e-9) / 2 as darknet derives it.
     """
 
     is_gaussian = True
