@@ -16,6 +16,8 @@ from pydarknet.training.hooks import EarlyStopping, Hook, Measurement
 from pydarknet.training.setup import MeasuringOptions as Options
 from pydarknet.training.trainer import Trainer, train
 
+pytestmark = pytest.mark.usefixtures("empty_charts")
+
 DOCS = Path(__file__).parents[2] / "docs"
 OFTEN = {"measure": True, "measuring": Options(epochs=1), "chart": False}
 
