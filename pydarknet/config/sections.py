@@ -237,7 +237,6 @@ def _raise_errors(message: str, is_error: bool) -> None:
 
 
 def _options(path: str, text: str, report: Report = _raise_errors) -> list[Section]:
-    """All sections of a text; the first, without a name, has the options before all heads."""
     sections = [Section("", path, 1)]
     for number, line in enumerate(text.split("\n"), start=1):
         content = re.sub(r"[ \t\r]", "", line)

@@ -281,7 +281,6 @@ def shift_boxes(rows: Array, dx: float, dy: float, bounds: Sequence[float]) -> A
 
 
 def _edges(rows: Array) -> tuple[Array, Array]:
-    """(left, top) and (right, bottom) of boxes, each (k, 2)."""
     half = rows[:, 3:] / np.float32(2)
     return rows[:, 1:3] - half, rows[:, 1:3] + half
 

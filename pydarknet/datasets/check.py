@@ -99,7 +99,6 @@ class _Check:
         self.report.findings.append(Finding(kind, text))
 
     def check_labels(self, key: str) -> None:
-        """Read a list and its label files, and check every label."""
         counts = self.report.lists[key] = ListReport()
         self.pictures[key] = list(self.data.pictures(key, self.dialect))
         for picture in self.pictures[key]:
@@ -144,7 +143,6 @@ class _Check:
                 self.add("duplicate box", f"{labels}:{good[start + offset][0]}: {text}")
 
     def check_files(self, decode: bool, each: Callable[[], None]) -> None:
-        """Check the picture files, in threads. `each` is called after every file."""
         found = [(key, picture) for key, pictures in self.pictures.items() for picture in pictures]
         seen: dict[str, str] = {}  # the list of each file
         by_size: dict[int, list[tuple[str, Path]]] = defaultdict(list)
@@ -203,7 +201,6 @@ def _files_in(folders: Iterable[Path]) -> Iterator[Path]:
 
 
 def _check_file(path: Path, decode: bool) -> tuple[int | None, str | None]:
-    """(size in bytes, None for a missing file; problem, None for a good one)."""
     try:
         size = path.stat().st_size
         if decode:

@@ -212,7 +212,6 @@ class _Reader:
         raise DataError(f"{self.path}:{self.at}: {what}")
 
     def next(self) -> str | None:
-        """The next line with content, without its comment; None at the end."""
         while self.at < len(self.lines):
             line = self.lines[self.at]
             comments = (match.start() for match in _COMMENT.finditer(line) if match["comment"])

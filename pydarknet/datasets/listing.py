@@ -74,7 +74,6 @@ def recognise(path: str | os.PathLike[str]) -> Recognised:
 
 
 def _refuse_outlines(pictures: Sequence[Path]) -> None:
-    """Raise DataError if label files hold outlines of objects: a class and points."""
     for labels in map(_labels, pictures):
         for number, line in enumerate(read_text(labels, DataError).splitlines(), start=1):
             words = len(line.split())
@@ -154,7 +153,6 @@ def _list_of(relative: Path) -> str:
 
 
 def _with_class_names(folder: Path, found: Recognised) -> Recognised:
-    """The set with the names of a labelling program, else the class numbers of the labels."""
     labels = [_labels(picture) for picture in found.pictures]
     beside = (file.parent for pair in zip(found.pictures, labels, strict=True) for file in pair)
     for place in dict.fromkeys([folder, folder / "labels", *beside]):

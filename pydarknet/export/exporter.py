@@ -59,9 +59,9 @@ def export_onnx(
 ) -> None:
     """Write the network as an ONNX file for its batch and input size, or for any, completely or not at all.
 
-    Its input is (n, c, h, w) float32 RGB in 0..1; docs/export.md lists the outputs of each format. names: the class
-    names; None: those of the network. Raises OptionError without the package onnx, for more than 2 GiB, or for a format
-    that does not fit the network; ConfigError for a layer that has no ONNX form; OutputError.
+    Its input is (n, c, h, w) float32 RGB in 0..1; docs/export.md lists the outputs of each format. names: of the
+    classes; None: those of the network. Raises OptionError without the package onnx, for more than 2 GiB, or for a
+    format that does not fit the network; ConfigError for a layer that has no ONNX form; OutputError.
     """
     write_file(path, onnx_bytes(network, options, names))
 
@@ -87,7 +87,7 @@ def onnx_bytes(
         return _model(network, graph, options, names).SerializeToString()
 
 
-# --- the graph -------------------------------------------------------------------------------------------------------
+# --- the graph ---
 
 
 # The outputs of layers, by index and precision.
@@ -96,10 +96,9 @@ Values = dict[tuple[int, type[np.generic]], Value]
 
 def _read(graph: Graph, values: Values, index: int) -> Value:
     """The output of a layer, converted to the precision of the layer that reads it."""
-    wanted = graph.dtype
+    wanted, other = graph.dtype, np.float32 if graph.dtype is np.float16 else np.float16
     if (index, wanted) not in values:
-        value = values[index, np.float32 if wanted is np.float16 else np.float16]
-        values[index, wanted] = value.like(value.tensor.cast(wanted))
+        values[index, wanted] = values[index, other].like(values[index, other].tensor.cast(wanted))
     return values[index, wanted]
 
 
@@ -242,7 +241,7 @@ def thresh_of(network: Network, options: ExportOptions) -> float:
     return network.dialect.detector_thresh if options.thresh is None else options.thresh
 
 
-# --- the file --------------------------------------------------------------------------------------------------------
+# --- the file ---
 
 
 def _model(network: Network, graph: Graph, options: ExportOptions, names: Sequence[str]) -> Any:
@@ -282,6 +281,7 @@ def _metadata(network: Network, options: ExportOptions, names: Sequence[str]) ->
     """Numbers, lists and names are JSON, except for the yolov5 and yolov8 formats, where `names` and `args` are Python
     literals as Ultralytics' programs read them."""
     heads = _heads(network)
+    in_rows = [getattr(head, "side", 0) or head.shape.width for head in heads]  # cells
     known = {
         "description": f"{network.path} by pydarknet",
         "author": "pydarknet",
@@ -301,20 +301,13 @@ def _metadata(network: Network, options: ExportOptions, names: Sequence[str]) ->
             "thresh": json.dumps(thresh_of(network, options)),
             "iou_thresh": json.dumps(options.iou_thresh),
             "nms_kind": heads[-1].nms_kind,
-            "stride": str(max(1, *(network.input.width // _cells(head) for head in heads))),
+            "stride": str(max(1, *(network.input.width // cells for cells in in_rows))),
             "anchors": json.dumps([_anchors(network, head) for head in heads]),
         }
     if options.input_name == "images":
-        arguments = {
-            "batch": network.batch, "half": options.fp16, "dynamic": options.dynamic, "nms": options.nms,
-        }  # fmt: skip
+        arguments = {"batch": network.batch, "half": options.fp16, "dynamic": options.dynamic, "nms": options.nms}
         known |= {"names": repr(dict(enumerate(names))), "args": repr(arguments)}
     return known
-
-
-def _cells(head: Head) -> int:
-    """The cells of a head in a row."""
-    return getattr(head, "side", 0) or head.shape.width
 
 
 def _anchors(network: Network, head: Head) -> list[list[float]]:

@@ -26,7 +26,7 @@ from .graph import Tensor, UnsupportedError, Value, join, writes
 
 Function = Callable[[Tensor], Tensor]
 
-# --- activations -----------------------------------------------------------------------------------------------------
+# --- activations ---
 
 
 def _apply(activation: Activation, x: Tensor) -> Tensor:
@@ -111,7 +111,7 @@ FUNCTIONS: dict[str, Function] = {
     "tanh": _node("Tanh"),
 }
 
-# --- windows and weights ---------------------------------------------------------------------------------------------
+# --- windows and weights ---
 
 
 def _gain_and_bias(norm: BatchNorm | None, biases: Array) -> tuple[Array, Array]:
@@ -267,7 +267,7 @@ def _l2norm(layer: L2Norm, source: Value) -> Tensor:
     return x / x.node("ReduceL2", axes=[1], keepdims=1)
 
 
-# --- layers that rearrange, concatenate or add tensors ---------------------------------------------------------------
+# --- layers that rearrange, concatenate or add tensors ---
 
 
 @writes(ActivationLayer)

@@ -1,11 +1,10 @@
-"""`[connected]`: a fully connected layer; `[local]`: a convolution with filters of its own at every place."""
+"""`[connected]`, fully connected, and `[local]`, with filters of its own at every place."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, field
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +16,8 @@ from ..kernels.views import SlidingWindow
 from ..tensor import Layout, Shape, Tensor
 from ..utils.arrays import Array
 from .activations import Activation, read_activation
-from .base import BuildContext, Parameter
+from .base import BuildContext, NchwLayer, Parameter
 from .batchnorm import BatchNorm, BatchNormTraining
-from .nchw_layer import NchwLayer
 
 LARGEST_MATRIX = 1 << 29  # weights of one layer
 
@@ -31,9 +29,9 @@ class Connected(NchwLayer):
     In a .weights file, the statistics of batch normalisation come after the weights.
     """
 
-    row: ClassVar[str] = "connected                            {self.inputs_count:4d}  ->  {self.outputs_count:4d}"
-    sets_channels: ClassVar[bool] = True
-    sets_size: ClassVar[bool] = True
+    row = "connected                            {self.inputs_count:4d}  ->  {self.outputs_count:4d}"
+    sets_channels = True
+    sets_size = True
 
     inputs_count: int
     outputs_count: int
@@ -138,9 +136,9 @@ class Connected(NchwLayer):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Local(NchwLayer):
-    """A convolution whose every output location has filters of its own; `pad` counts cells."""
+    """A convolution with filters of its own at every place; `pad` counts cells."""
 
-    sets_channels: ClassVar[bool] = True
+    sets_channels = True
 
     channels: int
     activation: Activation
@@ -203,7 +201,6 @@ class Local(NchwLayer):
         return shape.channels, rows, columns
 
     def _patches(self, x: Array) -> tuple[Array, NDArray[np.int64]]:
-        """(batch, places, channels * size * size) of the padded input, and each one's flat index."""
         shape, p, sides = self.inputs[0], self.pad, self._padded_sides()
         index = np.arange(np.prod(sides)).reshape(sides)
         windows = np.lib.stride_tricks.sliding_window_view(index, (self.size, self.size), axis=(1, 2))

@@ -1,12 +1,11 @@
-"""Layers that read earlier ones: `[route]` (concatenation or a slice), `[shortcut]` (a sum, the residual connection),
-`[scale_channels]` and `[sam]` (products: squeeze-and-excitation, spatial attention)."""
+"""Layers that read earlier ones: `[route]`, `[shortcut]`, `[scale_channels]`, `[sam]`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -20,8 +19,7 @@ from ..runtime.program import Call, KernelCall
 from ..tensor import Shape, Tensor
 from ..utils.arrays import LANES, Array
 from .activations import LINEAR, Activation, read_activation
-from .base import NOTHING, BuildContext, Layer, Parameter, padded_lanes, sizes
-from .nchw_layer import NchwLayer
+from .base import NOTHING, BuildContext, Layer, NchwLayer, Parameter, padded_lanes, sizes
 
 _WEIGHTS = {"none": "none", "per_feature": "per_feature", "per_layer": "per_feature", "per_channel": "per_channel"}
 _NORMALIZATIONS = {"none": "none", "relu": "relu", "avg_relu": "relu", "softmax": "softmax"}
@@ -30,7 +28,7 @@ _NORMALIZATIONS = {"none": "none", "relu": "relu", "avg_relu": "relu", "softmax"
 def _sources(
     section: Section, context: BuildContext, key: str, references: Iterable[int], *first: int
 ) -> tuple[int, ...]:
-    """The layers `first` and those that references name, told of another reader. Raises ConfigError."""
+    """`first` and what references name, told of another reader. Raises ConfigError."""
     sources = *first, *(context.resolve(section, key, reference) for reference in references)
     for source in sources:
         if source >= 0:
@@ -120,7 +118,7 @@ class Route(Layer):
 
 
 def _is_same_memory(source: Tensor, first: int, output: Tensor, to: int) -> bool:
-    """Whether channels from `first` and from `to` on are the same memory, as the plan may have it."""
+    """Whether channels from `first` and from `to` on are the same memory."""
     if first % LANES or to % LANES or source.layout.block != output.layout.block:
         return False
     begin, end = (
@@ -132,7 +130,7 @@ def _is_same_memory(source: Tensor, first: int, output: Tensor, to: int) -> bool
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class FlatRoute(NchwLayer):
-    """The concatenation of sources of different sizes as vectors, in NCHW order; pjreddie's darknet does so."""
+    """Sources of different sizes as one vector; pjreddie's darknet does so."""
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         return Shape(sum(shape.outputs for shape in inputs))
@@ -156,10 +154,9 @@ def _route_row(sources: Sequence[int], part: str, shape: Shape) -> str:
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class _Activated(Layer):
-    """A layer that joins the previous layer, x_0, and those that `from` names, and applies an activation."""
+    """A layer of the previous layer, x_0, and those that `from` names."""
 
     activation: Activation
-    _before: Tensor = field(init=False)  # the pre-activation, in training
 
     @classmethod
     def joining(cls, section: Section, context: BuildContext, references: Iterable[int] | None, **options: Any) -> Any:
@@ -172,6 +169,7 @@ class _Activated(Layer):
 
     def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
         super().setup_training(source_deltas, delta)
+        # The pre-activation.
         self._before = Tensor(self.output.layout) if self.activation.needs_input else self.output
 
     def joined(self, y: Tensor) -> list[Call]:
@@ -191,9 +189,9 @@ class _Activated(Layer):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Sam(_Activated):
-    """`[sam]`: y = activation(x_0 * x_1), the product of two layers of the same shape, element by element."""
+    """`[sam]`: y = activation(x_0 * x_1), element by element."""
 
-    row: ClassVar[str] = "scale Layer: {self.sources[1]}"
+    row = "scale Layer: {self.sources[1]}"
     per_cell: bool = flag(key="scale_wh")
 
     @classmethod
@@ -239,7 +237,7 @@ class Sam(_Activated):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class ScaleChannels(Sam):
-    """`[scale_channels]`: the same with one factor x_0 for each channel, or with `scale_wh` for each pixel."""
+    """`[scale_channels]`: with one x_0 for each channel, or with `scale_wh` for each pixel."""
 
     def wanted(self, shape: Shape) -> tuple[Shape, str]:
         if self.per_cell:
@@ -258,8 +256,7 @@ class Shortcut(_Activated):
 
     pjreddie's: one further source of any size, with w_0 = alpha and w_1 = beta. Where the widths differ by a factor,
     pixels are skipped on the wider side; channels that only x_0 has stay as they are. AlexeyAB's: several sources of
-    one size, with `weights_type` with trained weights for each source, or for each source and channel, normalised over
-    the sources.
+    one size, with `weights_type` with trained weights, normalised over the sources.
     """
 
     resamples: bool
@@ -358,7 +355,6 @@ class Shortcut(_Activated):
         return calls
 
     def _common(self, position: int, own: Tensor, other: Tensor) -> tuple[int, int, Extent]:
-        """How a source and the output overlap: strides in either, and the size."""
         mine, theirs = self.shape, self.inputs[position]
         down, up = _steps(theirs.width, mine.width)
         height, width = min(mine.height, theirs.height), min(mine.width, theirs.width)
@@ -405,5 +401,4 @@ class Shortcut(_Activated):
 
 
 def _steps(theirs: int, mine: int) -> tuple[int, int]:
-    """From pixel to pixel in a source and in the output."""
     return max(1, theirs // mine), max(1, mine // theirs)

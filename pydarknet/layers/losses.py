@@ -1,11 +1,9 @@
-"""Layers with a loss that are no detection heads: `[softmax]`, `[logistic]`, `[cost]`; and `[contrastive]`, which is
-read but not trained."""
+"""Layers with a loss: `[softmax]`, `[logistic]`, `[cost]`, `[contrastive]`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import ClassVar
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,8 +14,7 @@ from ..runtime.program import Call, KernelCall
 from ..tensor import Shape, Tensor
 from ..utils.arrays import Array
 from .activations import LOGISTIC
-from .base import BuildContext, Layer, sizes
-from .nchw_layer import NchwLayer
+from .base import BuildContext, Layer, NchwLayer, sizes
 from .simple import Empty
 
 MASKED = np.float32(-1234)  # darknet's mark for truths that do not count
@@ -49,10 +46,10 @@ class Softmax(NchwLayer):
     """e^(x / T) / sum of e^(x / T), with the temperature T.
 
     The sum is over each of `groups` equal slices of the input; with `spatial` over the channels of each pixel; with
-    `tree` over each set of siblings. `noloss`: the layer has no loss in training.
+    `tree` over each set of siblings.
     """
 
-    row: ClassVar[str] = "softmax                                        {x.outputs:4d}"
+    row = "softmax                                        {x.outputs:4d}"
     groups: int
     temperature: float
     tree: WordTree | None
@@ -111,8 +108,8 @@ class Softmax(NchwLayer):
 class Logistic(NchwLayer):
     """`[logistic]`: 1 / (1 + e^-x), with a cross-entropy loss in training."""
 
-    row: ClassVar[str] = "logistic x entropy                             {x.outputs:4d}"
-    has_loss: ClassVar[bool] = True
+    row = "logistic x entropy                             {x.outputs:4d}"
+    has_loss = True
 
     def compute(self, x: Array, y: Array) -> None:
         y[:] = x
@@ -135,18 +132,16 @@ class Cost(Empty):
         smooth   d^2 where |d| < 1, else 2 |d| - 1, with delta d or its sign (Huber's loss)
         L1       sum of |d|, with delta the sign of d
 
-    Deltas are multiplied by `scale`. `smoothing`: the share of the truth that is spread evenly over all its elements.
-    `smooth_sign`: the sign of a smooth delta beyond 1, which is wrong in pjreddie's darknet.
+    Deltas are multiplied by `scale`.
     """
 
-    row: ClassVar[str] = "cost                                           {x.outputs:4d}"
-    gives_output: ClassVar[bool] = False
-    has_loss: ClassVar[bool] = True
+    row = "cost                                           {x.outputs:4d}"
+    gives_output = False
+    has_loss = True
     cost_type: str = "sse"
-    smooth_sign: float = 1.0
+    smooth_sign: float = 1.0  # of a smooth delta beyond 1, which is wrong in pjreddie's darknet
     scale: float = real(1.0)
-    smoothing: float = real(key="smooth")
-    loss_delta: Array = field(init=False)
+    smoothing: float = real(key="smooth")  # the share of the truth that is spread evenly over its elements
 
     @property
     def is_alias(self) -> bool:  # type: ignore[override]
@@ -185,9 +180,9 @@ class Cost(Empty):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Contrastive(Empty):
-    """`[contrastive]`: a loss on embeddings. It computes nothing at inference, and is not trained here."""
+    """`[contrastive]`: a loss on embeddings, which is not trained here."""
 
-    gives_output: ClassVar[bool] = False
+    gives_output = False
     classes: int
     anchors: int  # of the [yolo] layer whose embeddings it reads, 0 without one
 

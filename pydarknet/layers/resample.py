@@ -1,10 +1,10 @@
-"""Layers that change the size of planes: pooling (`[maxpool]`, `[local_avgpool]`, `[avgpool]`), `[upsample]`, and
-`[reorg]` and `[reorg3d]`, which move pixels between space and channels."""
+"""Layers that change the size of planes: `[maxpool]`, `[local_avgpool]`, `[avgpool]`, `[upsample]`, `[reorg]`,
+`[reorg3d]`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,9 +17,8 @@ from ..kernels.views import SlidingWindow
 from ..runtime.program import Call, KernelCall
 from ..tensor import Shape, Tensor
 from ..utils.arrays import Array
-from .base import BuildContext, Layer, sizes
+from .base import BuildContext, Layer, NchwLayer, sizes
 from .convolution.section import Blur, blur_row, read_strides
-from .nchw_layer import NchwLayer
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -31,8 +30,6 @@ class _WindowPool(Layer):
     stride_x: int
     padding: int  # the total of both sides, as darknet counts it
     blur: Blur | None = None  # antialiasing, which takes over the strides
-    _target: Tensor = field(init=False)
-    _pooled_delta: Tensor = field(init=False)
 
     kernel: ClassVar[Callable[..., Any]]
     word: ClassVar[str]
@@ -138,9 +135,7 @@ class LocalAvgpool(_WindowPool):
 class DepthMaxpool(NchwLayer):
     """`[maxpool]` with `maxpool_depth`: output channel g is the maximum of the channels g + k out_channels."""
 
-    row: ClassVar[str] = (
-        "max-depth         {self.size:2d}x{self.size:2d}/{self.stride:2d}   {x_sizes} -> {y_sizes} {giga:5.3f} BF"
-    )
+    row = "max-depth         {self.size:2d}x{self.size:2d}/{self.stride:2d}   {x_sizes} -> {y_sizes} {giga:5.3f} BF"
     size: int
     stride: int
     out_channels: int = positive()
@@ -183,8 +178,8 @@ class DepthMaxpool(NchwLayer):
 class Avgpool(Layer):
     """`[avgpool]`: the mean of each channel."""
 
-    row: ClassVar[str] = "avg                          {x_sizes} ->   {y.channels:4d}"
-    sets_size: ClassVar[bool] = True
+    row = "avg                          {x_sizes} ->   {y.channels:4d}"
+    sets_size = True
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         return Shape(inputs[0].channels)
@@ -245,13 +240,12 @@ class Upsample(Layer):
 class Reorg(NchwLayer):
     """`[reorg]`: space to depth, or with `reverse` depth to space, in YOLOv2's historical order."""
 
-    row: ClassVar[str] = "reorg_old              /{self.stride:2d}  {x_sizes}   ->  {y_sizes}"
-    any_channels: ClassVar[bool] = False  # whether any number of channels can become fewer pixels
+    row = "reorg_old              /{self.stride:2d}  {x_sizes}   ->  {y_sizes}"
+    any_channels = False  # whether any number of channels can become fewer pixels
     stride: int = positive(largest=1 << 12)
     reverse: bool = flag()
     flatten: bool = flag()  # swap channels and pixels instead
     extra: int = natural()  # so many zeros after a copy of the input
-    _order: NDArray[np.int64] | None = None
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         (shape,), s = inputs, self.stride
@@ -311,8 +305,8 @@ class Reorg(NchwLayer):
 class Reorg3d(Reorg):
     """`[reorg3d]`: space to depth, y[k, j, i] = x[k mod c, j s + (k / c) / s, i s + (k / c) mod s] for c channels."""
 
-    row: ClassVar[str] = "reorg                    /{self.stride:2d} {x_sizes} -> {y_sizes}"
-    any_channels: ClassVar[bool] = True
+    row = "reorg                    /{self.stride:2d} {x_sizes} -> {y_sizes}"
+    any_channels = True
 
     def _input_indices(self) -> NDArray[np.int64]:
         shape, s = self.inputs[0], self.stride

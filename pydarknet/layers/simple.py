@@ -1,10 +1,9 @@
-"""Layers of a few lines each: `[empty]`, `[silence]`, `[dropout]`, `[crop]`, `[implicit]`, `[history]`, `[iseg]`,
-`[normalization]`, `[l2norm]`."""
+"""Layers of a few lines each."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -14,8 +13,7 @@ from ..config.sections import Section, flag, integer, natural, positive, real
 from ..tensor import Shape, Tensor
 from ..utils.arrays import Array
 from .activations import LOGISTIC
-from .base import BuildContext, Layer, Parameter
-from .nchw_layer import NchwLayer
+from .base import BuildContext, Layer, NchwLayer, Parameter
 
 LARGEST_IMPLICIT = 1 << 29  # weights of one layer
 GROWTH_PART = 0.85  # of a run, in which dropped squares and their probability grow to the values of the cfg
@@ -24,10 +22,10 @@ DEFAULT_SQUARE = 7  # pixels
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Empty(Layer):
-    """`[empty]`, `[silence]`, and others that pass their source on unchanged at inference, without a copy."""
+    """`[empty]`, `[silence]`, and others that pass their source on at inference."""
 
-    row: ClassVar[str] = "empty "
-    is_alias: ClassVar[bool] = True
+    row = "empty "
+    is_alias = True
 
     def forward(self) -> None:
         return
@@ -72,7 +70,6 @@ class Dropout(Empty):
         self.output.fill(x * self._factors)
 
     def _without_squares(self, batch: int) -> Array:
-        """0 in at most one square of each plane, elsewhere 1 / the part that is kept."""
         shape, end = self.shape, GROWTH_PART * self.progress.max_batches
         progress = self.progress.done / end if self.progress.done < end else 1.0
         side = self.side(shape.width, shape.height, progress)
@@ -85,14 +82,13 @@ class Dropout(Empty):
             top, left = self._wrapped(row, shape.height - side), self._wrapped(column, shape.width - side)
             factors[sample, channel, top : top + side, left : left + side] = 0
             dropped[sample] += side * side
-        # A plane that is one square may be dropped as a whole; a sample of which nothing is kept stays 0.
+        # A sample of which nothing is kept stays 0.
         kept = np.maximum(1 - dropped / shape.outputs, 1 / shape.outputs)
         factors /= kept[:, None, None, None].astype(np.float32)
         return factors.reshape(batch, -1)
 
     @staticmethod
     def _wrapped(start: int, last: int) -> int:
-        """Beyond the last start, squares start again from the other side, as in darknet."""
         return max(0, min(start - last if start > last else start, last))
 
     def add_gradient(self, target: Tensor) -> None:
@@ -112,7 +108,7 @@ class Crop(NchwLayer):
     """`[crop]`: the centre of the picture; in training a random window of that size, with `flip` mirrored at random.
     Values are moved from 0..1 to -1..1 unless `noadjust`."""
 
-    row: ClassVar[str] = "Crop Layer: {x.height} x {x.width} -> {y.height} x {y.width} x {x.channels} image"
+    row = "Crop Layer: {x.height} x {x.width} -> {y.height} x {y.width} x {x.channels} image"
     ignored: ClassVar[Sequence[str]] = ("angle", "saturation", "exposure", "shift")
     height: int = positive(key="crop_height")
     width: int = positive(key="crop_width")
@@ -158,16 +154,13 @@ class Crop(NchwLayer):
 class Implicit(Layer):
     """`[implicit]`: trained values that do not depend on the picture, of shape (filters, atoms, 1)."""
 
-    row: ClassVar[str] = (
-        "implicit Layer: {self.filters} x {self.atoms} \t mean={self.mean:.2f}, std={self.deviation:.2f} "
-    )
-    sets_channels: ClassVar[bool] = True
-    sets_size: ClassVar[bool] = True
+    row = "implicit Layer: {self.filters} x {self.atoms} \t mean={self.mean:.2f}, std={self.deviation:.2f} "
+    sets_channels = True
+    sets_size = True
     filters: int = positive(128)
     atoms: int = positive()
     mean: float = real()
     deviation: float = real(0.2, key="std")
-    weights: Array = field(init=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -197,7 +190,7 @@ class Implicit(Layer):
 class History(NchwLayer):
     """`[history]`: at inference, x in the first channels and zeros in those of earlier frames."""
 
-    row: ClassVar[str] = "HISTORY b = {self.batch}, s = {self.history_size:2d}, steps =  1   {x_sizes} -> {y_sizes} "
+    row = "HISTORY b = {self.batch}, s = {self.history_size:2d}, steps =  1   {x_sizes} -> {y_sizes} "
     history_size: int = positive(4, largest=1 << 10)
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
@@ -239,14 +232,11 @@ class Normalization(NchwLayer):
     The sum is darknet's recurrence from channel to channel, whose first window is shorter than the textbook's.
     """
 
-    row: ClassVar[str] = (
-        "Local Response Normalization Layer: {x.width} x {x.height} x {x.channels} image, {self.size} size"
-    )
+    row = "Local Response Normalization Layer: {x.width} x {x.height} x {x.channels} image, {self.size} size"
     alpha: float = real(0.0001)
     beta: float = real(0.75)
     kappa: float = real(1.0)
     size: int = positive(5)
-    _factors: Array = field(init=False)
 
     def compute(self, x: Array, y: Array) -> None:
         channels = self.shape.channels
@@ -271,7 +261,7 @@ class Normalization(NchwLayer):
 class L2Norm(NchwLayer):
     """`[l2norm]`: the channels of each pixel divided by their Euclidean norm."""
 
-    row: ClassVar[str] = "l2norm                                         {x.outputs:4d}"
+    row = "l2norm                                         {x.outputs:4d}"
 
     def compute(self, x: Array, y: Array) -> None:
         planes = x.reshape(len(x), self.shape.channels, -1)

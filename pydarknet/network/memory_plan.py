@@ -366,11 +366,11 @@ class ExecutionPlan:
         for layer in layers:
             layer.training = False  # dropout passes on what it reads
         graph = Graph(layers, shape, output)
-        steps = find_steps(graph, fuse=not keep_all)
-        tensors = allocate(plan_tensors(graph, batch, steps, keep_all))
         for index, layer in enumerate(layers):
             sources = [layers[owner] for owner in graph.sources(index) if owner != INPUT]
             layer.set_precision(precision, sources, [layers[i] for i in graph.readers[index]])
+        steps = find_steps(graph, fuse=not keep_all)
+        tensors = allocate(plan_tensors(graph, batch, steps, keep_all))
         computing = []
         for step in steps:
             layer, *after = (layers[i] for i in step.layers)

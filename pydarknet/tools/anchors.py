@@ -110,7 +110,6 @@ def _distances(boxes: Sizes, anchor: Sizes, by_iou: bool) -> NDArray[np.float64]
 
 
 def _run(boxes: Sizes, anchors: Sizes, by_iou: bool) -> tuple[float, Sizes, int]:
-    """k-means until nothing changes or improves: (mean distance, anchors, steps) of the best step."""
     nearest = np.zeros(len(boxes), np.int32)
     means, _, _ = _step(boxes, anchors, by_iou, nearest)
     best, best_at, steps, changes = (np.inf, anchors), 0, 0, 1

@@ -84,7 +84,6 @@ def prepared(model: Network, picture: Picture) -> Array:
 def _error_with(
     model: Network, quantization: Quantization, inputs: Sequence[Array], expected: Sequence[Sequence[Array]]
 ) -> float:
-    """The largest error of an output in 8 bits, relative to that output."""
     model.quantize(quantization)
     model.precision = INT8
     worst = 0.0
@@ -118,7 +117,6 @@ def agreement(model: Model, pictures: Sequence[Picture]) -> tuple[int, int]:
 
 
 def _answer(model: Model, picture: Picture) -> list[tuple[int, Array]]:
-    """The class and box of each object; of a classifier the best class, and all."""
     if model.heads:
         objects = model.detect(picture)
         return list(zip(objects.class_id.tolist(), objects.xywh, strict=True))

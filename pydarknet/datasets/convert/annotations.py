@@ -141,7 +141,6 @@ def _inside(picture: AnnotatedPicture, left_out: Counter[str]) -> Iterator[Pixel
 
 
 def _misfit(picture: AnnotatedPicture) -> str:
-    """The two sizes, if the aspect ratio of a picture's file is another one; else empty."""
     size, turned = image.header_of_file(picture.path)
     width, height = size or (picture.width, picture.height)
     if abs(width * picture.height - height * picture.width) <= ASPECT_TOLERANCE * width * picture.height:
@@ -248,7 +247,6 @@ def _category_names(contents: Mapping[str, tuple[Path, Json]]) -> list[str]:
 
 
 def _entries(file: Path, content: Json, key: str, *fields: str) -> Iterator[list[Any]]:
-    """The place of each entry of the list `key`, and its values of `fields`. Raises DataError."""
     for position, item in enumerate(content[key]):
         where = f"{file}: {key}[{position}]"
         if absent := [name for name in fields if not isinstance(item, dict) or name not in item]:

@@ -9,7 +9,7 @@ from ...runtime.jit import device, inlined, kernel, named
 from ..activation import activate_fused, clear_lanes
 from ..addressing import cell, next_task, reset_queue, residual_cell, zero_halo, zero_halos
 from ..pooling import pool_rows
-from ..simd import HALF, LANES, instructions, one_of, vload, vstore
+from ..simd import HALF, LANES, VECTOR, instructions, one_of, vload, vstore
 from ..views import Residual
 from .microkernel import (
     ANY,
@@ -187,13 +187,22 @@ def make_convert_cell(product: Product) -> Any:
 def make_convert_task(product: Product) -> Any:
     """convert_task(x, x_base, x_at, first, last, work, to): converts the inputs of the pixels from `first` to `last` of
     a plane, x_at: Origins. Of a filter of one cell those in use, which then lie side by side; else all between them."""
-    cell_words, convert_cell = product.cell, make_convert_cell(product)
+    cell_words, blocks, convert_cell = product.cell, product.blocks, make_convert_cell(product)
+    block_words, clears = cell_words // blocks, product.vector == VECTOR
 
     @device
     def convert_cells(x, source, step, x_at, count, work, to):
         """`count` cells of each block, `step` floats apart, to words that lie side by side."""
-        for block in range(x_at.blocks):
-            from_block, to_block = source + block * x_at.block_stride, to + block * x_at.span
+        # Filters are 0 where there are no channels; so must inputs be, if they could be NaN.
+        for block in range(-(-x_at.blocks // blocks) * blocks if clears else x_at.blocks):
+            together = block // blocks
+            to_block = to + together * x_at.span + (block - together * blocks) * block_words
+            if block >= x_at.blocks:
+                for k in range(count):
+                    at = to_block + k * cell_words
+                    work[at : at + block_words] = 0
+                continue
+            from_block = source + block * x_at.block_stride
             for k in range(count):
                 convert_cell(x, from_block + k * step, x_at.scale, x_at.zero, work, to_block + k * cell_words)
 
@@ -226,7 +235,7 @@ def make_convolve(product: Product, convolve_pixels: Any, module: str, name: str
     `make_pack`. A worker converts what a task reads of x into its `work_size` floats of `work`, unless it has just
     done so.
     """
-    converts, by_block, factors, cell_words = product.converts, product.by_block, product.factors, product.cell
+    converts, by_block, cell_words = product.converts, product.by_block, product.cell
     convert_task = make_convert_task(product) if converts else None
 
     @kernel
@@ -263,8 +272,8 @@ def make_convolve(product: Product, convolve_pixels: Any, module: str, name: str
                         present = picture * chunks + chunk
                         convert_task(x, x_base + x_at.low, x_at, first, last, work, scratch)
                     gathers = x_at.reach == 0
-                    row_step = cell_words * width if gathers else x_at.row_stride // factors
-                    step = cell_words if gathers else x_at.column_stride // factors
+                    row_step = cell_words * width if gathers else x_at.row_stride // 16 * cell_words
+                    step = cell_words if gathers else x_at.column_stride // 16 * cell_words
                     x_base = scratch - (first * cell_words if gathers else first // width * row_step)
                 target = PlaneTarget(cell(y_at, picture, panel.block, 0, 0), y_at.block_stride, y_at.pitch)
                 residual_at = residual_cell(residual, picture, panel.block, 0, 0)

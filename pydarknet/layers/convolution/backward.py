@@ -1,8 +1,7 @@
-"""The backward pass of a convolution: both gradients on the forward pass's layout and registers; and how binary ones
-learn."""
+"""The backward pass of a convolution, and how binary ones learn."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,13 +29,13 @@ TASKS_WANTED = 16  # below, rows are divided too; a constant, so that sums do no
 
 
 class ConvolutionLearning:
-    """A convolution with its normalisation and activation, forward with the batch's statistics and back."""
+    """A convolution with its normalisation and activation, forward and back."""
 
     def __init__(
         self, learned: Mapping[str, Trainable], weights: Array, norm: BatchNorm | None, x: Tensor, output: Tensor,
         window: Window, groups: int, activation: Activation, source_delta: Tensor | None, delta: Tensor,
     ) -> None:  # fmt: skip
-        """`weights`: what x is convolved with; those that are learned, or what is made of them."""
+        """weights: what x is convolved with."""
         self.learned, self.x, self.output, self.window = learned, x, output, window
         self.activation, self.source_delta, self.delta = activation, source_delta, delta
         layout = Layout(x.layout.batch, output.shape)
@@ -48,7 +47,6 @@ class ConvolutionLearning:
         self.gradient = ConvolutionGradient(x, output.shape, window, weights, groups)
 
     def forward(self, packed: PackedConvolution, biases: Array) -> None:
-        """packed: the weights as they are now, without normalisation."""
         slope = np.float32(1) if self.norm else self._slope
         packed.bind(self.x, self.raw, self.window, slope, NONE)()
         if self.norm:
@@ -99,7 +97,6 @@ class ConvolutionGradient:
     window: Window
     weights: Array  # (n, channels / groups, size, size)
     groups: int
-    spread: Tensor = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         w, out, shape = self.window, self.out, self.x.shape
@@ -163,14 +160,13 @@ class ConvolutionGradient:
 
 
 def _transposed(weights: Array, groups: int) -> Array:
-    """(c groups, n / groups, k, k) filters turned by half, with inputs and outputs exchanged in each group."""
+    """(c groups, n / groups, k, k) filters, turned, inputs and outputs exchanged."""
     n, channels, size, _ = weights.shape
     parts = weights.reshape(groups, n // groups, channels, size, size)[..., ::-1, ::-1].transpose(0, 2, 1, 3, 4)
     return np.ascontiguousarray(parts).reshape(groups * channels, n // groups, size, size)
 
 
 def _tasks(x: Layout, d: Layout, weights: Array, groups: int) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
-    """(`tasks` of `weight_gradient`, `units` of `unpack_weight_gradient`, floats of the sums of one part)."""
     n, channels, size, _ = weights.shape
     tasks, units, at = [], [], 0
     for block, count, low, high in output_panels(n, channels, groups, NR, GRADIENT_LANES):
@@ -184,8 +180,7 @@ def _tasks(x: Layout, d: Layout, weights: Array, groups: int) -> tuple[NDArray[n
 
 # --- binary convolutions (`xnor`) -------------------------------------------------------------------------------------
 #
-# As in XNOR-Net (Rastegari et al., 2016) the backward pass is a straight-through estimator: filters take the gradient
-# of their binary form, inputs take the gradient of their signs where they are between -1 and 1.
+# As in XNOR-Net (Rastegari et al., 2016) filters take the gradient of their binary form, inputs that of their signs.
 
 
 def binary_weights(weights: Array) -> Array:
@@ -219,7 +214,6 @@ class BinaryLearning:
             self.delta.data.fill(0)
 
     def backward(self) -> None:
-        """Add `delta` to the source's, where the input is between -1 and 1."""
         if self._source_delta is not None and self.delta is not None:
             between = np.abs(self._x.plain()) < 1
             self._source_delta.add_plain(self.delta.plain() * between)

@@ -1,13 +1,12 @@
-"""`[convolutional]` and its transpose `[deconvolutional]`: one micro-kernel for all shapes, batch normalisation folded
-in, activation applied at the store."""
+"""`[convolutional]` and its transpose `[deconvolutional]`."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +22,7 @@ from ..base import CONVOLUTIONS, BuildContext, Layer, Parameter, Trainable
 from ..batchnorm import BatchNorm, BatchNormTraining
 from .algorithm import Algorithm
 from .backward import BinaryLearning, ConvolutionLearning, binary_weights, write_dilated, write_signs
-from .direct import FLOAT32, INT8, IntegerInputs, TiledConvolution
+from .direct import FLOAT32, INT8, IntegerInputs, TiledConvolution, number_type
 from .geometry import FilterLayer, FusableConvolution, PackedConvolution, Window
 from .nchw import bind_inverted_bottleneck, chain_length, lanes_from_nchw, lanes_from_rows, reads_picture
 from .section import UNUSED, blur_row, convolution_row, read_groups, read_padding, read_strides, read_window
@@ -36,15 +35,11 @@ class Convolutional(FusableConvolution):
     xnor_padding: float = 0.0
     xnor_folds: bool = False
     shares: Convolutional | None = None
-    has_filters: ClassVar[bool] = True
+    has_filters = True
 
     precision: str = FLOAT32
-    input_range: tuple[float, float] | None = None  # of what becomes 8-bit integers
     _algorithm: Algorithm | None = None
-    _links: list[Convolutional] = field(default_factory=list)  # computed in one go with this one, after it
-    _signs: Tensor | None = None
-    _target: Tensor = field(init=False)
-    learning: ConvolutionLearning = field(init=False)
+    input_range: tuple[float, float] | None = None  # of what becomes 8-bit integers
     binary: BinaryLearning | None = None
 
     def __post_init__(self) -> None:
@@ -63,17 +58,12 @@ class Convolutional(FusableConvolution):
     def from_section(cls, section: Section, context: BuildContext) -> Convolutional:
         section.ignore(*UNUSED)
         stride_y, stride_x, blur = read_strides(section)
+        window = read_window(section, 1, stride_y, stride_x)
+        activation = read_activation(section, context.dialect, "logistic")
         return cls.part(
-            section,
-            context,
-            context.before.channels,
-            section.positive("filters", 1),
-            read_window(section, 1, stride_y, stride_x),
-            read_activation(section, context.dialect, "logistic"),
-            blur=blur,
-            bin_output=section.flag("bin_output"),
-            shares=cls._shared(section, context),
-        )
+            section, context, context.before.channels, section.positive("filters", 1), window, activation, blur=blur,
+            bin_output=section.flag("bin_output"), shares=cls._shared(section, context),
+        )  # fmt: skip
 
     @classmethod
     def part(
@@ -84,19 +74,11 @@ class Convolutional(FusableConvolution):
         dialect, xnor = context.dialect, section.flag("xnor")
         normalised = section.flag("batch_normalize") or (section.kind in CONVOLUTIONS and section.flag("cbn"))
         return cls.build(
-            section,
-            context,
-            channels=channels,
-            filters=filters,
-            window=window,
-            activation=activation,
+            section, context, channels=channels, filters=filters, window=window, activation=activation,
             norm=BatchNorm(filters, dialect.epsilon_inside_root) if normalised else None,
             groups=read_groups(section, channels, filters, xnor),
-            xnor=xnor,
-            xnor_padding=dialect.xnor_padding,
-            xnor_folds=dialect.xnor_folds_batch_norm,
-            **options,
-        )
+            xnor=xnor, xnor_padding=dialect.xnor_padding, xnor_folds=dialect.xnor_folds_batch_norm, **options,
+        )  # fmt: skip
 
     @classmethod
     def _shared(cls, section: Section, context: BuildContext) -> Convolutional | None:
@@ -146,11 +128,12 @@ class Convolutional(FusableConvolution):
         return algorithm.pack(weights, gain, bias, self.groups, inputs)
 
     def set_precision(self, precision: str, sources: Sequence[Layer], readers: Sequence[Layer]) -> None:
-        # Chains and pooled outputs are in float32, also where threads or kept outputs prevent them: numbers shall not
-        # depend on that.
+        # Chains are in float32, as are pooled outputs where that is faster, also where threads or kept outputs prevent
+        # them: numbers shall not depend on that.
         beside = [layer for layer in (*sources, *readers) if isinstance(layer, Convolutional)]
         chained = any(layer.has_filter_a_channel for layer in beside)
         pooled = len(readers) == 1 and readers[0].is_maxpool_2x2
+        pooled = pooled and not (sources and number_type(precision).before_maxpool)  # pictures are read in float32
         unknown = precision == INT8 and self.input_range is None
         self.precision = FLOAT32 if chained or pooled or unknown else precision
 
@@ -162,7 +145,7 @@ class Convolutional(FusableConvolution):
             self.filters, self.channels, self.groups, self.window, x, out, pooled, self.autotuned, precision
         )
 
-    def packed(self, x: Layout, pooled: bool = False, precision: str = FLOAT32) -> PackedConvolution:
+    def packed(self, x: Layout, pooled: bool = False, precision: str = FLOAT32) -> Any:
         algorithm = self._algorithm_for(x, pooled, precision)
         if self._packed is None or algorithm != self._algorithm:
             self._algorithm, self._packed = algorithm, self._pack(algorithm)
@@ -171,7 +154,8 @@ class Convolutional(FusableConvolution):
     def setup(self, sources: list[Tensor], output: Tensor | None) -> None:
         super().setup(sources, output)
         x, added = sources[0], sources[1] if len(sources) > 1 else None
-        self._links, self._target = list(_leading(self.fused)), self.output
+        self._links = list(_leading(self.fused))  # computed in one go with this one, after it
+        self._target = self.output
         if self._links:
             self._call = bind_inverted_bottleneck([self, *self._links], x, self.output, added)
             return
@@ -191,7 +175,11 @@ class Convolutional(FusableConvolution):
         last, rest = links[count - 1], after[count - 1 :]
         if not rest or last.has_filter_a_channel or not last.applies_as_it_stores:
             return count - 1
-        return count - 1 + (rest[0].is_residual_add or (count == 1 and rest[0].is_maxpool_2x2))
+        return (
+            count
+            - 1
+            + (rest[0].is_residual_add or (count == 1 and self.precision == FLOAT32 and rest[0].is_maxpool_2x2))
+        )
 
     def lanes_from_nchw(self, after: Sequence[Layer]) -> tuple[int, ...]:
         links = [self, *_leading(after)]
@@ -209,7 +197,7 @@ class Convolutional(FusableConvolution):
         return super().calls()
 
     def bind(self) -> list[Call]:
-        signs = [] if self._signs is None else [partial(write_signs, self.source_tensors[0], self._signs)]
+        signs = [partial(write_signs, self.source_tensors[0], self._signs)] if self.xnor else []
         applied = [] if self.applied_activation.fusable else self.applied_activation.calls(self._target)
         return [*signs, self._call, *applied, *([self.blur.run] if self.blur else [])]
 
@@ -295,13 +283,10 @@ class Deconvolutional(FilterLayer):
     """y[f, i s - p + u, j s - p + v] += w[c, f, u, v] x[c, i, j]: a convolution, with turned filters, of x spread
     out by the stride with zeros between its cells."""
 
-    row: ClassVar[str] = (
-        "deconv{self.filters:5d} {self.size:2d} x{self.size:2d} /{self.stride:2d}  {x_sizes}   ->  {y_sizes}"
-    )
+    row = "deconv{self.filters:5d} {self.size:2d} x{self.size:2d} /{self.stride:2d}  {x_sizes}   ->  {y_sizes}"
     size: int
     stride: int
     padding: int
-    _spread: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -312,16 +297,11 @@ class Deconvolutional(FilterLayer):
     def from_section(cls, section: Section, context: BuildContext) -> Deconvolutional:
         filters, size = section.positive("filters", 1, 1 << 16), section.positive("size", 1, 1 << 8)
         return cls.build(
-            section,
-            context,
-            channels=context.before.channels,
-            filters=filters,
-            size=size,
-            stride=section.positive("stride", 1, 1 << 12),
-            padding=read_padding(section, size),
+            section, context, channels=context.before.channels, filters=filters, size=size,
+            stride=section.positive("stride", 1, 1 << 12), padding=read_padding(section, size),
             activation=read_activation(section, context.dialect, "logistic"),
             norm=BatchNorm(filters, context.dialect.epsilon_inside_root) if section.flag("batch_normalize") else None,
-        )
+        )  # fmt: skip
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         (shape,) = inputs

@@ -3,14 +3,17 @@ convolutions on numbers of other types than float32."""
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from importlib import import_module
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ...errors import OptionError
-from ...kernels.convolution import bf16, int8, microkernel
+from ...kernels.convolution import amx, bf16, int8, microkernel
 from ...kernels.convolution.direct import convolve, convolve_depthwise, convolve_pooled
 from ...kernels.convolution.microkernel import COLOURS, MR, NR, OC_VECTORS, TAP_LANES, TAPS, WEIGHTS
 from ...kernels.convolution.pack import CHANNEL, COLUMN, ROW, pack_filters
@@ -62,7 +65,7 @@ class TiledConvolution(PackedConvolution):
         return with_workspace(self.kernel, threads(), 0, *arguments, residual, self._schedule(out, x.layout))
 
     def _schedule(self, out: Shape, x: Layout) -> Schedule:
-        """Few enough tiles that every thread gets several tasks; whole planes where the filters outweigh them."""
+        """Few enough tiles that every thread gets several tasks."""
         by_panel, wanted = self.packed.size > x.item, 8 * threads()
         pieces = max(1, -(-wanted // (len(self.panels) * x.batch)))
         if not by_panel:
@@ -118,7 +121,7 @@ def output_panels(
 
 
 def _tables(n: int, channels: int, groups: int, size: int, together: int, lanes: int) -> tuple[Table, Table]:
-    """(taps, panels) as `pack_filters` takes them. A tap is `lanes` input channels under one cell of the filter."""
+    """(taps, panels) of `pack_filters`. A tap is `lanes` channels under one cell."""
     tables: list[Table] = []
     panels: list[tuple[int, int, int, int, int]] = []
     first_taps: dict[tuple[int, int], int] = {}
@@ -135,7 +138,7 @@ def _tables(n: int, channels: int, groups: int, size: int, together: int, lanes:
 
 
 def _taps(channels: range, size: int) -> Table:
-    """(channel, row, column), ordered by block of 16 channels, row, column, channel."""
+    """(channel, row, column), by block of 16 channels, row, column, channel."""
     channel, row, column = (each.ravel() for each in np.meshgrid(channels, range(size), range(size), indexing="ij"))
     order = np.lexsort((channel, column, row, channel // LANES))
     return np.stack([channel, row, column], axis=1)[order].astype(np.int64)
@@ -163,7 +166,7 @@ class IntegerInputs(NamedTuple):
 
 
 class NumberType(NamedTuple):
-    """A type of numbers that direct convolutions multiply. Costs are in multiply-adds of a SIMD vector of float32."""
+    """A type of numbers that direct convolutions multiply. Costs are in multiply-adds."""
 
     convolve: Any  # the kernel: `make_convolve` of the type's product
     pack: Any  # the kernel: `make_pack` of that; None: filters stay float32
@@ -173,9 +176,17 @@ class NumberType(NamedTuple):
     filter_cost: float  # of a float of filters
     extension: str = ""  # of the processor that it needs
     tap_lanes: int = TAP_LANES  # input channels of a tap
+    blocks: int = 1  # of channels side by side in a converted cell
+    overrun: int = 0  # pixels whose inputs a worker may read after the last of a row
+    before_maxpool: bool = False  # it pays where float32 could give what a maxpool makes of the output
     # (gain, biases) of (weights, gain, biases, inputs): what filters are multiplied with before they are packed, and
     # what the product's `start` and `finish` read as biases.
     scale: Callable[[Array, Array, Array, IntegerInputs], tuple[Array, Array]] | None = None
+
+    @property
+    def cell(self) -> int:
+        """Words of one pixel's blocks."""
+        return self.blocks * LANES // self.factors
 
     def cost(self, filters: int, channels: int, window: Window, out: Shape) -> float:
         """What the method costs."""
@@ -204,9 +215,43 @@ NUMBER_TYPES = {
     BF16: NumberType(bf16.convolve_bf16, bf16.pack_bf16, bf16.FACTORS, 0.5, 4.0, 0.5, "AVX-512 BF16"),
     INT8: NumberType(
         int8.convolve_int8, int8.pack_int8, int8.FACTORS, 0.25, 6.0, 0.3, "AVX-512 VNNI", int8.TAP_LANES,
+        scale=integer_filters,
+    ),
+}  # fmt: skip
+
+
+# On processors with AMX.
+TILE_TYPES = {
+    BF16: NumberType(
+        amx.convolve_bf16_tiles, amx.pack_bf16_tiles, bf16.FACTORS, 0.1, 4.0, 0.5, "AMX", 32, 2, amx.PIXELS, True
+    ),
+    INT8: NumberType(
+        amx.convolve_int8_tiles, amx.pack_int8_tiles, int8.FACTORS, 0.05, 6.0, 0.3, "AMX", 64, 4, amx.PIXELS, True,
         integer_filters,
     ),
 }  # fmt: skip
+
+
+@cache
+def tiles_are_allowed() -> bool:
+    """Whether the system lets this process use AMX's registers, which Linux does when it is asked."""
+    arch_prctl, request_permission, tile_data = 158, 0x1023, 18  # numbers of Linux on x86-64
+    return sys.platform == "linux" and ctypes.CDLL(None).syscall(arch_prctl, request_permission, tile_data) == 0
+
+
+def number_type(precision: str) -> NumberType:
+    """The fastest one of a precision on this machine."""
+    if precision != FLOAT32:
+        kernels = _kernels_of("amx")
+        missing = kernels.MISSING_INT8 if precision == INT8 else kernels.MISSING_BF16
+        if not missing and tiles_are_allowed():
+            return TILE_TYPES[precision]
+    return NUMBER_TYPES[precision]
+
+
+def _kernels_of(module: str) -> Any:
+    """A module of kernels, imported late: shipped code has none of these, and asks Numba what this processor can do."""
+    return import_module(f"{__package__.split('.')[0]}.kernels.convolution.{module}")
 
 
 def checked_precision(name: str) -> str:
@@ -215,8 +260,7 @@ def checked_precision(name: str) -> str:
         raise OptionError(f"precision {name}: expected {', '.join(NUMBER_TYPES)}")
     if name == FLOAT32:
         return name
-    # Imported late: shipped code has no such kernels, and asks Numba what this processor can do.
-    kernels = import_module(f"{__package__.split('.')[0]}.kernels.convolution.{name}")
+    kernels = _kernels_of(name)
     if kernels.MISSING:
         raise OptionError(
             f"precision {name}: needs a processor with {NUMBER_TYPES[name].extension}; this one "
@@ -228,7 +272,7 @@ def checked_precision(name: str) -> str:
 class ConvertedConvolution(TiledConvolution):
     """A convolution whose inputs and filters are converted to another type of numbers; y is float32."""
 
-    pools = False
+    pools = begins_with_output = False
 
     def __init__(
         self, numbers: NumberType, weights: Array, gain: Array, bias: Array, groups: int,
@@ -249,21 +293,22 @@ class ConvertedConvolution(TiledConvolution):
     def call(
         self, x: Tensor, y: Tensor, window: Window, out: Shape, epilogue: Epilogue, residual: Residual, pooled: bool
     ) -> Call:
-        at, workers, factors = x.layout, threads(), self.numbers.factors
+        at, workers, numbers = x.layout, threads(), self.numbers
         tiles = self._tiles_per_task(at, out, window, workers)
         low, reach = _extent(window, at)
-        words = _cells(tiles, out, window, at) * LANES // factors
+        words = _cells(tiles, out, window, at) * numbers.cell
         span = -(-words // LANES) * LANES | LANES  # an odd number of cache lines, so that blocks do not collide
         within = window.offset(at, self.taps[:, ROW], self.taps[:, COLUMN]) - low
-        channel = self.taps[:, CHANNEL]
-        offsets = channel // LANES * span + (channel % LANES + within) // factors
+        together, lane = np.divmod(self.taps[:, CHANNEL], numbers.blocks * LANES)
+        offsets = together * span + lane // numbers.factors + within // LANES * numbers.cell
         filters = PackedFilters(np.ascontiguousarray(offsets), self.used, self.panels, self.packed, self.bias)
         x_at = origins_of(x, window, out)._replace(
             blocks=at.blocks, span=span, low=low, reach=reach, scale=self.inputs.scale, zero=self.inputs.zero
         )
+        size = -(-at.blocks // numbers.blocks) * span + numbers.overrun * window.stride_x * numbers.cell
         return with_workspace(
-            self.numbers.convolve, workers, at.blocks * span, x.data, x_at, filters, y.data, y.planes,
-            epilogue, residual, Schedule(tiles, False),
+            numbers.convolve, workers, size, x.data, x_at, filters, y.data, y.planes, epilogue, residual,
+            Schedule(tiles, False),
         )  # fmt: skip
 
     def _tiles_per_task(self, x: Layout, out: Shape, window: Window, workers: int) -> int:

@@ -1,8 +1,8 @@
 """The window of a convolution, and what all convolutions have in common, whatever their algorithm."""
 
 import math
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,9 +86,9 @@ class PackedConvolution:
     selected where it is asked for."""
 
     filters: int
-    pools: ClassVar[bool] = True  # it can give the largest of each 2 x 2 cells
-    adds: ClassVar[bool] = True  # it can add another tensor
-    begins_with_output: ClassVar[bool] = False  # sums begin with what they are added to
+    pools = True  # it can give the largest of each 2 x 2 cells
+    adds = True  # it can add another tensor
+    begins_with_output = False  # sums begin with what they are added to
 
     def bind(
         self, x: Tensor, y: Tensor, window: Window, slope: np.float32, code: int, pooled: bool = False,
@@ -113,14 +113,12 @@ class PackedConvolution:
 class FilterLayer(Layer):
     """A layer that convolves with filters, normalises where it has a norm, and activates: its parameters."""
 
-    sets_channels: ClassVar[bool] = True
+    sets_channels = True
 
     channels: int
     filters: int
     activation: Activation
     norm: BatchNorm | None = None
-    biases: Array = field(init=False)
-    weights: Array = field(init=False)
     _packed: PackedConvolution | None = None
     _call: Call = not_bound
 
@@ -196,6 +194,6 @@ class FusableConvolution(FilterLayer):
         """The activation, but for binary outputs that only a binary layer reads."""
         return LINEAR if self.xnor and self.bin_output else self.activation
 
-    def packed(self, x: Layout) -> PackedConvolution:
+    def packed(self, x: Layout) -> Any:
         """The filters for a tensor of this layout."""
         raise NotImplementedError

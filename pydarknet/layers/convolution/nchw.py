@@ -1,6 +1,6 @@
 """Convolutions that read NCHW tensors: of the network's picture, and of layers with few channels. And inverted
-bottlenecks of either order, which one kernel computes at inference: pointwise (expand), depthwise, pointwise (project)
-convolution, or the last two of them."""
+bottlenecks, which one kernel computes at inference: pointwise (expand), depthwise, pointwise (project) convolution, or
+the last two."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ...tensor import NCHW, Layout, Shape, Tensor
 from ...utils.arrays import LANES, Array, aligned_empty
 from ..base import INPUT
 from ..workspace import with_workspace
-from .direct import DepthwiseConvolution, TiledConvolution
+from .direct import TiledConvolution
 from .geometry import FusableConvolution, PackedConvolution, Table, Window, residual_of
 
 MOST_CHANNELS = LANES // 2  # few channels: more fill a block's lanes well enough
@@ -38,7 +38,6 @@ class NchwConvolution(PackedConvolution):
     pools = adds = False
 
     def __init__(self, weights: Array, gain: Array, bias: Array, groups: int) -> None:
-        """weights: (n, channels / groups, size, size), `groups` 1 or n."""
         n, self.channels, self.size, _ = weights.shape
         self.filters, outs = n, OUTS if groups == 1 else 1
         scaled = (weights * gain[:, None, None, None]).transpose(0, 2, 3, 1)  # in the order of a blocked one's taps
@@ -71,13 +70,11 @@ MIDDLE, OUTER = np.array([[0.5, 0.5, 0.5], [0.5, -0.5, 0.5]]), np.array([[1.0, 0
 
 
 class PictureConvolution(PackedConvolution):
-    """A 3 x 3 convolution that reads an NCHW tensor and writes blocks. Where it is pooled, the slope is applied after
-    that, and a code is not."""
+    """A 3 x 3 convolution that reads an NCHW tensor and writes blocks."""
 
     adds = False
 
     def __init__(self, weights: Array, gain: Array, bias: Array, groups: int) -> None:
-        """weights: (n, channels, 3, 3), n a multiple of LANES."""
         n, self.channels, *_ = weights.shape
         self.filters = n
         self.packed = aligned_empty(n * self.channels * 3 * POINTS)
@@ -161,7 +158,6 @@ def bind_nchw_bottleneck(links: Sequence[FusableConvolution], x: Tensor, y: Tens
 
 def _filters(link: FusableConvolution, x: Layout, offsets: Table | None = None) -> NchwFilters:
     packed = link.packed(x)
-    assert isinstance(packed, NchwConvolution)
     table = packed.offsets(x, link.window) if offsets is None else offsets
     return NchwFilters(table, packed.packed, packed.bias, link.applied_activation.fused_slope)
 
@@ -271,8 +267,7 @@ def bind_inverted_bottleneck(links: Sequence[FusableConvolution], x: Tensor, y: 
     window, workers = middle.window, threads()
     # There may be more threads than when the links were fused; the fewest bands are never too many.
     divide = partial(Bands.of, middle.inputs[0], window, bool(expand), x.layout.batch)
-    bands = divide(workers) or divide(1)
-    assert bands is not None
+    bands: Any = divide(workers) or divide(1)
     x_at = BandedPlanes(
         x.layout.item, x.layout.pitch * x.layout.lanes, bands.x.height, bands.x.width, bands.side, bands.count,
         bands.rows,
@@ -285,15 +280,14 @@ def bind_inverted_bottleneck(links: Sequence[FusableConvolution], x: Tensor, y: 
 
 
 def _pointwise(link: FusableConvolution, x: Layout) -> BottleneckLink:
-    direct, kind = link.packed(x), link.applied_activation
-    assert isinstance(direct, TiledConvolution)
+    direct: TiledConvolution = link.packed(x)
+    kind = link.applied_activation
     filters = direct.filters_for(x, np.int64(x.origin))
     return BottleneckLink(*filters, kind.fused_slope, kind.fused_id, direct.filters, x.lanes)
 
 
 def _depthwise(link: FusableConvolution, bands: Bands, x: Layout) -> BottleneckLink:
     packed, kind, window = link.packed(bands.between), link.applied_activation, link.window
-    assert isinstance(packed, DepthwiseConvolution)
     rows, columns = np.divmod(np.arange(window.size**2), window.size)
     if bands.expands:
         offsets = (rows * bands.expanded_pitch + columns - window.padding + bands.side) * LANES

@@ -1,4 +1,4 @@
-"""The base of all detection heads, what darknet prints about them, and how they read anchors and masks."""
+"""The base of all detection heads, and what darknet prints about them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ...config.sections import Section, read_options, real
 from ...kernels.reorder import unpack_head
 from ...runtime.program import Call, KernelCall
 from ...utils.arrays import Array
-from ..nchw_layer import NchwLayer
+from ..base import NchwLayer
 
 Indices = NDArray[np.intp]  # of predictions, cells, columns, rows or anchors
 
@@ -36,7 +36,7 @@ class TrainingPictures:
 
 @dataclass(frozen=True)
 class Statistics:
-    """Sums over one mini-batch of one head; two of them can be added. Losses are means over its pictures."""
+    """Sums over one mini-batch of one head. Losses are means over its pictures."""
 
     predictions: int = 0  # of all cells and anchors
     any_objectness: float = 0.0  # summed over them
@@ -76,10 +76,10 @@ class Head(NchwLayer):
     the source, (batch, outputs) float32 in the source's NCHW order, and `statistics`, which darknet prints.
     """
 
-    is_head: ClassVar[bool] = True
-    has_loss: ClassVar[bool] = True
+    is_head = True
+    has_loss = True
     # Whether boxes are moved from the letterboxed canvas back to the picture.
-    corrects_letterbox: ClassVar[bool] = True
+    corrects_letterbox = True
     # What darknet prints about the last loss of layer `index`, as `Statistics.line` fills it in.
     line: ClassVar[str]
 
@@ -87,7 +87,6 @@ class Head(NchwLayer):
     nms_kind: str = "default"
     beta_nms: float = 0.6
     pictures: TrainingPictures = field(default_factory=TrainingPictures)
-    loss_delta: Array = field(init=False)
     statistics: Statistics = field(default_factory=Statistics)
 
     @np.errstate(all="ignore")
@@ -98,7 +97,7 @@ class Head(NchwLayer):
         return self.learn(truth, network_size, seen)
 
     def learn(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
-        """The cost; fills `loss_delta`, which holds zeros, and adds to `statistics`."""
+        """The cost; fills `loss_delta`, and adds to `statistics`."""
         raise NotImplementedError
 
     def count(self, **sums: float) -> None:

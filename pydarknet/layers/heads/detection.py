@@ -1,14 +1,13 @@
 """`[detection]`: the head of YOLOv1, and its loss.
 
 Each object goes to one box of the cell of its centre: the one that overlaps it most, or where none does, the nearest.
-Only the first object of a cell counts. "delta" is minus the gradient of the loss.
+Only the first object of a cell counts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import numpy as np
 
@@ -33,12 +32,12 @@ class DetectionHead(Head):
     fractions of the picture, or with `sqrt` their roots).
     """
 
-    row: ClassVar[str] = "Detection Layer"
-    line: ClassVar[str] = (
+    row = "Detection Layer"
+    line = (
         "Detection Avg IOU: {mean[iou]:f}, Pos Cat: {mean[class_probability]:f}, All Cat: {all_classes:f}, "
         "Pos Obj: {mean[objectness]:f}, Any Obj: {mean[any_objectness]:f}, count: {sum[count]}"
     )
-    corrects_letterbox: ClassVar[bool] = False
+    corrects_letterbox = False
 
     classes: int = positive(largest=1 << 20)
     coords: int = positive(largest=1 << 10)
@@ -147,7 +146,6 @@ class DetectionHead(Head):
         return truths.select(keep), cells[keep]
 
     def _assign_targets(self, boxes: Array, truth: Array, rng: np.random.Generator | None) -> tuple[Indices, Array]:
-        """(k,) the box, of (k, num, 4), that learns each object, and (k,) their IoU."""
         found = boxes.copy()
         found[..., :2] /= np.float32(self.side)
         if self.square_root:

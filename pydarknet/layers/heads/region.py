@@ -1,14 +1,12 @@
 """`[region]`: the detection head of YOLOv2 and YOLO9000, and its loss.
 
-A prediction is one anchor in one cell. Predictions run in the order of the dialect's output: anchor by anchor, or cell
-by cell. "delta" is minus the gradient of the loss.
+Predictions run in the dialect's order: anchor by anchor, or cell by cell.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -39,12 +37,12 @@ class Region(Head):
     x and y stay pre-activations until they are decoded, as do classes without softmax or tree.
     """
 
-    row: ClassVar[str] = "detection"
-    line: ClassVar[str] = (
+    row = "detection"
+    line = (
         "Region Avg IOU: {mean[iou]:f}, Class: {mean[class_probability]:f}, Obj: {mean[objectness]:f}, "
         "No Obj: {mean[any_objectness]:f}, Avg Recall: {mean[recalled]:f},  count: {sum[count]}"
     )
-    type_number: ClassVar[int] = 27
+    type_number = 27
 
     anchors: Array
     tree: WordTree | None
@@ -71,17 +69,12 @@ class Region(Head):
         section.ignore("absolute", "log", "sqrt", "temperature", "map")  # `map` is for evaluation
         num, classes = section.positive("num", 1, 1 << 12), section.positive("classes", 20, 1 << 20)
         return cls.build(
-            section,
-            context,
-            classes=classes,
-            dialect=context.dialect,
-            labels=ClassMap(section, classes),
+            section, context, classes=classes, dialect=context.dialect, labels=ClassMap(section, classes),
             mask_scale=int(section.real("mask_scale", 1.0)),
             pictures=TrainingPictures.from_section(section, context.dialect.region_max_boxes),
             anchors=read_anchors(section, num)[:num],
-            tree=tree_of(section),
-            by_cell=context.dialect.region_by_cell,
-        )
+            tree=tree_of(section), by_cell=context.dialect.region_by_cell,
+        )  # fmt: skip
 
     @property
     def order_is_nchw(self) -> bool:  # type: ignore[override]
@@ -108,7 +101,6 @@ class Region(Head):
         return shape
 
     def _planes(self, x: Array) -> Array:
-        """(entries, batch, anchors, cells) of values in NCHW order."""
         return x.reshape(len(x), len(self.anchors), self.entries, -1).transpose(2, 0, 1, 3)
 
     def bind(self) -> Sequence[Call]:
@@ -157,7 +149,6 @@ class Region(Head):
         return cell % width, cell // width, position
 
     def rows(self, values: Array) -> Array:
-        """(predictions, entries) of one picture."""
         if self.by_cell:
             return values.reshape(-1, self.entries)
         return values.reshape(-1, self.entries, self.shape.cells).transpose(0, 2, 1).reshape(-1, self.entries)
@@ -238,7 +229,6 @@ class Region(Head):
         return delta
 
     def _class_only(self, entries: Array, delta: Array, number: int) -> None:
-        """A picture without boxes: the prediction that gives the class most probability learns it."""
         path = self._path(number)
         objectness = entries[:, self.coords]
         probability = objectness * entries[:, [self.coords + 1 + node for node in path]].prod(axis=1)

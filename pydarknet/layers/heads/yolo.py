@@ -34,13 +34,13 @@ _IOU_LOSS = {"iou": 0, "giou": 1, "mse": 2, "diou": 3, "ciou": 4}
 class Yolo(YoloLoss):
     """Entries of a prediction: x, y, w, h, objectness, classes; the output is in NCHW order.
 
-    The logistic function is applied to all but w and h, unless `new_coords`, where the convolution before applies it
-    to all. x and y are then stretched about the cell's centre by `scale_x_y`. Anchors are in pixels."""
+    The logistic function is applied to all but w and h; with `new_coords` the convolution before applies it to all.
+    x and y are then stretched about the cell's centre by `scale_x_y`."""
 
-    type_number: ClassVar[int] = 28
-    in_place: ClassVar[bool] = True
+    type_number = 28
+    in_place = True
     nms_kinds: ClassVar[Sequence[str]] = ("greedynms", "diounms")
-    line: ClassVar[str] = (
+    line = (
         "Region {index} Avg IOU: {mean[iou]:f}, Class: {mean[class_probability]:f}, Obj: {mean[objectness]:f}, "
         "No Obj: {mean[any_objectness]:f}, .5R: {mean[recalled]:f}, .75R: {mean[recalled75]:f},  count: {sum[count]}"
     )
@@ -54,14 +54,8 @@ class Yolo(YoloLoss):
         section.ignore(*_TRACKING_KEYS)
         anchors = read_anchors(section, total)
         return cls.build(
-            section,
-            context,
-            classes=classes,
-            anchors=anchors,
-            mask=read_mask(section, total, anchors),
-            dialect=dialect,
-            labels=ClassMap(section, classes),
-            num=total,
+            section, context, classes=classes, anchors=anchors, mask=read_mask(section, total, anchors),
+            dialect=dialect, labels=ClassMap(section, classes), num=total,
             multipliers=class_multipliers(section, classes),
             iou_loss=read_word(section, "iou_loss", "mse", ("mse", *MEASURES), "iou"),
             iou_normalizer=section.real("iou_normalizer", dialect.yolo_iou_normalizer),
@@ -69,7 +63,7 @@ class Yolo(YoloLoss):
             pictures=TrainingPictures.from_section(section, dialect.yolo_max_boxes),
             nms_kind=read_word(section, "nms_kind", "default", cls.nms_kinds, "default"),
             beta_nms=section.real("beta_nms", 0.6),
-        )
+        )  # fmt: skip
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         (shape,) = inputs
@@ -150,14 +144,14 @@ class GaussianYolo(Yolo):
     z = (t - m) / s; the deltas are those of log(g + 1e-9) / 2 as darknet derives it.
     """
 
-    is_gaussian: ClassVar[bool] = True
-    objectness: ClassVar[int] = 8
+    is_gaussian = True
+    objectness = 8
     means: ClassVar[slice] = slice(0, 8, 2)
-    entries_before_classes: ClassVar[int] = 9
+    entries_before_classes = 9
     giou_losses: ClassVar[Sequence[str]] = tuple(MEASURES)
-    type_number: ClassVar[int] = 29
+    type_number = 29
     nms_kinds: ClassVar[Sequence[str]] = ("greedynms", "diounms", "cornersnms")
-    line: ClassVar[str] = (
+    line = (
         f"{Yolo.line}, class_loss = {{sum[class_loss]:.2f}}, iou_loss = {{sum[iou_loss]:.2f}}, "
         "uc_loss = {sum[uncertainty_loss]:.2f}, total_loss = {sum[total_loss]:.2f} "
     )

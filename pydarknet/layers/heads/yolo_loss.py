@@ -1,21 +1,17 @@
-"""The losses of `[yolo]` and `[Gaussian_yolo]`: the delta of every prediction, given the truth.
+"""The losses of `[yolo]` and `[Gaussian_yolo]`.
 
-A prediction is one anchor in one cell; its entries are x, y, w, h, objectness and classes. A mini-batch is computed at
-once, in this order:
+A prediction is one anchor in one cell; its entries are x, y, w, h, objectness and classes. In this order,
 
-    ignore       a prediction whose best IoU with any object is above `ignore_thresh` is not trained to be empty;
-                 all others are
-    truth_thresh a prediction whose best IoU is above `truth_thresh` is trained towards that object
-    assign       each object goes to the prediction of its centre's cell whose anchor fits best, and with `iou_thresh`
-                 to all whose anchors fit
-    train        box, objectness and classes of the assigned predictions; the objects of one prediction follow one
-                 another in their order
+    unassigned   all predictions learn to be empty, but those whose best IoU is above `ignore_thresh`;
+                 those above `truth_thresh` learn their best object
+    assign       each object goes to the prediction of its centre's cell whose anchor fits best,
+                 with `iou_thresh` to all whose anchors fit
+    train        box, objectness and classes of these, object after object
     average      with `iou_thresh`, box deltas are divided by the number of wanted classes
     reject       AlexeyAB's options for wrong labels
     cost         made of the squares of all deltas
 
-Values and deltas are planes (pictures x anchors, entries, cells), as the head's output has them. Only predictions that
-learn more than that they are empty are gathered, as rows (k, entries). "delta" is minus the gradient of the loss.
+Values and deltas are planes (pictures x anchors, entries, cells). "delta" is minus the gradient of the loss.
 """
 
 from __future__ import annotations
@@ -49,10 +45,10 @@ STEP = 0.01  # by which the threshold of `percentage` moves
 class YoloLoss(Head):
     """The options and the loss of `[yolo]` and `[Gaussian_yolo]`. Anchors are in pixels."""
 
-    is_gaussian: ClassVar[bool] = False
-    objectness: ClassVar[int] = 4  # its entry, after those of the box
+    is_gaussian = False
+    objectness = 4  # its entry, after those of the box
     means: ClassVar[slice] = slice(0, 4)  # of x, y, w and h
-    entries_before_classes: ClassVar[int] = 5
+    entries_before_classes = 5
     giou_losses: ClassVar[Sequence[str]] = ("giou",)  # values of `iou_loss` whose cost is of GIoU
 
     anchors: Array
@@ -130,7 +126,6 @@ class YoloLoss(Head):
 
     @contextmanager
     def _gathered(self, planes: Array, delta: Array, predictions: Indices) -> Iterator[tuple[Array, Array]]:
-        """Entries and deltas, (k, entries), of distinct predictions, to be changed in place."""
         index = self.index(predictions)
         change = delta[index]
         yield planes[index], change
@@ -164,14 +159,12 @@ class YoloLoss(Head):
                 self._train_above_truth_thresh(entries, change, above, best[above], boxes, classes)
 
     def _decode_all(self, planes: Array) -> Array:
-        """(4, pictures, anchors, cells)."""
         anchors = len(self.mask)
         entries = planes.reshape(-1, anchors, self.entries, self.shape.cells).transpose(2, 0, 1, 3)
         cell, anchor = self.cell_and_anchor(np.arange(anchors * self.shape.cells))
         return self.decode(entries, *(each.T.reshape(2, anchors, self.shape.cells) for each in (cell, anchor)))
 
     def _above_ignore_thresh(self, planes: Array, best: Array) -> tuple[Indices, Array]:
-        """Predictions whose IoU is above `ignore_thresh`, and that IoU."""
         limit = np.float32(self.ignore_thresh)
         predictions = np.flatnonzero(best > limit)
         match = best[predictions]
@@ -240,15 +233,11 @@ class YoloLoss(Head):
             current[:] = np.where(current == 0, wanted, current) if keeps else wanted
             own = self._set_class_delta(entries, change, classes)
         self._missing_overlap += float(missing.sum(dtype=np.float64))
+        number, sums = len(predictions), [float(each.sum(dtype=np.float64)) for each in (overlap, own, objectness)]
         self.count(
-            count=len(predictions),
-            class_count=len(predictions),
-            iou=float(overlap.sum(dtype=np.float64)),
-            recalled=int((overlap > 0.5).sum()),
-            recalled75=int((overlap > 0.75).sum()),
-            class_probability=float(own.sum(dtype=np.float64)),
-            objectness=float(objectness.sum(dtype=np.float64)),
-        )
+            count=number, class_count=number, iou=sums[0], class_probability=sums[1], objectness=sums[2],
+            recalled=int((overlap > 0.5).sum()), recalled75=int((overlap > 0.75).sum()),
+        )  # fmt: skip
 
     def _set_class_delta(self, entries: Array, delta: Array, classes: ClassIds) -> Array:
         """(k,) predicted probabilities of the objects' classes. A prediction that has a class learns the new one
@@ -305,7 +294,7 @@ class YoloLoss(Head):
         return change if is_plain else self._clipped(change), overlap, 1 - measured
 
     def pulls(self, entries: Array, away: Array, scale: Array) -> tuple[Array, Array | None]:
-        """(k, 4) deltas of means that are `away` (k, 4) from the truth, and of their deviations where there are any."""
+        """(k, 4) deltas of means that are `away` from the truth, and of their deviations."""
         return scale * away, None
 
     def _clipped(self, change: Array) -> Array:
@@ -319,7 +308,6 @@ class YoloLoss(Head):
         current[:] = current + change if self.dialect.yolo_adds_box_deltas else change
 
     def _averaged(self, delta: Array) -> Array:
-        """Box deltas divided by the number of wanted classes."""
         if self.iou_thresh >= 1 and not self.is_gaussian:
             return delta
         wanted = (delta[:, self.entries_before_classes :] > 0).sum(axis=1)
@@ -330,7 +318,7 @@ class YoloLoss(Head):
 
 
 def class_multipliers(section: Section, classes: int) -> Array | None:
-    """(classes,): how many times rarer each is than the commonest, at most `max_delta`."""
+    """(classes,): how much rarer each is than the commonest, at most `max_delta`."""
     counters = section.integers("counters_per_class")
     if counters is None:
         return None
@@ -354,12 +342,12 @@ def conflict_free_batches(predictions: Indices) -> Iterator[Indices]:
 
 @dataclass
 class DeltaRejection:
-    """AlexeyAB's options that set very large and very small deltas to 0 late in a run, for all [yolo] heads.
+    """AlexeyAB's options that set very large and small deltas to 0 late in a run.
 
     rolling: running values over the mini-batches of all heads, which checkpoints keep.
     """
 
-    # After three quarters of the run: the part of deltas that may be too large, and how many deviations make it so.
+    # After three quarters of the run: the part that may be too large, and how many deviations that is.
     percentage: float = real(key="badlabels_rejection_percentage")
     sigmas: float = real(key="num_sigmas_reject_badlabels")
     # The iteration after which more and more small deltas are rejected.
@@ -408,7 +396,7 @@ class DeltaRejection:
         return MOMENTUM * before + (1 - MOMENTUM) * now
 
     def _by_deviation(self, delta: Array, share: float) -> float:
-        """The limit at the end of the run, to which that of now falls from the largest delta."""
+        """The limit at the end of the run, to which that of now falls."""
         rolling = self.rolling
         limit = rolling["average"] + rolling["deviation"] * self.sigmas
         around = delta[delta != 0].astype(np.float64) - rolling["average"]

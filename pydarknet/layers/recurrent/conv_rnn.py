@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -23,9 +22,9 @@ from .rnn import LstmSteps, Recurrent, RnnSteps, Run, States, activated, bind_al
 class _ConvolutionalRecurrent(Recurrent):
     """A recurrent layer of convolutional parts, each bound to tensors of its own."""
 
-    sets_channels: ClassVar[bool] = True
+    sets_channels = True
 
-    indent: ClassVar[str] = ""
+    indent = ""
 
     @staticmethod
     def window(section: Section) -> Window:

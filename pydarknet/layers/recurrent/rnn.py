@@ -19,9 +19,8 @@ from ...config.sections import Section, flag
 from ...tensor import Layout, Shape, Tensor
 from ...utils.arrays import Array
 from ..activations import LINEAR, LOGGY, LOGISTIC, TANH, Activation, read_activation
-from ..base import BuildContext, Layer, Parameter
+from ..base import BuildContext, Layer, NchwLayer, Parameter
 from ..connected import Connected
-from ..nchw_layer import NchwLayer
 
 Run = Callable[[str, Array], Array]  # gives the output of a part for x (b, inputs): a new (b, outputs) array
 Apply = Callable[[Activation, Array], Array]  # an activation of a new array
@@ -57,7 +56,7 @@ class Recurrent(NchwLayer):
     all share parameters and updates. Time step t of sequence i of b is sample t b + i of a mini-batch.
     """
 
-    indent: ClassVar[str] = "\t\t"  # of the parts' rows in the layer table, which are in the order of `made_in_order`
+    indent = "\t\t"  # of the parts' rows in the layer table, which are in the order of `made_in_order`
     made_in_order: ClassVar[Iterable[str]] = ("input", "self", "output")
     # The states, and those that training carries into the next mini-batch, each with its name in checkpoints.
     state_names: ClassVar[Mapping[str, str]] = {"h": "hidden"}
@@ -109,7 +108,7 @@ class Recurrent(NchwLayer):
         raise NotImplementedError
 
     def step(self, run: Run, apply: Apply, x: Array, state: States) -> tuple[Array, tuple[Array, ...]]:
-        """y (b, outputs) of x (b, inputs), new arrays in `state`, and what `step_backward` needs."""
+        """y (b, outputs) and what `step_backward` needs; new arrays in `state`."""
         raise NotImplementedError
 
     def step_backward(self, t: int, kept: tuple[Array, ...], delta: Array, later: States) -> Array:
@@ -145,7 +144,6 @@ class Recurrent(NchwLayer):
         return layer
 
     def _continued(self, names: Iterable[str], prefix: str = "") -> States:
-        """The carried ones with these names, or zeros."""
         shape = self.sequences, self.state_size()
         return {name: self._carried.get(prefix + name, np.zeros(shape, np.float32)) for name in names}
 
@@ -195,7 +193,7 @@ class Recurrent(NchwLayer):
 
 
 class RnnSteps(Recurrent):
-    """s' = input(x) + self(s) (+ s with `shortcut`), y = output(s'); in training from s = 0 in every mini-batch."""
+    """s' = input(x) + self(s) (+ s), y = output(s'); from s = 0 in every mini-batch."""
 
     carried_names: ClassVar[Mapping[str, str]] = {}
     shortcut: bool
@@ -224,7 +222,7 @@ class LstmSteps(Recurrent):
     made_in_order: ClassVar[Iterable[str]] = [side + gate for side in "uwv" for gate in "figo"]
     state_names: ClassVar[Mapping[str, str]] = {"h": "hidden", "c": "cell"}
     carried_names: ClassVar[Mapping[str, str]] = state_names
-    summed: ClassVar[str] = "figo"  # the order in which the deltas of gates are added up
+    summed = "figo"  # the order in which the deltas of gates are added up
     peephole: bool
     gate: Activation
     constrain: float
@@ -271,8 +269,8 @@ class LstmSteps(Recurrent):
 class _ConnectedRecurrent(Recurrent):
     """A recurrent layer of connected parts; the last one in the file sets the size of the output."""
 
-    sets_channels: ClassVar[bool] = True
-    sets_size: ClassVar[bool] = True
+    sets_channels = True
+    sets_size = True
 
     @staticmethod
     def gates(section: Section, context: BuildContext, names: Iterable[str]) -> dict[str, Connected]:
@@ -375,7 +373,7 @@ class Lstm(LstmSteps, _ConnectedRecurrent):
     """
 
     carried_names: ClassVar[Mapping[str, str]] = {**LstmSteps.state_names, "delta_c": "cell_delta"}
-    summed: ClassVar[str] = "ogif"
+    summed = "ogif"
     peephole: bool = False
     gate: Activation = TANH
     constrain: float = 0.0

@@ -106,7 +106,6 @@ def heads_of(build: LenientBuild) -> list[tuple[int, Head]]:
 
 
 def _input_size(build: LenientBuild, _: Section | None) -> Iterator[Fault]:
-    """Sides that the stride of a head does not divide."""
     heads = heads_of(build)
     unknown = any(not build.certainty[index].size for index, _ in heads)
     for side in ("width", "height"):
@@ -124,7 +123,6 @@ def _input_size(build: LenientBuild, _: Section | None) -> Iterator[Fault]:
 
 
 def _heads(build: LenientBuild, _: Section | None) -> Iterator[Fault]:
-    """Heads that differ from the first one, or have wrong masks or activations."""
     heads = heads_of(build)
     for index, layer in heads:
         at, first = heads[0]
@@ -253,7 +251,6 @@ class Retarget:
         return plans
 
     def _source(self, index: int) -> int:
-        """The layer whose filters set the channels that layer `index` reads."""
         layer = self.build.layers[index]
         at = layer.sources[0]
         while at != INPUT:

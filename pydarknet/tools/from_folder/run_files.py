@@ -28,7 +28,7 @@ import numpy as np
 
 from ...config.dialect import ALEXEYAB
 from ...datasets.convert.annotations import size_of_file
-from ...datasets.convert.convert import PicturePlacement, label_rows
+from ...datasets.convert.convert import copy_picture, label_rows
 from ...datasets.labels import as_rows, find_labels
 from ...datasets.listing import RUN_FILE, UNSPLIT, LabelledPicture, Recognised, on_all_processors, read_picture
 from ...errors import DataError, OptionError
@@ -179,7 +179,6 @@ def _write_lines(path: Path, lines: Sequence[str]) -> None:
 
 
 def _placed(found: Recognised, listed: set[Path], part: Path, final: Path) -> dict[Path, str]:
-    """The path of each picture for the lists: in `data`, if darknet would not find its labels."""
     by_path = {picture.path: picture for picture in found.annotated} if found.annotated is not None else {}
     names, taken = {}, set()
     for picture in sorted(listed):
@@ -207,7 +206,7 @@ def _link(path: Path, link: Path) -> None:
     try:
         link.symlink_to(path)
     except (OSError, NotImplementedError):
-        PicturePlacement.copy_file(path, link)
+        copy_picture(path, link)
 
 
 def darknet_commands(folder: Path, name: str, weights: str | None) -> list[str]:

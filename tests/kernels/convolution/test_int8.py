@@ -6,16 +6,37 @@ from reference import layers as naive
 from support.convolutions import parameters, sampled_convolution
 from support.tensors import assert_blocked, blocked, dirty
 
+from pydarknet.kernels.convolution import amx
 from pydarknet.kernels.convolution.int8 import LARGEST_FILTER, MISSING
 from pydarknet.kernels.convolution.microkernel import MR, NR
 from pydarknet.layers.activations import ACTIVATIONS
-from pydarknet.layers.convolution.direct import INT8, NUMBER_TYPES, ConvertedConvolution, IntegerInputs
+from pydarknet.layers.convolution.direct import (
+    INT8,
+    NUMBER_TYPES,
+    TILE_TYPES,
+    ConvertedConvolution,
+    IntegerInputs,
+    tiles_are_allowed,
+)
 from pydarknet.layers.convolution.geometry import Window
 from pydarknet.tensor import Shape
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"this processor has no {' and no '.join(MISSING)}")
 
 INPUTS = IntegerInputs(np.float32(32), np.float32(100))
+
+
+NO_TILES = bool(amx.MISSING_INT8) or not tiles_are_allowed()
+WAYS = [
+    pytest.param(NUMBER_TYPES[INT8], id="vnni"),
+    pytest.param(TILE_TYPES[INT8], id="tiles", marks=pytest.mark.skipif(NO_TILES, reason="no tiles of AMX")),
+]
+
+
+@pytest.fixture(params=WAYS)
+def numbers(request, monkeypatch):
+    """Both ways to multiply; the functions below take them from the table."""
+    monkeypatch.setitem(NUMBER_TYPES, INT8, request.param)
 
 
 def inputs(*shape, seed=0):
@@ -43,6 +64,7 @@ def check(x, weights, bias, window, groups=1, out_halo=0, kind="linear", added=F
     assert_blocked(target, expected if residual is None else expected + residual, 2e-5)
 
 
+@pytest.mark.usefixtures("numbers")
 @pytest.mark.parametrize("seed", range(20))
 def test_sampled_convolutions_equal_the_reference(seed):
     plane, channels, filters, groups, window, batch, out_halo = sampled_convolution(seed)
@@ -50,18 +72,21 @@ def test_sampled_convolutions_equal_the_reference(seed):
     check(inputs(batch, channels, *plane, seed=seed), weights, bias, window, groups, out_halo)
 
 
-@pytest.mark.parametrize("height, width", [(1, 1), (1, 33), (5, MR), (33, 33)])
+@pytest.mark.usefixtures("numbers")
+@pytest.mark.parametrize("height, width", [(1, 1), (1, 33), (5, MR), (33, 33), (7, 80)])
 @pytest.mark.parametrize("size, kind", [(1, "leaky"), (3, "mish")])
 def test_every_shape_of_plane_fills_the_tiles(height, width, size, kind):
     weights, bias = parameters(16 * NR + 2, 18, size)
     check(inputs(2, 18, height, width), weights, bias, Window(size, 1, 1, size // 2), kind=kind)
 
 
+@pytest.mark.usefixtures("numbers")
 def test_a_residual_is_added():
     weights, bias = parameters(34, 18, 3)
     check(inputs(2, 18, 9, 9), weights, bias, Window(3, 1, 1, 1), added=True)
 
 
+@pytest.mark.usefixtures("numbers")
 def test_a_filter_of_zeros_gives_the_bias():
     weights, bias = parameters(16, 18, 1)
     weights[3] = 0
