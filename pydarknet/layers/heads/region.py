@@ -303,8 +303,7 @@ class Region(Head):
             size = self._priors[candidates] / self._cells
         shapes = np.concatenate([np.zeros_like(size), size], axis=2)
         overlap = iou(shapes, (boxes * np.array([0, 0, 1, 1], np.float32))[:, None])
-        best = np.where(overlap > 0, overlap, 0).argmax(axis=1)
-        return candidates[np.arange(len(boxes)), best]
+        return candidates[np.arange(len(boxes)), np.where(overlap > 0, overlap, 0).argmax(axis=1)]
 
     def _set_class_delta(
         self, entries: Array, delta: Array, predictions: Indices, number: int, scale: Array | np.float32
