@@ -330,7 +330,6 @@ class Shortcut(_Activated):
         return padded_lanes(np.broadcast_to(weights, self.shape.channels)[:common], self.output.layout.blocks)
 
     def _kept(self, position: int) -> Array:
-        """(blocks x 16,): the factor of the sum so far as a source is added to it."""
         kept = np.ones(self.shape.channels, np.float32)
         kept[: self.inputs[position].channels] = self.alpha
         return padded_lanes(kept, self.output.layout.blocks)

@@ -268,7 +268,6 @@ class Reorg(NchwLayer):
         self._order = None if self.extra else self._input_indices()
 
     def _input_indices(self) -> NDArray[np.int64]:
-        """The input's index, in NCHW order, of each output element."""
         shape, s = self.inputs[0], self.stride
         c, h, w = shape.channels, shape.height, shape.width
         flat = np.arange(shape.outputs).reshape(c, h, w)

@@ -76,7 +76,6 @@ def write_dilated(delta: Tensor, out: Tensor, stride_y: int = 1, stride_x: int =
 
 
 def _channel_sums(tensor: Tensor) -> Array:
-    """(channels,) float32: over pixels first, then over samples in order."""
     at = tensor.layout
     sums = Tensor(Layout(at.batch, Shape(tensor.shape.channels)))
     sum_planes(tensor.data, tensor.planes, np.float32(1), sums.data, sums.planes)

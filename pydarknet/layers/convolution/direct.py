@@ -329,7 +329,6 @@ def _extent(window: Window, x: Layout) -> tuple[int, int]:
 
 
 def _cells(tiles: int, out: Shape, window: Window, x: Layout) -> int:
-    """The most cells of a block that so many tiles of the output read."""
     pixels = min(tiles * MR, out.cells)
     if window.size == 1:
         return pixels

@@ -174,7 +174,6 @@ class YoloLoss(Head):
         return predictions[match > limit], match[match > limit]
 
     def _ignore(self, entries: Array, delta: Array, match: Array, classes: ClassIds) -> None:
-        """Not to be empty; with `objectness_smooth` objectness follows the IoU."""
         if not self.objectness_smooth:
             delta[:, self.objectness] = 0
             return

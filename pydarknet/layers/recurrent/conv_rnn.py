@@ -33,7 +33,7 @@ class _ConvolutionalRecurrent(Recurrent):
         return read_window(section, 3, stride, stride)
 
     def part_inputs(self, inputs: Shape) -> dict[str, Shape]:
-        """The input shape of each part."""
+        """The parts' input shapes."""
         raise NotImplementedError
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
