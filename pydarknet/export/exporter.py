@@ -281,6 +281,7 @@ def _metadata(network: Network, options: ExportOptions, names: Sequence[str]) ->
     """Numbers, lists and names are JSON, except for the yolov5 and yolov8 formats, where `names` and `args` are Python
     literals as Ultralytics' programs read them."""
     heads = _heads(network)
+    in_rows = [getattr(head, "side", 0) or head.shape.width for head in heads]  # cells
     known = {
         "description": f"{network.path} by pydarknet",
         "author": "pydarknet",
@@ -300,20 +301,13 @@ def _metadata(network: Network, options: ExportOptions, names: Sequence[str]) ->
             "thresh": json.dumps(thresh_of(network, options)),
             "iou_thresh": json.dumps(options.iou_thresh),
             "nms_kind": heads[-1].nms_kind,
-            "stride": str(max(1, *(network.input.width // _cells(head) for head in heads))),
+            "stride": str(max(1, *(network.input.width // cells for cells in in_rows))),
             "anchors": json.dumps([_anchors(network, head) for head in heads]),
         }
     if options.input_name == "images":
-        arguments = {
-            "batch": network.batch, "half": options.fp16, "dynamic": options.dynamic, "nms": options.nms,
-        }  # fmt: skip
+        arguments = {"batch": network.batch, "half": options.fp16, "dynamic": options.dynamic, "nms": options.nms}
         known |= {"names": repr(dict(enumerate(names))), "args": repr(arguments)}
     return known
-
-
-def _cells(head: Head) -> int:
-    """The cells of a head in a row."""
-    return getattr(head, "side", 0) or head.shape.width
 
 
 def _anchors(network: Network, head: Head) -> list[list[float]]:

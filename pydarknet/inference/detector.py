@@ -98,7 +98,7 @@ class DetectionResult:
         return np.where(probabilities.max(axis=1) > np.float32(self.thresh), best, -1)
 
     def _detection(self, box: int, class_id: int) -> Detection:
-        x, y, w, h = (float(value) for value in self.candidates.boxes[box])
+        x, y, w, h = self.candidates.boxes[box].tolist()
         pixels = Box(x * self.width, y * self.height, w * self.width, h * self.height)
         return Detection(class_id, self.names[class_id], float(self.candidates.probabilities[box, class_id]), pixels)
 
@@ -394,8 +394,7 @@ def merge_tiles(tiles: Sequence[Tile], found: Sequence[Candidates]) -> Candidate
     parts, wholes = np.flatnonzero(is_part & seen), np.flatnonzero(~is_part & seen)
     if not (len(parts) and len(wholes)):
         return merged
-    classes = merged.probabilities.argmax(axis=1)
-    keep = np.ones(len(merged), bool)
+    classes, keep = merged.probabilities.argmax(axis=1), np.ones(len(merged), bool)
     for part in parts:
         rivals = wholes[classes[wholes] == classes[part]]
         keep[part] = not (_covered(merged.boxes[part], merged.boxes[rivals]) >= COVERED).any()

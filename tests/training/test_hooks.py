@@ -15,6 +15,8 @@ from pydarknet.training.checkpoint import newest
 from pydarknet.training.hooks import EarlyStopping, Hook, Measurement
 from pydarknet.training.trainer import Trainer, train
 
+pytestmark = pytest.mark.usefixtures("empty_charts")
+
 DOCS = Path(__file__).parents[2] / "docs"
 
 
@@ -144,15 +146,14 @@ class Measured(Hook):
 
 def test_a_run_that_gets_no_better_ends_with_the_final_weights(files):
     hooks = [Measured(0.1, 0.5, 0.5, 0.4, 0.6, 0.7), EarlyStopping(2)]
-    run = Trainer(files.data, files.cfg, hooks=hooks, chart=False)
+    run = Trainer(files.data, files.cfg, hooks=hooks)
     assert [r.iteration for r in run.run()] == [1, 2, 3, 4]
     assert run.finished and not run.interrupted
     assert run.finish_reason == ("the best measurement, 0.5000, is of iteration 2, and the 2 since were no better")
     assert pydarknet.load(files.cfg, files.folder / "net_final.weights").header.seen == 16
-    goes_on = {"resume": True, "chart": False}
-    again = Trainer(files.data, files.cfg, hooks=[EarlyStopping(2)], **goes_on)
+    again = Trainer(files.data, files.cfg, hooks=[EarlyStopping(2)], resume=True)
     assert list(again.run()) == []
-    longer = Trainer(files.data, files.cfg, hooks=[hooks[0], EarlyStopping(3)], max_batches=6, **goes_on)
+    longer = Trainer(files.data, files.cfg, hooks=[hooks[0], EarlyStopping(3)], resume=True, max_batches=6)
     assert [r.iteration for r in longer.run()] == [5, 6]
 
 

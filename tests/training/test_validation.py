@@ -18,7 +18,9 @@ from pydarknet.training.setup import MeasuringOptions as Options
 from pydarknet.training.trainer import Trainer, train
 from pydarknet.training.validation import Accuracy, AveragePrecision, Validator
 
-OFTEN = {"measure": True, "measuring": Options(epochs=1, thresh=0.1, iou_thresh=0.3), "chart": False}
+pytestmark = pytest.mark.usefixtures("empty_charts")
+
+OFTEN = {"measure": True, "measuring": Options(epochs=1, thresh=0.1, iou_thresh=0.3)}
 
 
 @pytest.fixture(autouse=True)
