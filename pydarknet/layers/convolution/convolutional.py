@@ -45,7 +45,7 @@ class Convolutional(FusableConvolution):
     def __post_init__(self) -> None:
         super().__post_init__()
         shape = (self.filters, self.channels // self.groups, self.window.size, self.window.size)
-        self._make_parameters(shape, " x ".join(map(str, shape)))
+        self.biases, self.weights = np.zeros(self.filters, np.float32), self.new_weights(*shape)
         if other := self.shares:
             if other.weights.shape != shape or (self.norm is None) != (other.norm is None):
                 raise self.section.shape_error(
@@ -154,7 +154,7 @@ class Convolutional(FusableConvolution):
     def setup(self, sources: list[Tensor], output: Tensor | None) -> None:
         super().setup(sources, output)
         x, added = sources[0], sources[1] if len(sources) > 1 else None
-        self._links = list(_leading(self.fused))  # computed in one go with this one, after it
+        self._links = list(_leading(self.fused))
         self._target = self.output
         if self._links:
             self._call = bind_inverted_bottleneck([self, *self._links], x, self.output, added)
@@ -190,11 +190,6 @@ class Convolutional(FusableConvolution):
         if reads_picture(self, pooled=bool(after)):
             return (LANES,)
         return () if after else lanes_from_rows(self)
-
-    def calls(self) -> Sequence[Call]:
-        if any(link._packed is None for link in [self, *self._links]):  # the parameters have changed
-            self.setup(self.source_tensors, self.output)
-        return super().calls()
 
     def bind(self) -> list[Call]:
         signs = [partial(write_signs, self.source_tensors[0], self._signs)] if self.xnor else []
@@ -291,7 +286,8 @@ class Deconvolutional(FilterLayer):
     def __post_init__(self) -> None:
         super().__post_init__()
         shape = self.channels, self.filters, self.size, self.size
-        self._make_parameters(shape, str(math.prod(shape)))
+        self.weights = self.new_weights(*shape, named=str(math.prod(shape)))
+        self.biases = np.zeros(self.filters, np.float32)
 
     @classmethod
     def from_section(cls, section: Section, context: BuildContext) -> Deconvolutional:
@@ -325,15 +321,9 @@ class Deconvolutional(FilterLayer):
     def _spread_input(self) -> None:
         write_dilated(self.source_tensors[0], self._spread, self.stride, self.stride)
 
-    def forward(self) -> None:
-        if self._packed is None:  # the parameters have changed
-            self.setup(self.source_tensors, self.output)
-        self._spread_input()
-        self._call()
-        if not self.activation.fusable:
-            self.activation.apply(self.output)
-
-    # --- training: the gradients of the convolution of the spread input ---
+    def bind(self) -> list[Call]:
+        applied = [] if self.activation.fusable else self.activation.calls(self.output)
+        return [self._spread_input, self._call, *applied]
 
     def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
         super().setup_training(source_deltas, delta)

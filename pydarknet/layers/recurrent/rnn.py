@@ -58,7 +58,7 @@ class Recurrent(NchwLayer):
 
     indent = "\t\t"  # of the parts' rows in the layer table, which are in the order of `made_in_order`
     made_in_order: ClassVar[Iterable[str]] = ("input", "self", "output")
-    # The states, and those that training carries into the next mini-batch, each with its name in checkpoints.
+    # The states, and those that training carries on, with their names in checkpoints.
     state_names: ClassVar[Mapping[str, str]] = {"h": "hidden"}
     carried_names: ClassVar[Mapping[str, str]] = {"h": "hidden"}
     parts: dict[str, Any]  # all [connected] or all [convolutional]
@@ -368,8 +368,8 @@ class Gru(_ConnectedRecurrent):
 class Lstm(LstmSteps, _ConnectedRecurrent):
     """`[lstm]`: the formulas of `LstmSteps` without its options.
 
-    Three oddities of training are darknet's: in the backward pass, the first time step takes its own output and cell
-    for those before it; the delta of the cell, and the state after the first step, continue in the next mini-batch.
+    As in darknet, the backward pass of the first time step takes its own output and cell for those before it; the delta
+    of the cell, and the state after the first step, continue in the next mini-batch.
     """
 
     carried_names: ClassVar[Mapping[str, str]] = {**LstmSteps.state_names, "delta_c": "cell_delta"}
