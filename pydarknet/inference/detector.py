@@ -94,8 +94,8 @@ class DetectionResult:
         """For each box its best class above the threshold, or -1."""
         if not probabilities.size:
             return np.zeros(len(probabilities), np.int64)
-        best = probabilities.argmax(axis=1)
-        return np.where(probabilities.max(axis=1) > np.float32(self.thresh), best, -1)
+        is_above = probabilities.max(axis=1) > np.float32(self.thresh)
+        return np.where(is_above, probabilities.argmax(axis=1), -1)
 
     def _detection(self, box: int, class_id: int) -> Detection:
         x, y, w, h = self.candidates.boxes[box].tolist()
@@ -329,8 +329,7 @@ class Tile:
         half = boxes[:, 2:] / 2
         ends = self.left + self.width < self.picture_width, self.top + self.height < self.picture_height
         near = (boxes[:, :2] - half <= NEAR) & np.array([self.left > 0, self.top > 0])
-        far = (boxes[:, :2] + half >= 1 - NEAR) & np.array(ends)
-        return (near | far).any(axis=1)
+        return (near | (boxes[:, :2] + half >= 1 - NEAR) & np.array(ends)).any(axis=1)
 
 
 @dataclass(frozen=True)

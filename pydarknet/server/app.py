@@ -293,7 +293,6 @@ async def _disconnected(request: Request) -> None:
 
 
 def _file_of_form(request: Request, body: bytearray) -> tuple[bytes, str | None]:
-    """The first file of a form."""
     files: list[Any] = []
     headers: dict[str, Any] = {"Content-Type": request.headers["content-type"].encode("latin-1")}
     try:
@@ -308,7 +307,6 @@ def _file_of_form(request: Request, body: bytearray) -> tuple[bytes, str | None]
 
 
 def _refused(error: Exception) -> Response:
-    """JSON of one line."""
     if not isinstance(error, HTTPException):
         error = HTTPException(next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), str(error))
     headers = {"Retry-After": "1"} if error.status_code in (429, 503) else {}
@@ -374,8 +372,6 @@ def bounded_protocol(base: Any, seconds: float = HEADER) -> type[asyncio.Protoco
 
 
 class _Server(uvicorn.Server):
-    """A server that tells when it has started."""
-
     def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
         super().__init__(config)
         self._told = started

@@ -184,21 +184,18 @@ class _Frames(Generic[Prepared]):
     def _each(self) -> Iterator[Frame[Prepared]]:
         """The frames, each counted, until the limit. Waits where the caller is faster than `most`."""
         start = time.perf_counter()
-        for frame in self._repeated():
-            self.count += 1
-            yield frame
-            if self._most is not None:
-                time.sleep(max(0.0, start + self.count / self._most - time.perf_counter()))
-            self.rate.tick()
-            if self._limit is not None and time.perf_counter() - start > self._limit:
-                return
-        self.ended = not self._reader.closed
-
-    def _repeated(self) -> Iterator[Frame[Prepared]]:
         for frame in self._reader:
-            yield frame
-            while self._repeats and not self._reader.closed:
+            while True:
+                self.count += 1
                 yield frame
+                if self._most is not None:
+                    time.sleep(max(0.0, start + self.count / self._most - time.perf_counter()))
+                self.rate.tick()
+                if self._limit is not None and time.perf_counter() - start > self._limit:
+                    return
+                if not self._repeats or self._reader.closed:
+                    break
+        self.ended = not self._reader.closed
 
     def close(self) -> None:
         """End the threads."""
