@@ -300,10 +300,8 @@ class Deconvolutional(FilterLayer):
         )  # fmt: skip
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
-        (shape,) = inputs
-        height = (shape.height - 1) * self.stride + self.size - 2 * self.padding
-        width = (shape.width - 1) * self.stride + self.size - 2 * self.padding
-        return Shape(self.filters, height, width)
+        sides = (inputs[0].height, inputs[0].width)
+        return Shape(self.filters, *((side - 1) * self.stride + self.size - 2 * self.padding for side in sides))
 
     def initialise(self, rng: np.random.Generator, dialect: Dialect) -> None:
         self._initialise(0.02 * (self.shape.cells / self.inputs[0].cells), rng)

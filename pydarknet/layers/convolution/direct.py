@@ -57,8 +57,7 @@ class TiledConvolution(PackedConvolution):
     def call(
         self, x: Tensor, y: Tensor, window: Window, out: Shape, epilogue: Epilogue, residual: Residual, pooled: bool
     ) -> Call:
-        within = window.offset(x.layout, self.taps[:, ROW], self.taps[:, COLUMN])
-        filters = self.filters_for(x.layout, within)
+        filters = self.filters_for(x.layout, window.offset(x.layout, self.taps[:, ROW], self.taps[:, COLUMN]))
         arguments = x.data, origins_of(x, window, out), filters, y.data, y.planes, epilogue
         if pooled:
             return with_workspace(convolve_pooled, threads(), NR * 2 * out.width * LANES, *arguments)
@@ -330,7 +329,6 @@ def _extent(window: Window, x: Layout) -> tuple[int, int]:
 
 
 def _cells(tiles: int, out: Shape, window: Window, x: Layout) -> int:
-    """The most cells of a block that so many tiles of the output read."""
     pixels = min(tiles * MR, out.cells)
     if window.size == 1:
         return pixels
