@@ -39,7 +39,7 @@ def image_size(content: bytes) -> Size:
 
 
 def orientation(content: bytes) -> int:
-    """The EXIF orientation in the beginning of a JPEG file, 1 (as stored, or none) to 8; from 5 on, width and height are
+    """The EXIF orientation in the beginning of a JPEG file, 1 (as stored, or none) to 8; from 5 on, the sides are
     swapped."""
     try:
         for marker, at in _segments(content) if content.startswith(b"\xff\xd8\xff") else ():

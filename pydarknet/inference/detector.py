@@ -380,8 +380,8 @@ def _spans(size: int, count: int, overlap: float) -> list[tuple[int, int]]:
 def merge_tiles(tiles: Sequence[Tile], found: Sequence[Candidates]) -> Candidates:
     """The candidates of all tiles, before suppression, as fractions of the picture.
 
-    A box that ends at an inner edge of its tile is a part of an object. It is dropped if a whole one of its class covers
-    COVERED of its area, because it might have a higher confidence and suppress that. Suppression does the rest.
+    A box that ends at an inner edge of its tile is a part of an object. It is dropped if a whole one of its class
+    covers COVERED of its area, because it might have a higher confidence and suppress that. Suppression does the rest.
     """
     merged = Candidates.concatenate(
         [replace(each, boxes=tile.in_picture(each.boxes)) for tile, each in zip(tiles, found, strict=True)]
