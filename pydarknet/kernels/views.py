@@ -164,7 +164,8 @@ class Residual(NamedTuple):
 
 
 class Schedule(NamedTuple):
-    """The division of a direct convolution: a task is one panel of filters x `tiles_per_task` tiles of MR pixels."""
+    """The division of a direct convolution: a task is one panel of filters x `tiles_per_task` tiles of MR pixels,
+    or, where they are pooled, pairs of rows."""
 
     tiles_per_task: int
     by_panel: bool  # tasks next to each other share the panel (filters larger than the picture), else the pixels

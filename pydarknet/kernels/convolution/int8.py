@@ -63,5 +63,7 @@ def _float(number: float) -> ir.Constant:
 
 INT8 = Int8()
 FACTORS, TAP_LANES = INT8.factors, INT8.tap_lanes
-convolve_int8 = make_convolve(INT8, make_convolve_pixels(INT8), __name__, "convolve_int8")
+_convolve_pixels = make_convolve_pixels(INT8)
+convolve_int8 = make_convolve(INT8, _convolve_pixels, __name__, "convolve_int8")
+convolve_int8_pooled = make_convolve(INT8, _convolve_pixels, __name__, "convolve_int8_pooled", pools=True)
 pack_int8 = make_pack(INT8, __name__, "pack_int8")

@@ -210,7 +210,7 @@ class Algorithm:
     ) -> Algorithm:  # fmt: skip
         """The fastest algorithm for filters over `channels` / `groups` channels: by the cost model; with `tuned` by
         measurement on this machine, where there is one."""
-        if x.lanes != LANES or pooled:
+        if x.lanes != LANES or (pooled and NUMBER_TYPES[precision].convolve_pooled is None):
             precision = FLOAT32
         if x.lanes == NCHW:
             return cls(NCHW, m=2 if is_picture_filter(filters, channels, groups, window) else 0)

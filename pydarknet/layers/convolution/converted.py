@@ -11,7 +11,7 @@ import numpy as np
 from ...errors import OptionError
 from ...kernels.convolution import bf16, int8, microkernel
 from ...kernels.convolution.direct import convolve
-from ...kernels.convolution.microkernel import MR, TAP_LANES, WEIGHTS
+from ...kernels.convolution.microkernel import MR, NR, TAP_LANES, WEIGHTS
 from ...kernels.convolution.pack import CHANNEL, COLUMN, ROW
 from ...kernels.views import Epilogue, PackedFilters, Residual, Schedule
 from ...runtime.program import Call
@@ -52,6 +52,7 @@ class NumberType(NamedTuple):
     filter_cost: float  # of a float of filters
     extension: str = ""  # of the processor that it needs
     tap_lanes: int = TAP_LANES  # input channels of a tap
+    convolve_pooled: Any = None  # the kernel for the largest of each 2 x 2 cells, if there is one
     # (gain, biases) of (weights, gain, biases, inputs): what filters are multiplied with before they are packed, and
     # what the product's `start` and `finish` read as biases.
     scale: Callable[[Array, Array, Array, IntegerInputs], tuple[Array, Array]] | None = None
@@ -83,7 +84,7 @@ NUMBER_TYPES = {
     BF16: NumberType(bf16.convolve_bf16, bf16.pack_bf16, bf16.FACTORS, 0.5, 4.0, 0.5, "AVX-512 BF16"),
     INT8: NumberType(
         int8.convolve_int8, int8.pack_int8, int8.FACTORS, 0.25, 6.0, 0.3, "AVX-512 VNNI", int8.TAP_LANES,
-        integer_filters,
+        int8.convolve_int8_pooled, integer_filters,
     ),
 }  # fmt: skip
 
@@ -107,8 +108,6 @@ def checked_precision(name: str) -> str:
 class ConvertedConvolution(TiledConvolution):
     """A convolution whose inputs and filters are converted to another type of numbers; y is float32."""
 
-    pools = False
-
     def __init__(
         self, numbers: NumberType, weights: Array, gain: Array, bias: Array, groups: int,
         inputs: IntegerInputs | None = None,
@@ -129,9 +128,10 @@ class ConvertedConvolution(TiledConvolution):
         self, x: Tensor, y: Tensor, window: Window, out: Shape, epilogue: Epilogue, residual: Residual, pooled: bool
     ) -> Call:
         at, workers, factors = x.layout, threads(), self.numbers.factors
-        tiles = self._tiles_per_task(at, out, window, workers)
+        kernel, tile = (self.numbers.convolve_pooled, 2 * out.width) if pooled else (self.numbers.convolve, MR)
+        tiles = self._tiles_per_task(at, out, window, workers, tile)
         low, reach = _extent(window, at)
-        words = _cells(tiles, out, window, at) * LANES // factors
+        words = _cells(tiles * tile, out, window, at) * LANES // factors
         span = -(-words // LANES) * LANES | LANES  # an odd number of cache lines, so that blocks do not collide
         within = window.offset(at, self.taps[:, ROW], self.taps[:, COLUMN]) - low
         channel = self.taps[:, CHANNEL]
@@ -140,18 +140,18 @@ class ConvertedConvolution(TiledConvolution):
         x_at = origins_of(x, window, out)._replace(
             blocks=at.blocks, span=span, low=low, reach=reach, scale=self.inputs.scale, zero=self.inputs.zero
         )
+        room = at.blocks * span + (NR * tiles * tile * LANES if pooled else 0)
         return with_workspace(
-            self.numbers.convolve, workers, at.blocks * span, x.data, x_at, filters, y.data, y.planes,
-            epilogue, residual, Schedule(tiles, False),
-        )  # fmt: skip
+            kernel, workers, room, x.data, x_at, filters, y.data, y.planes, epilogue, residual, Schedule(tiles, False)
+        )
 
-    def _tiles_per_task(self, x: Layout, out: Shape, window: Window, workers: int) -> int:
-        """As many as a core's cache has room for, unless there would be too few tasks. A worker goes through its share
-        of the pixels with all filters, which reads these often: where they outweigh the picture, workers share them."""
-        tiles, cell = -(-out.cells // MR), LANES // self.numbers.factors
+    def _tiles_per_task(self, x: Layout, out: Shape, window: Window, workers: int, tile: int) -> int:
+        """As many of `tile` pixels as a core's cache has room for, unless tasks were too few. A worker goes through its
+        pixels with all filters, which reads these often: where they outweigh the picture, workers share them."""
+        tiles, cell = -(-out.cells // tile), LANES // self.numbers.factors
         shared = len(self.panels) if self.packed.size > x.item // 2 else 1
         chunk = max(1, tiles // -(-TASKS * workers // (x.batch * shared)))
-        while chunk > 1 and x.blocks * _cells(chunk, out, window, x) * cell > NEAR:
+        while chunk > 1 and x.blocks * _cells(chunk * tile, out, window, x) * cell > NEAR:
             chunk -= 1
         return -(-tiles // -(-tiles // chunk))
 
@@ -164,9 +164,9 @@ def _extent(window: Window, x: Layout) -> tuple[int, int]:
     return low, (high - low) // LANES
 
 
-def _cells(tiles: int, out: Shape, window: Window, x: Layout) -> int:
-    """The most cells of a block that so many tiles of the output read, with those between them."""
-    pixels = min(tiles * MR, out.cells)
+def _cells(pixels: int, out: Shape, window: Window, x: Layout) -> int:
+    """The most cells of a block that so many pixels of the output read, with those between them."""
+    pixels = min(pixels, out.cells)
     if window.size == 1:
         return pixels
     rows = min((pixels + out.width - 2) // out.width + 1, out.height)

@@ -23,7 +23,7 @@ from ..base import CONVOLUTIONS, BuildContext, Layer, Parameter, Trainable
 from ..batchnorm import BatchNorm, BatchNormTraining
 from .algorithm import Algorithm
 from .backward import BinaryLearning, ConvolutionLearning, binary_weights, write_dilated, write_signs
-from .converted import FLOAT32, INT8, IntegerInputs
+from .converted import FLOAT32, INT8, NUMBER_TYPES, IntegerInputs
 from .direct import TiledConvolution
 from .geometry import FilterLayer, FusableConvolution, PackedConvolution, Window
 from .nchw import bind_inverted_bottleneck, chain_length, lanes_from_nchw, lanes_from_rows, reads_picture
@@ -150,11 +150,12 @@ class Convolutional(FusableConvolution):
         return algorithm.pack(weights, gain, bias, self.groups, inputs)
 
     def set_precision(self, precision: str, sources: Sequence[Layer], readers: Sequence[Layer]) -> None:
-        # Chains are in float32, as are pooled outputs. Whether there is one depends on threads and on who asks for
-        # outputs, on which in turn numbers shall not depend: what may be part of one always is.
+        # Chains are in float32, as are pooled outputs for which the type has no kernel. Whether there is one depends on
+        # threads and on who asks for outputs, on which in turn numbers shall not depend: what may be part of one is.
         beside = [layer for layer in (*sources, *readers) if isinstance(layer, Convolutional)]
         chained = any(layer.has_filter_a_channel for layer in beside)
-        pooled = len(readers) == 1 and readers[0].is_maxpool_2x2
+        pools = NUMBER_TYPES[precision].convolve_pooled is not None
+        pooled = len(readers) == 1 and readers[0].is_maxpool_2x2 and not pools
         unknown = precision == INT8 and self.input_range is None
         self.precision = FLOAT32 if chained or pooled or unknown else precision
 

@@ -51,7 +51,8 @@ class TiledConvolution(PackedConvolution):
         filters = self.filters_for(x.layout, within)
         arguments = x.data, origins_of(x, window, out), filters, y.data, y.planes, epilogue
         if pooled:
-            return with_workspace(convolve_pooled, threads(), NR * 2 * out.width * LANES, *arguments)
+            room = NR * 2 * out.width * LANES
+            return with_workspace(convolve_pooled, threads(), room, *arguments, residual, Schedule(1, False))
         return with_workspace(self.kernel, threads(), 0, *arguments, residual, self._schedule(out, x.layout))
 
     def _schedule(self, out: Shape, x: Layout) -> Schedule:

@@ -23,15 +23,16 @@ def inputs(*shape, seed=0):
     return ((np.random.default_rng(seed).integers(-20, 280, shape) - 100) / np.float32(32)).astype(np.float32)
 
 
-def check(x, weights, bias, window, groups=1, out_halo=0, kind="linear", added=False):
+def check(x, weights, bias, window, groups=1, out_halo=0, kind="linear", added=False, pooled=False):
     """Run one convolution into memory that held NaN, and compare it with one of the same integers in NumPy."""
     shape, gain, activation = Shape(*x.shape[1:]), np.full(len(weights), 0.7, np.float32), ACTIVATIONS[kind]
     out = window.out_shape(shape, len(weights))
-    source, target = blocked(x, window.halo(shape)), dirty(len(x), len(weights), out.height, out.width, out_halo)
+    sides = ((side + pooled) // (1 + pooled) for side in (out.height, out.width))
+    source, target = blocked(x, window.halo(shape)), dirty(len(x), len(weights), *sides, out_halo)
     plan = ConvertedConvolution(NUMBER_TYPES[INT8], weights, gain, bias, groups, INPUTS)
     residual = inputs(len(x), len(weights), out.height, out.width) if added else None
     more = {"added": blocked(residual, 0)} if added else {}
-    plan.bind(source, target, window, activation.fused_slope, activation.fused_id, **more)()
+    plan.bind(source, target, window, activation.fused_slope, activation.fused_id, pooled, **more)()
     filters = weights * gain[:, None, None, None]
     units = np.abs(filters).max((1, 2, 3)) / np.float32(LARGEST_FILTER)
     integers = np.rint(weights * (gain / units)[:, None, None, None]).astype(np.float64)
@@ -40,6 +41,8 @@ def check(x, weights, bias, window, groups=1, out_halo=0, kind="linear", added=F
     rounded, steps = rounded.astype(np.float64), (stride, window.padding, window.dilation)
     sums = naive.convolution(rounded, integers, 0 * bias, *steps, groups)
     expected = naive.activation(kind, sums * (units / INPUTS.scale)[:, None, None] + bias[:, None, None])
+    if pooled:
+        expected = naive.pooled(expected, 2, (2, 2), 1, np.max)
     assert_blocked(target, expected if residual is None else expected + residual, 2e-5)
 
 
@@ -55,6 +58,14 @@ def test_sampled_convolutions_equal_the_reference(seed):
 def test_every_shape_of_plane_fills_the_tiles(height, width, size, kind):
     weights, bias = parameters(16 * NR + 2, 18, size)
     check(inputs(2, 18, height, width), weights, bias, Window(size, 1, 1, size // 2), kind=kind)
+
+
+@pytest.mark.parametrize("height, width", [(1, 1), (1, 33), (5, MR), (34, 26)])
+@pytest.mark.parametrize("size, stride, kind", [(1, 1, "leaky"), (3, 1, "mish"), (3, 2, "linear")])
+def test_the_largest_of_2_x_2_cells(height, width, size, stride, kind):
+    weights, bias = parameters(16 * NR + 2, 18, size)
+    window = Window(size, stride, stride, size // 2)
+    check(inputs(2, 18, height, width), weights, bias, window, out_halo=1, kind=kind, pooled=True)
 
 
 def test_a_residual_is_added():

@@ -97,7 +97,7 @@ def divided(monkeypatch):
     """Set the number of workers and the size of the cache; bands may share as many rows as they like."""
 
     def use(workers, near):
-        monkeypatch.setattr(workspace._current.workspace, "queue", np.zeros(workers * CACHE_LINE, np.int64))
+        monkeypatch.setattr(workspace._current.get(), "queue", np.zeros(workers * CACHE_LINE, np.int64))
         monkeypatch.setattr(inverted_bottleneck, "threads", lambda: workers)
         monkeypatch.setattr(inverted_bottleneck, "NEAR", near)
         monkeypatch.setattr(inverted_bottleneck, "MOST_WORK", math.inf)
