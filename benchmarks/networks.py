@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 import pydarknet
-from pydarknet.network.quantization import Quantization, digest_of
+from pydarknet.network.weights import Quantization, digest_of
 from pydarknet.tools.quantize import measured_ranges
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -18,7 +18,7 @@ from turns import take_turns, timed, warn_of_load
 
 import pydarknet
 from pydarknet.boxes import Box, Detection
-from pydarknet.layers.convolution.converted import ConvertedConvolution
+from pydarknet.layers.convolution.direct import ConvertedConvolution
 from pydarknet.utils.arrays import Array
 
 FLOAT32 = "float32"

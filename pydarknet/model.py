@@ -13,11 +13,10 @@ from .config.sections import Config, read_config
 from .errors import OptionError
 from .images.image import Image, as_picture, is_image
 from .inference.classifier import Classification, classify
-from .layers.convolution.converted import FLOAT32, INT8, checked_precision
+from .layers.convolution.direct import FLOAT32, INT8, checked_precision
 from .layers.heads.base import Head
-from .network.builder import without_warnings
-from .network.network import Network
-from .network.quantization import Quantization, file_beside
+from .network.network import Network, without_warnings
+from .network.weights import Quantization, file_beside
 from .runtime.threads import set_threads
 from .utils.arrays import Array
 from .utils.resources import network_file
@@ -141,13 +140,11 @@ class Model(Network):
             one = cast(Image, image)
             found = self.find(one, thresh, hier, nms, letterbox, bgr=bgr, tiles=tiles, overlap=overlap)
             return _with_source(found, one, bgr)
-        from .inference.detector import detect_each
+        from .inference.detector import DetectorOptions, detect_each
 
-        thresh = self.dialect.detector_thresh if thresh is None else thresh
-        each = detect_each(
-            self, cast(Iterable[Image], image), self.names, thresh=thresh, hier=hier, nms=nms, letterbox=letterbox,
-            batch=batch, bgr=bgr, tiling=_tiling(tiles, overlap),
-        )  # fmt: skip
+        tiling, pictures = _tiling(tiles, overlap), cast(Iterable[Image], image)
+        options = DetectorOptions.of(self, thresh, hier, nms, letterbox)
+        each = detect_each(self, pictures, self.names, options, tiling, batch=batch, bgr=bgr)
         return (_with_source(found, source, bgr) for source, found in each)
 
     def find(
@@ -163,14 +160,10 @@ class Model(Network):
         overlap: float = 0.2,
     ) -> DetectionResult:
         """Like `detect` for one picture, with all candidates and the time of the forward pass."""
-        from .inference.detector import detect
+        from .inference.detector import DetectorOptions, detect
 
-        thresh = self.dialect.detector_thresh if thresh is None else thresh
-        picture = as_picture(image, bgr)
-        return detect(
-            self, picture, self.names, thresh=thresh, hier=hier, nms=nms, letterbox=letterbox,
-            tiling=_tiling(tiles, overlap),
-        )  # fmt: skip
+        picture, tiling = as_picture(image, bgr), _tiling(tiles, overlap)
+        return detect(self, picture, self.names, DetectorOptions.of(self, thresh, hier, nms, letterbox), tiling)
 
     def train_step(self, images: Array, truth: Sequence[Array]) -> float:
         """Train on one mini-batch. Returns its loss. The weights are updated after every `subdivisions` calls.

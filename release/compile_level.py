@@ -27,7 +27,7 @@ from .record import recorded
 from .support_code import emit_support
 
 # Constants of kernels that describe the processor that compiles, not the compiled code.
-HOST_CONSTANTS = {"PROCESSOR", "MISSING"}
+HOST_CONSTANTS = {"PROCESSOR", "MISSING", "MISSING_BF16", "MISSING_INT8"}
 SUPPORT = "support"
 
 

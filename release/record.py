@@ -7,7 +7,7 @@ from pathlib import Path
 from .networks import OTHER_WORK, ROOT, RUN, TRAINED, small_networks
 from .object_code import Wanted
 
-NOT_SHIPPED = "convolution.bf16.", "convolution.int8."  # kernels for processors above every level
+NOT_SHIPPED = "convolution.amx.", "convolution.bf16.", "convolution.int8."  # kernels for processors above every level
 
 
 def recorded(names: Collection[str] = ()) -> list[Wanted]:

@@ -19,8 +19,7 @@ from ..utils.resources import bundled_names, exists, network_file
 log = logging.getLogger("pydarknet")
 
 # The category id of each of COCO's 80 classes; the ids have gaps.
-COCO_GAPS = frozenset({12, 26, 29, 30, 45, 66, 68, 69, 71, 83})
-COCO_IDS = [number for number in range(1, 91) if number not in COCO_GAPS]
+COCO_IDS = [number for number in range(1, 91) if number not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)]
 
 
 def read_names(path: str | os.PathLike[str]) -> list[str]:
@@ -37,8 +36,7 @@ def choose_names(classes: int, path: str | os.PathLike[str] | None, exact: bool,
     """The names of `classes` classes: of the file `path`, which may be a bundled one, else of obj.names beside the
     network file `cfg`, else of the bundled list of that length, else numbers.
 
-    exact: the file must have that many entries; otherwise it may have more, as darknet's own ImageNet file has.
-    Raises DataError.
+    exact: the file may not have more, as darknet's own ImageNet file has. Raises DataError.
     """
     if path is None:
         path = _names_beside(cfg, classes) or bundled_names(classes, cfg)
@@ -62,16 +60,12 @@ def _names_beside(cfg: str, classes: int) -> Path | None:
 
 @dataclass(frozen=True)
 class WordTree:
-    """A tree of classes; nodes are numbered in file order.
-
-    parent: (nodes,), -1 for roots. groups: (first, end) of each group of siblings, which are adjacent. child_group: the
-    group of a node's children.
-    """
+    """A tree of classes; nodes are numbered in file order."""
 
     names: list[str]
-    parent: NDArray[np.int64]
-    groups: list[tuple[int, int]]
-    child_group: dict[int, int]
+    parent: NDArray[np.int64]  # (nodes,), -1 for roots
+    groups: list[tuple[int, int]]  # (first, end) of each group of siblings, which are adjacent
+    child_group: dict[int, int]  # the group of a node's children
 
     @property
     def leaves(self) -> NDArray[np.bool_]:
@@ -90,8 +84,7 @@ class WordTree:
         return result
 
     def top(self, probabilities: Array, threshold: float) -> int:
-        """The node that darknet reports: it descends to the best child while the product of the conditional
-        `probabilities`, (nodes,), is above the threshold."""
+        """The node that darknet reports: it descends to the best child while the product is above the threshold."""
         product, group = 1.0, 0
         while True:
             first, end = self.groups[group]

@@ -1,8 +1,6 @@
 """The published weights of darknet: the address, size and checksum of each file, and the bundled .cfg that it fits.
 
-Nothing is downloaded here. `zoo/download.py` downloads the files of this table; `weights_file` finds them on the disk.
-
-The table has a checksum only if a public list states it:
+`zoo/download.py` downloads these files. The table has a checksum only if a public list states it:
 
     OpenCV           testdata/dnn/download_models.py of opencv_extra, samples/dnn/models.yml of opencv (SHA-1)
     Open Model Zoo   models/public/*/model.yml of open_model_zoo (SHA-256 and size)
@@ -11,7 +9,7 @@ The table has a checksum only if a public list states it:
     meta-webosose    recipe of darknet-ros (SHA-256)
     its repository   the file of that commit, of which Git states a hash; SHA-256 computed from it
 
-Otherwise, only the size of a download is checked: the file must hold exactly the parameters of the cfg.
+Without one, only the size of a download is checked: the file must have exactly the parameters of the cfg.
 """
 
 import os
@@ -39,26 +37,17 @@ GPL = "darknet's own; the authors' other code is GPL-3.0"
 
 @dataclass(frozen=True)
 class Published:
-    """A published file of weights.
+    """A published file of weights."""
 
-    name          the name in commands: `yolov4-tiny`, or for a backbone the file's name, `yolov4.conv.137`
-    urls          tried in this order
-    cfg, names    the bundled files for it: `yolov4-tiny.cfg`, `coco.names`
-    checksum      `sha256:...` (or sha1, sha512), as pooch writes it; empty if no public list states one
-    stated_by     the list that states the checksum
-    size          bytes; None if no public list states it
-    layers        of a backbone: the number of layers of the cfg that the file holds; None for all
-    """
-
-    name: str
-    urls: tuple[str, ...]
-    cfg: str
-    names: str
+    name: str  # in commands: `yolov4-tiny`, or a backbone's file, `yolov4.conv.137`
+    urls: tuple[str, ...]  # in this order
+    cfg: str  # bundled, such as `yolov4-tiny.cfg`
+    names: str  # likewise `coco.names`
     licence: str = PUBLIC_DOMAIN
-    checksum: str = ""
-    stated_by: str = ""
-    size: int | None = None
-    layers: int | None = None
+    checksum: str = ""  # `sha256:...` (or sha1, sha512), if a public list states one
+    stated_by: str = ""  # that list
+    size: int | None = None  # bytes, if a public list states it
+    layers: int | None = None  # of a backbone: the first layers of the cfg, whose parameters it has
 
     @property
     def file(self) -> str:
@@ -154,8 +143,7 @@ def weights_of(cfg: str) -> str | None:
 def weights_file(path: str | os.PathLike[str]) -> Path:
     """The weights file for `path`, with or without `.weights`: on the disk, bundled, or downloaded before.
 
-    Raises WeightsError, with the command that downloads them, for published weights that are not on this machine. Any
-    other missing file is returned unchanged, for its reader's error.
+    Raises WeightsError for published weights that are not on this machine; another missing file is returned.
     """
     given = Path(path)
     if os.path.lexists(given):  # its reader reports what is not a file
@@ -167,8 +155,6 @@ def weights_file(path: str | os.PathLike[str]) -> Path:
         if found := bundled(f"data/{file}") or downloaded(file):
             return found
     if entry := _entry_of(given.name):
-        raise WeightsError(
-            f"Couldn't open file: {path} (these published weights are not on this machine; get them by "
-            f"`pydarknet download {entry.name}`)"
-        )
+        remedy = f"get them by `pydarknet download {entry.name}`"
+        raise WeightsError(f"Couldn't open file: {path} (these published weights are not on this machine; {remedy})")
     return given

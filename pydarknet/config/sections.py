@@ -3,15 +3,9 @@
 The syntax is darknet's: all spaces and tabs are deleted, also inside values; `#` and `;` start a comment line; of two
 equal keys the first counts; a number is the longest numeric prefix of its value.
 
-Options of a section may be declared as the fields of a dataclass, by functions named after the getters of `Section`:
+Fields of a dataclass may declare options, by functions named after the getters of `Section`; `read_options` reads them:
 
-    @dataclass(frozen=True)
-    class LossOptions:
-        thresh: float = real(0.5)                      # section.real("thresh", 0.5)
-        scale: float = real(1.0, key="coord_scale")    # section.real("coord_scale", 1.0)
-        rescore: bool = flag()                         # section.flag("rescore")
-
-    LossOptions(**read_options(LossOptions, section))
+    scale: float = real(1.0, key="coord_scale")    # section.real("coord_scale", 1.0)
 """
 
 import difflib
@@ -53,10 +47,7 @@ class Option:
 
 @dataclass
 class Section:
-    """A section `[kind]` of a .cfg file with its options. It records which keys were read.
-
-    foreign: keys that the chosen dialect does not know; they count as absent.
-    """
+    """A section `[kind]` of a .cfg file. foreign: keys of the other dialect, which count as absent."""
 
     kind: str
     path: str
@@ -102,11 +93,8 @@ class Section:
         return find_file(named, Path(self.path).parent) if named else None
 
     def named_path(self, key: str) -> str | None:
-        """The path that is the value of `key`, None without `key`.
-
-        Its blanks, which darknet deletes, stay unless only a path without them exists, in the current folder or in that
-        of this file. If no such file exists, backslashes become slashes.
-        """
+        """The path that is the value of `key`. Its blanks, which darknet deletes, stay unless only a path without them
+        exists. If no such file exists, backslashes become slashes."""
         value, option = self.text(key), self.find(key)
         if value is None or option is None:
             return value
@@ -249,7 +237,6 @@ def _raise_errors(message: str, is_error: bool) -> None:
 
 
 def _options(path: str, text: str, report: Report = _raise_errors) -> list[Section]:
-    """All sections of a text; the first, without a name, has the options before all heads."""
     sections = [Section("", path, 1)]
     for number, line in enumerate(text.split("\n"), start=1):
         content = re.sub(r"[ \t\r]", "", line)
@@ -278,10 +265,7 @@ class Config:
 
 
 def read_config(path: str | os.PathLike[str], report: Report = _raise_errors) -> Config:
-    """Read a .cfg file. Raises ConfigError with file and line.
-
-    report: called instead of raising and logging; parsing then continues. A file without sections always raises.
-    """
+    """Read a .cfg file. Raises ConfigError. report: called instead, or instead of a warning."""
     return parse_config(os.fspath(path), read_text(path, ConfigError), report)
 
 

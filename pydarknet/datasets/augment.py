@@ -1,8 +1,7 @@
 """Augmentation of training pictures and their boxes, with darknet's distributions.
 
-An `AffineCrop` maps each pixel of the network's input to the source picture, and boxes of the source to the input.
-Pictures are (H, W, c) uint8, canvases (h, w, c) float32 in 0..1. Sizes are (width, height) in pixels. Boxes are (k, 5)
-float32 rows of class, x, y, w, h in fractions. All randomness comes from the generator `rng`.
+Pictures are (H, W, c) uint8, canvases (h, w, c) float32 in 0..1. Boxes are (k, 5) float32 rows of class, x, y, w, h in
+fractions. All randomness comes from the generator `rng`.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ IGNORE = -1234.0  # in class vectors: an entry without a loss
 NOWHERE = np.zeros((0, 5), np.float32)
 Rng = np.random.Generator
 Size = tuple[int, int]  # (width, height) in pixels
+Rectangle = tuple[int, int, int, int]  # left, top, width, height in pixels
 
 
 def rand_scale(rng: Rng, scale: float) -> float:
@@ -42,7 +42,7 @@ def coin(rng: Rng) -> bool:
     return bool(rng.random() < 0.5)
 
 
-# --- colour ----------------------------------------------------------------------------------------------------------
+# --- colour ---
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Colour:
         return distort(canvas, hue, rand_scale(rng, self.saturation), rand_scale(rng, self.exposure))
 
 
-# --- crops ------------------------------------------------------------------------------------------------------------
+# --- crops ---
 
 
 class Margins(NamedTuple):
@@ -78,18 +78,13 @@ class Margins(NamedTuple):
 
 @dataclass(frozen=True)
 class AffineCrop:
-    """A map from the input to the source: pixel (x, y) of the input is the source at matrix (2, 3) times (x, y, 1).
+    """A map from the input to the source. Pixel (x, y) is the source at matrix times (x, y, 1)."""
 
-    scale, shift: a box coordinate x of the source, in fractions, becomes x scale - shift. rectangle: the part of the
-    input that is not grey (left, top, width, height); None for all. outside: the colour beyond the edges of the source;
-    None repeats the pixels of the edge.
-    """
-
-    matrix: Matrix
+    matrix: Matrix  # (2, 3)
     scale: tuple[float, float] = (1.0, 1.0)
-    shift: tuple[float, float] = (0.0, 0.0)
-    rectangle: tuple[int, int, int, int] | None = None
-    outside: tuple[float, ...] | float | None = 0.0
+    shift: tuple[float, float] = (0.0, 0.0)  # a coordinate x of a box becomes x scale - shift
+    rectangle: Rectangle | None = None  # the part of the input that is not grey; None for all
+    outside: tuple[float, ...] | float | None = 0.0  # beyond the source; None repeats its edge
 
 
 def _straight(step_x: float, step_y: float, x: float, y: float) -> Matrix:
@@ -107,8 +102,8 @@ def rotated_crop(
 ) -> AffineCrop:
     """The random crop of classifiers: a square of the source, stretched to the input.
 
-    The source is scaled to a shorter side between the bounds `crop`, rotated by up to `angle` degrees, its aspect ratio
-    changed by a factor up to `aspect`. A smaller one is at a random place or, with `keeps_inside`, in the middle.
+    The source is scaled to a shorter side between the bounds `crop`, rotated by up to `angle` degrees; its aspect
+    changes by up to `aspect`. A smaller one is anywhere, or in the middle with `keeps_inside`.
     """
     W, H = source
     side = max(size)
@@ -131,10 +126,7 @@ def rotated_crop(
 
 
 def placed(rng: Rng, source: Size, size: Size, jitter: float) -> AffineCrop:
-    """The random placement of pjreddie's detectors: the whole picture on grey, scaled to fit a square.
-
-    Its aspect ratio changes by up to `jitter`.
-    """
+    """The random placement of pjreddie's detectors, on grey; the aspect changes by up to `jitter`."""
     (W, H), (w, h) = source, size
     wide = W + rng.uniform(-1, 1) * jitter * W
     high = H + rng.uniform(-1, 1) * jitter * H
@@ -179,13 +171,14 @@ def letterboxed(margins: Margins, source: Size, size: Size) -> Margins:
 def checked(margins: Margins, source: Size) -> Margins:
     """The margins, or zeros if they leave nothing of the picture."""
     left, top, right, bottom = margins
-    return margins if source[0] - left - right >= 1 and source[1] - top - bottom >= 1 else Margins(0, 0, 0, 0)
+    is_empty = source[0] - left - right < 1 or source[1] - top - bottom < 1
+    return Margins(0, 0, 0, 0) if is_empty else margins
 
 
 def cropped(image: Picture, margins: Margins, size: Size, at_corners: bool = False) -> AffineCrop:
-    """The crop of AlexeyAB's detectors: the picture within the margins, stretched to the input, on its mean colour.
+    """The crop of AlexeyAB's detectors: the picture within the margins, stretched to the input.
 
-    at_corners: YOLOv1's: corner pixels on those of the input; outside, the pixels of the edge are repeated.
+    at_corners: YOLOv1's: corner pixels on those of the input; outside, the pixels of the edge.
     """
     H, W, _ = image.shape
     cut_w, cut_h = W - margins.left - margins.right, H - margins.top - margins.bottom
@@ -211,7 +204,7 @@ def render(image: Picture, view: AffineCrop, size: Size) -> Canvas:
     return canvas
 
 
-def render_tile(image: Picture, view: AffineCrop, tile: tuple[int, int, int, int]) -> Canvas:
+def render_tile(image: Picture, view: AffineCrop, tile: Rectangle) -> Canvas:
     """(height, width, c): the part `tile` of the input: left, top, width, height."""
     left, top, width, height = tile
     matrix = view.matrix.copy()
@@ -224,7 +217,7 @@ def as_input(canvas: Canvas) -> Array:
     return np.ascontiguousarray(canvas.transpose(2, 0, 1))
 
 
-# --- mosaics of detectors ---------------------------------------------------------------------------------------------
+# --- mosaics of detectors ---
 
 
 def towards_corner(margins: Margins, quadrant: int, mirror: bool) -> Margins:
@@ -263,16 +256,13 @@ def _tile_axis(first: bool, cut: int, size: int, source: int, low: int, high: in
     return cut, size - cut, band
 
 
-# --- boxes -----------------------------------------------------------------------------------------------------------
+# --- boxes ---
 
 
 def move_boxes(
     rows: Array, scale: tuple[float, float], shift: tuple[float, float], mirror: bool, drops_outside: bool = False
 ) -> Array:
-    """Boxes transformed by a crop and clipped to the input.
-
-    Labels at 0, 0 have a class but no box. Boxes entirely outside get size 0 or, if `drops_outside`, are removed.
-    """
+    """Boxes transformed by a crop and clipped; those outside have size 0, or are dropped."""
     rows = np.asarray(rows, np.float32).reshape(-1, 5)
     only_class = (rows[:, 1] == 0) & (rows[:, 2] == 0)
     low, high = (edge * np.array(scale, np.float32) - np.array(shift, np.float32) for edge in _edges(rows))
@@ -285,13 +275,12 @@ def move_boxes(
 
 
 def shift_boxes(rows: Array, dx: float, dy: float, bounds: Sequence[float]) -> Array:
-    """Boxes moved by (dx, dy), fractions of the input, and clipped to `bounds`: left, top, right, bottom."""
+    """Boxes moved by (dx, dy) and clipped to `bounds`: left, top, right, bottom."""
     moved = rows + np.array([0, dx, dy, 0, 0], np.float32)
     return _between(moved, *_edges(moved), bounds)
 
 
 def _edges(rows: Array) -> tuple[Array, Array]:
-    """(left, top) and (right, bottom) of boxes, each (k, 2)."""
     half = rows[:, 3:] / np.float32(2)
     return rows[:, 1:3] - half, rows[:, 1:3] + half
 
@@ -315,12 +304,12 @@ def known_boxes(rows: Array, classes: int) -> Array:
     return kept
 
 
-# --- blur and noise --------------------------------------------------------------------------------------------------
+# --- blur and noise ---
 
 
 def blur_some(canvas: Canvas, rows: Array, value: int, rng: Rng) -> Canvas:
-    """The option `blur` of detectors: with equal probability no blur, a blurred background, or a kernel of `value`
-    pixels (1: the background), which is at most an eighth of the shortest side of a box."""
+    """At random no blur, a blurred background, or a kernel of `value` pixels (1: the background), at most an eighth of
+    the shortest side of a box."""
     value = (0, 1, value)[rand_int(rng, 0, 2)]
     height, width, _ = canvas.shape
     if value > 1 and len(rows):
@@ -350,7 +339,7 @@ def add_noise(canvas: Canvas, sigma: float, rng: Rng) -> Canvas:
     return np.clip(canvas + noise, 0, 1)
 
 
-# --- mixtures --------------------------------------------------------------------------------------------------------
+# --- mixtures ---
 
 
 def cut_point(rng: Rng, size: Size) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Checks of a detection data set: missing, wrong and duplicate pictures and labels, and objects per class."""
+"""Checks of a detection data set: missing, wrong, duplicate pictures and labels."""
 
 import hashlib
 import os
@@ -37,16 +37,16 @@ KINDS = {
     "class without objects": False,
 }
 SAME = 0.99  # boxes of one class with a larger IoU are duplicates
-MOST_COMPARED = 10_000  # objects of a picture that are compared with each other; the time grows with their square
+MOST_COMPARED = 10_000  # objects of a picture; the time grows with their square
 BLOCK = 256  # objects that are compared with all others at once
-SLACK = 0.002  # the fraction of a side by which a box may exceed the picture, as its numbers are rounded
+SLACK = 0.002  # fraction of a side by which a box may exceed the picture
 ANY_CLASS = 1 << 30
-NOT_LABELS = {"classes", "README", "LICENSE"}  # stems of .txt files in label folders that are not label files
+NOT_LABELS = {"classes", "README", "LICENSE"}  # stems of .txt files
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One finding: its kind, a key of `KINDS`, and a text that begins with file and line."""
+    """Its kind, a key of `KINDS`, and a text that begins with file and line."""
 
     kind: str
     text: str
@@ -87,7 +87,7 @@ class DatasetReport:
 
 @dataclass
 class _Check:
-    """The state of `check_dataset`. pictures: those of each list, by its key."""
+    """The state of `check_dataset`."""
 
     data: ImageLists
     classes: int | None
@@ -99,7 +99,6 @@ class _Check:
         self.report.findings.append(Finding(kind, text))
 
     def check_labels(self, key: str) -> None:
-        """Read a list and its label files, and check every label."""
         counts = self.report.lists[key] = ListReport()
         self.pictures[key] = list(self.data.pictures(key, self.dialect))
         for picture in self.pictures[key]:
@@ -138,12 +137,12 @@ class _Check:
             earlier = rows[: start + len(block)]
             same = (iou(block[:, None, 1:], earlier[None, :, 1:]) > SAME) & (block[:, None, 0] == earlier[None, :, 0])
             first = same.argmax(axis=1)
-            for offset in np.flatnonzero(same[np.arange(len(block)), first] & (first < start + np.arange(len(block)))):
+            own = np.arange(len(block))
+            for offset in np.flatnonzero(same[own, first] & (first < start + own)):
                 text = f"the same box of class {block[offset, 0]:.0f} as in line {good[first[offset]][0]}"
                 self.add("duplicate box", f"{labels}:{good[start + offset][0]}: {text}")
 
     def check_files(self, decode: bool, each: Callable[[], None]) -> None:
-        """Check the picture files, in threads. `each` is called after every file."""
         found = [(key, picture) for key, pictures in self.pictures.items() for picture in pictures]
         seen: dict[str, str] = {}  # the list of each file
         by_size: dict[int, list[tuple[str, Path]]] = defaultdict(list)
@@ -202,7 +201,6 @@ def _files_in(folders: Iterable[Path]) -> Iterator[Path]:
 
 
 def _check_file(path: Path, decode: bool) -> tuple[int | None, str | None]:
-    """(size in bytes, None for a missing file; problem, None for a good one)."""
     try:
         size = path.stat().st_size
         if decode:
@@ -225,8 +223,7 @@ def check_dataset(
 ) -> DatasetReport:
     """Check all lists of a data set. Raises DataError for a list that cannot be read.
 
-    classes: their number, instead of the .data file's. decode: decode every picture; otherwise only check that it
-    exists. each: called after every picture.
+    classes: their number, instead of the data set's. each: called after every picture.
     """
     check = _Check(data, classes or data.classes, dialect)
     for key in data.lists:

@@ -1,7 +1,7 @@
 """Mini-batches of pictures, prepared by threads ahead of their use; and of a text, for recurrent networks.
 
-Sample k of a run has its own random generator, seeded by the run's seed and k, which draws and augments the picture.
-The result thus does not depend on the number of threads, and a resumed run only needs the number of samples delivered.
+Sample k of a run has its own random generator, seeded by the run's seed and k. The result thus does not depend on the
+number of threads, and a resumed run only needs the number of samples delivered.
 """
 
 from __future__ import annotations
@@ -43,10 +43,7 @@ class Data(Protocol):
 
 
 class DataLoader:
-    """Mini-batches of pictures drawn uniformly with replacement.
-
-    position: samples delivered so far. waited: seconds that `next` has waited for pictures.
-    """
+    """Mini-batches of pictures drawn uniformly with replacement. waited: seconds that `next` has waited."""
 
     def __init__(
         self,
@@ -57,10 +54,8 @@ class DataLoader:
         position: int = 0,
         size_at: Callable[[int], tuple[int, int]] | None = None,
     ) -> None:
-        """Its threads start at the first call of `next`. Raises DataError for an empty set, OptionError.
-
-        size_at: the (width, height) of the mini-batch at a position; by default that of the last call.
-        """
+        """Raises DataError for an empty set, OptionError. position: samples delivered so far. size_at: (width, height)
+        at a position; by default that of the last call."""
         if not len(data):
             raise DataError("the training set has no pictures")
         if mini_batch < 1 or threads < 1 or position < 0:
@@ -177,10 +172,10 @@ class Text:
 
 
 class TextStreams:
-    """Mini-batches from `streams` positions in a text; each mini-batch advances every stream by `steps` symbols.
+    """Mini-batches from `streams` positions in a text; each advances every stream by `steps` symbols.
 
-    After a mini-batch, a stream jumps to a random position with probability 1 / restart, and `forget` is called with
-    its number. The positions depend on the seed and the number of mini-batches.
+    After a mini-batch, a stream jumps to a random position with probability 1 / restart, and `forget` is called
+    with its number.
     """
 
     waited = 0.0  # seconds that `next` has waited for data
@@ -201,8 +196,8 @@ class TextStreams:
         self._seed = seed % (1 << 64)
 
     def next(self, width: int, height: int) -> tuple[Array, list[Array]]:
-        """The next mini-batch, whatever the size: the symbols as one-hot vectors, (steps x streams, alphabet) float32
-        ordered by time, and one such vector for each symbol that follows."""
+        """The next mini-batch: symbols as one-hot vectors, (steps x streams, alphabet) float32 ordered by time, and
+        one such vector for each symbol that follows."""
         number = self.position // self.mini_batch
         for stream in np.flatnonzero(self._jumps(number)[0]) if number else ():
             self.forget(int(stream))
@@ -223,7 +218,6 @@ class TextStreams:
         return offsets % len(self.text)
 
     def _jumps(self, number: int) -> tuple[NDArray[np.bool_], Symbols]:
-        """(streams,): which streams jump before mini-batch `number`, and where to."""
         rng = np.random.default_rng([self._seed, _STREAMS, number])
         return rng.integers(self.restart, size=self.streams) == 0, rng.integers(len(self.text), size=self.streams)
 

@@ -1,4 +1,4 @@
-"""The text files of a data set: lists of pictures, label files, data.yaml; and class vectors of pictures."""
+"""The text files of a data set: lists of pictures, label files, data.yaml."""
 
 import math
 import os
@@ -18,7 +18,7 @@ from ..utils.files import read_text
 from ..utils.resources import exists, with_slashes
 from . import augment
 
-# AlexeyAB's darknet replaces these folders in a picture's path to find its labels; other labels are beside the picture.
+# AlexeyAB's darknet replaces these folders to find labels; others are beside the picture.
 ALEXEYAB_FOLDERS = (
     ("/images/train2017/", "/labels/train2017/"),
     ("/images/val2017/", "/labels/val2017/"),
@@ -166,8 +166,7 @@ def wrong_row(row: Sequence[float], classes: int, dialect: Dialect) -> str | Non
 def class_vector(matches: Sequence[int], classes: int, tree: WordTree | None, smooth: float = 0.0) -> Array:
     """The (classes,) float32 truth of a picture: 1 for each of the class numbers `matches`, else 0.
 
-    With a tree, ancestors are 1 too, and groups without a 1 are augment.IGNORE; else `smooth` spreads so much of the 1s
-    over the other classes.
+    With a tree, ancestors are 1 too, and groups without a 1 are augment.IGNORE; else `smooth` is label smoothing.
     """
     vector = np.zeros(classes, np.float32)
     if tree is None:
@@ -199,11 +198,7 @@ _CLOSING = {"[": "]", "{": "}"}
 
 
 def read_yaml(path: str | os.PathLike[str]) -> dict[str, Value]:
-    """The keys of a data.yaml file with their values: text, a list, or a mapping.
-
-    Such a file has four constructs: `key: value`, a list in one line or several, a mapping of numbers to
-    names, comments. Raises DataError for any other.
-    """
+    """The keys of a data.yaml file with their values: text, a list, or a mapping. Raises DataError."""
     return _Reader(str(path), read_text(path, DataError).splitlines()).read()
 
 
@@ -217,7 +212,6 @@ class _Reader:
         raise DataError(f"{self.path}:{self.at}: {what}")
 
     def next(self) -> str | None:
-        """The next line with content, without its comment; None at the end."""
         while self.at < len(self.lines):
             line = self.lines[self.at]
             comments = (match.start() for match in _COMMENT.finditer(line) if match["comment"])

@@ -1,7 +1,6 @@
-"""The pictures of a data set of boxes, in lists and with their labels. Its format is recognised from its files.
+"""The pictures of a data set of boxes, in lists and with their labels.
 
-Formats: pictures with darknet's label files, a .data file or a list, a data.yaml of YOLO tools, COCO's JSON, PASCAL
-VOC's XML; as their own programs write them, and as Roboflow and CVAT export them.
+Its format is recognised from its files, as their own programs write them, and as Roboflow and CVAT export them.
 """
 
 from __future__ import annotations
@@ -45,20 +44,15 @@ _DATA_LINE = re.compile(r"\s*(train|valid|test|classes|names)\s*=")
 
 @dataclass
 class Recognised:
-    """A data set that was recognised and read.
+    """A data set that was recognised and read."""
 
-    form: its format, one of the above. source: the file or folder. lists: the pictures of train, valid and test, or of
-    UNSPLIT. annotated: the boxes, for formats without label files. unlabelled: pictures without a label file, which are
-    in no list. notes: for the user.
-    """
-
-    form: str
-    source: Path
+    form: str  # one of the above
+    source: Path  # the file or folder
     classes: list[str]
-    lists: dict[str, list[Path]]
-    annotated: AnnotatedSet | None = None
-    unlabelled: list[Path] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    lists: dict[str, list[Path]]  # the pictures of train, valid and test, or of UNSPLIT
+    annotated: AnnotatedSet | None = None  # the boxes, for formats without label files
+    unlabelled: list[Path] = field(default_factory=list)  # in no list, as they have no label file
+    notes: list[str] = field(default_factory=list)  # for the user
 
     @property
     def pictures(self) -> list[Path]:
@@ -80,7 +74,6 @@ def recognise(path: str | os.PathLike[str]) -> Recognised:
 
 
 def _refuse_outlines(pictures: Sequence[Path]) -> None:
-    """Raise DataError if label files hold outlines of objects: a class and points."""
     for labels in map(_labels, pictures):
         for number, line in enumerate(read_text(labels, DataError).splitlines(), start=1):
             words = len(line.split())
@@ -160,7 +153,6 @@ def _list_of(relative: Path) -> str:
 
 
 def _with_class_names(folder: Path, found: Recognised) -> Recognised:
-    """The set with the names of a labelling program, else the class numbers of the labels."""
     labels = [_labels(picture) for picture in found.pictures]
     beside = (file.parent for pair in zip(found.pictures, labels, strict=True) for file in pair)
     for place in dict.fromkeys([folder, folder / "labels", *beside]):
@@ -237,8 +229,7 @@ def _read_yaml_set(path: Path) -> Recognised:
 
 
 def _pictures_at(path: Path, key: str, place: str, bases: Sequence[Path]) -> list[Path]:
-    # The first folders of a path of another machine (`/content/set/images/train`) may be missing here. Roboflow writes
-    # ../train/images for train/images.
+    # The first folders of another machine's path may be missing. Roboflow writes ../train for train.
     parts = [part for part in with_slashes(place).split("/") if part]
     shortened = ["/".join(parts[skip:]) for skip in range(len(parts))]
     names = dict.fromkeys([place, place.removeprefix("../"), with_slashes(place), *shortened])
@@ -330,21 +321,16 @@ def _with_lists(found: Recognised) -> Recognised:
 
 @dataclass(frozen=True)
 class LabelledPicture:
-    """A picture of a list with its labels.
+    """A picture of a list, and its labels: rows (k, 5) float32 of class, x, y, w, h in fractions."""
 
-    line: in the list. labels: the label file, found by `rule`, or None. rows: (k, 5) float32, class, x, y, w, h in
-    fractions of the picture. lines: of each row in the label file. wrong: a message for each line that does not parse.
-    size: width and height in pixels; (0, 0) if unknown.
-    """
-
-    line: int
+    line: int  # in the list
     picture: Path
-    labels: Path | None
-    rule: str = ""
-    lines: list[int] = field(default_factory=list)
+    labels: Path | None  # the label file
+    rule: str = ""  # by which that was found
+    lines: list[int] = field(default_factory=list)  # of each row in the label file
     rows: Array = field(default_factory=lambda: NOWHERE)
-    wrong: list[str] = field(default_factory=list)
-    size: tuple[int, int] = (0, 0)
+    wrong: list[str] = field(default_factory=list)  # a message for each line that does not parse
+    size: tuple[int, int] = (0, 0)  # width and height in pixels, where known
 
     def checked(self, classes: int, dialect: Dialect = ALEXEYAB) -> Iterator[tuple[int, Array, str | None]]:
         """(line, row, error) of each row; the error is None for a valid row, see `wrong_row`."""
@@ -359,24 +345,19 @@ class LabelledPicture:
 
 @dataclass(frozen=True)
 class ImageLists:
-    """The lists of a data set by key; a single list of pictures has the key `train`.
-
-    lists: the file of each; `path` for a folder and a data.yaml. entries: (line, picture) of each list's pictures.
-    data: the .data file. names: the class names of a folder or a data.yaml.
-    """
+    """The lists of a data set by key; a single list of pictures has the key `train`."""
 
     path: Path
-    lists: dict[str, Path]
-    entries: dict[str, list[tuple[int, Path]]]
-    data: Section | None = None
-    names: list[str] = field(default_factory=list)
+    lists: dict[str, Path]  # the file of each; `path` for a folder and a data.yaml
+    entries: dict[str, list[tuple[int, Path]]]  # (line, picture) of each list's pictures
+    data: Section | None = None  # the .data file
+    names: list[str] = field(default_factory=list)  # of a folder or a data.yaml
 
     @classmethod
     def open(cls, path: str | Path, *keys: str) -> ImageLists:
-        """Open a .data file, a list of pictures, or a folder or data.yaml of pictures with label files.
+        """Open a .data file with the lists `keys`, a list of pictures, a folder or a data.yaml.
 
-        keys: the lists of a .data file (default: train, valid, test). Of a folder and a data.yaml, pictures without a
-        label file are in the first list. Raises DataError and ConfigError.
+        Pictures of a folder without a label file are in the first list. Raises DataError and ConfigError.
         """
         source, data = Path(path), None
         if source.is_dir() or source.suffix.lower() in (".yaml", ".yml"):

@@ -1,4 +1,4 @@
-"""The training sets of detectors and of classifiers: their lists and labels, checks of these, and augmentation."""
+"""The training sets of detectors and of classifiers: lists, labels, checks, augmentation."""
 
 from __future__ import annotations
 
@@ -146,9 +146,9 @@ class DetectionDataset(TrainingSet):
         return found
 
     def check(self, share: float = 0.5) -> str:
-        """A summary of the set in one line, from all label files; wrong lines are logged.
+        """A summary of all label files in one line; wrong lines are logged.
 
-        Raises DataError if there are no objects, or too many of the labels are wrong or (pjreddie) missing.
+        Raises DataError without objects, or if more than `share` of labels are wrong or (pjreddie) missing.
         """
         warnings, missing, objects = LimitedLog(), 0, 0
         for index, picture in enumerate(self.paths):
@@ -258,7 +258,7 @@ class ClassificationDataset(TrainingSet):
     labels: Sequence[str] = ()
     tree: WordTree | None = None
     crop: tuple[int, int] = (224, 448)  # bounds of the scaled picture's shorter side, in pixels
-    ratio: tuple[float, float] | None = None  # instead of `crop`: its bounds as multiples of the input's width
+    ratio: tuple[float, float] | None = None  # instead of `crop`: multiples of the input's width
     angle: float = 0.0
     aspect: float = 1.0
     smooth: float = 0.0
@@ -295,7 +295,7 @@ class ClassificationDataset(TrainingSet):
         return [number for number in map(int, words) if number < self.classes]
 
     def check(self, share: float = 0.5) -> str:
-        """A summary of the set in one line, from the classes of all pictures; wrong pictures are logged.
+        """A summary of all classes in one line; wrong pictures are logged.
 
         Raises DataError if more than `share` of them have no label or (without `tag`) several.
         """

@@ -20,8 +20,8 @@ Size = Sequence[int]  # width, height in pixels
 class Model:
     """A network and how frames become its input: scale x (resized frame - mean), channels swapped or not.
 
-    Made of a `Net`, or of the files that `readNet` takes. Frames are (h, w, c) arrays as OpenCV reads them, BGR.
-    Defaults are OpenCV's: scale 1, mean 0, no swap, no crop, and a size that must be set.
+    Made of a `Net`, or of what `readNet` takes. Frames are (h, w, c) arrays as OpenCV reads them, BGR. The defaults are
+    OpenCV's; a size must be set.
     """
 
     _size, _swap, _crop = (0, 0), False, False
@@ -137,8 +137,7 @@ class DetectionModel(Model):
 
         A row of a head is one box, of its best class, if its score is at least confThreshold. nmsThreshold: the IoU
         above which the lower of two scores of a class is suppressed; 0: none is. With suppression the results are
-        sorted by class, then by score. Nothing found gives arrays of length 0 (in OpenCV, empty tuples). Raises
-        OptionError for a network without detection heads.
+        sorted by class, then by score. Nothing found gives arrays of length 0. Raises OptionError for a classifier.
         """
         if self._net.model is None or not self._net.model.heads:
             raise OptionError("detect: the network has no detection layer; it classifies, use ClassificationModel")

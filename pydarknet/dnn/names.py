@@ -36,25 +36,18 @@ TARGETS = {number: name for name, number in globals().copy().items() if name.sta
 
 # What darknet calls a layer: the start of OpenCV's name, and OpenCV's type. Others keep darknet's word.
 _SPELLED = {
-    "conv": ("conv", "Convolution"),
-    "convolutional": ("conv", "Convolution"),
-    "conn": ("fullyConnected", "InnerProduct"),
-    "connected": ("fullyConnected", "InnerProduct"),
-    "max": ("pool", "Pooling"),
-    "maxpool": ("pool", "Pooling"),
-    "avg": ("avgpool", "Pooling"),
-    "avgpool": ("avgpool", "Pooling"),
-    "soft": ("softmax", "Softmax"),
-    "softmax": ("softmax", "Softmax"),
+    **dict.fromkeys(("conv", "convolutional"), ("conv", "Convolution")),
+    **dict.fromkeys(("conn", "connected"), ("fullyConnected", "InnerProduct")),
+    **dict.fromkeys(("max", "maxpool"), ("pool", "Pooling")),
+    **dict.fromkeys(("avg", "avgpool"), ("avgpool", "Pooling")),
+    **dict.fromkeys(("soft", "softmax"), ("softmax", "Softmax")),
+    **dict.fromkeys(("dropout", "cost"), ("identity", "Identity")),
+    **dict.fromkeys(("yolo", "Gaussian_yolo"), ("yolo", "Region")),
     "reorg": ("reorg", "Reorg"),
     "upsample": ("upsample", "Resize"),
     "shortcut": ("shortcut", "Eltwise"),
     "sam": ("sam", "Eltwise"),
     "scale_channels": ("scale_channels", "Scale"),
-    "dropout": ("identity", "Identity"),
-    "cost": ("identity", "Identity"),
-    "yolo": ("yolo", "Region"),
-    "Gaussian_yolo": ("yolo", "Region"),
     "detection": ("detection", "Region"),
 }
 _NORMALIZED = ("conv", "fullyConnected")  # may be followed by batch normalisation
@@ -69,25 +62,20 @@ _ACTIVATION_TYPES = {
     "tanh": "TanH",
 }
 
-# What part of one of darknet's layers a named layer gives.
+# What part of one of darknet's layers a named layer gives: a convolution or product without batch normalisation, that
+# before the activation, what a head reads (channels last), a crop in 0..1, a source of a route with groups, all of it.
 SUMS, NORMALIZED, PERMUTED, CROPPED, PART, OUTPUT = "sums", "normalized", "permuted", "cropped", "part", "output"
 
 
 @dataclass(frozen=True)
 class NamedLayer:
-    """A layer in OpenCV's list: one of darknet's layers, or a step of it.
+    """A layer in OpenCV's list: one of darknet's layers, or a step of it."""
 
-    name: such as `conv_0`, `bn_0`, `leaky_1`, `yolo_82`. type: OpenCV's. index: of darknet's layer. step: OUTPUT, what
-    darknet's layer gives; SUMS, a convolution or product without batch normalisation; NORMALIZED, before the
-    activation; PERMUTED, what a head reads, channels last; CROPPED, a crop with values from 0 to 1; PART, of a route
-    with groups, source number `part`. part: the number of the step, from 0.
-    """
-
-    name: str
-    type: str
-    index: int
+    name: str  # such as `conv_0`, `bn_0`, `leaky_1`, `yolo_82`
+    type: str  # OpenCV's
+    index: int  # of darknet's layer
     step: str
-    part: int = 0
+    part: int = 0  # the number of the step
 
 
 def named_layers(layers: Sequence[Layer]) -> list[NamedLayer]:

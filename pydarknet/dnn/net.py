@@ -22,33 +22,17 @@ from ..layers.heads.region import Region
 from ..layers.heads.yolo import Yolo
 from ..layers.joins import Route
 from ..model import Model
-from ..network.builder import without_warnings
-from ..network.network import Network
+from ..network.network import Network, without_warnings
 from ..runtime.compile_time import clock
 from ..utils.arrays import Array
 from ..utils.files import decode_text
 from ..utils.resources import network_file
-from .names import (
-    BACKENDS,
-    CROPPED,
-    DNN_BACKEND_DEFAULT,
-    DNN_BACKEND_OPENCV,
-    DNN_TARGET_CPU,
-    NORMALIZED,
-    OUTPUT,
-    PART,
-    PERMUTED,
-    SUMS,
-    TARGETS,
-    NamedLayer,
-    named_layers,
-    unconnected,
-)
+from . import names
+from .names import CROPPED, NORMALIZED, OUTPUT, PART, PERMUTED, SUMS, NamedLayer, named_layers, unconnected
 
 log = logging.getLogger("pydarknet")
 
-INPUT_LAYER = "_input"  # OpenCV's name of layer 0
-INPUT_BLOB = "data"  # its name of what that layer gives
+INPUT_LAYER, INPUT_BLOB = "_input", "data"  # OpenCV's name of layer 0, and of what that layer gives
 BEFORE_CLASSES = 5  # numbers of a row of a head: x, y, w, h, objectness
 _FLAT = frozenset({"connected", "conn", "rnn", "gru", "lstm"})  # whose outputs are (n, outputs)
 
@@ -62,11 +46,11 @@ IN_MEMORY = "cfg in memory"  # the name of a content without a file
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer as `Net.getLayer` describes it. blobs: copies of its parameters, in OpenCV's order and shapes."""
+    """A layer as `Net.getLayer` describes it."""
 
     name: str
     type: str
-    blobs: list[Array] = field(default_factory=list, repr=False)
+    blobs: list[Array] = field(default_factory=list, repr=False)  # copies of its parameters, as OpenCV orders them
 
 
 class Net:
@@ -77,8 +61,7 @@ class Net:
     """
 
     def __init__(self, model: Model | None = None, *, has_weights: bool = True) -> None:
-        self.model = model
-        self._has_weights = has_weights
+        self.model, self._has_weights = model, has_weights
         self._named = named_layers(self._layers)
         self._positions = {each.name: at for at, each in enumerate(self._named)}
         self._flat: list[bool] = []
@@ -86,8 +69,7 @@ class Net:
             first = layer.sources[0] if layer.sources else INPUT
             follows = first != INPUT and self._flat[first] and layer.shape.cells == 1
             self._flat.append(layer.kind in _FLAT or follows)
-        self._input = np.zeros(0, np.float32)
-        self._seconds = 0.0
+        self._input, self._seconds = np.zeros(0, np.float32), 0.0
         self._shares: dict[tuple[int, ...], NDArray[np.float64]] = {}  # of the time, by the shape of the input
         self.suppresses = True  # whether rows of heads pass non-maximum suppression; not within a DetectionModel
 
@@ -102,7 +84,7 @@ class Net:
         """Whether there are no layers."""
         return self.model is None
 
-    # --- layers ------------------------------------------------------------------------------------------------------
+    # --- layers ---
 
     def getLayerNames(self) -> tuple[str, ...]:  # noqa: N802
         """The names of all layers but the input, in order."""
@@ -138,15 +120,15 @@ class Net:
         """Their names."""
         return tuple(self._named[at].name for at in unconnected(self._layers, self._named))
 
-    # --- where to compute --------------------------------------------------------------------------------------------
+    # --- where to compute ---
 
     def setPreferableBackend(self, backendId: int) -> None:  # noqa: N802
         """Accepts each of DNN_BACKEND_*. The engine is the same for all; a warning says so. Raises OptionError."""
-        _check_preference("backend", backendId, BACKENDS, {DNN_BACKEND_DEFAULT, DNN_BACKEND_OPENCV})
+        _check_preference("backend", backendId, names.BACKENDS, {names.DNN_BACKEND_DEFAULT, names.DNN_BACKEND_OPENCV})
 
     def setPreferableTarget(self, targetId: int) -> None:  # noqa: N802
         """Accepts each of DNN_TARGET_*. The processor computes for all; a warning says so. Raises OptionError."""
-        _check_preference("target", targetId, TARGETS, {DNN_TARGET_CPU})
+        _check_preference("target", targetId, names.TARGETS, {names.DNN_TARGET_CPU})
 
     def enableFusion(self, fusion: bool) -> None:  # noqa: N802
         """Has no effect: the engine fuses layers where nobody asks for what is between them."""
@@ -154,7 +136,7 @@ class Net:
     def enableWinograd(self, useWinograd: bool) -> None:  # noqa: N802
         """Has no effect: the engine chooses the algorithm of each convolution."""
 
-    # --- running -----------------------------------------------------------------------------------------------------
+    # --- running ---
 
     def setInput(  # noqa: N802
         self, blob: Any, name: str = "", scalefactor: float = 1.0, mean: float | Sequence[float] = ()
@@ -225,9 +207,9 @@ class Net:
             raise OptionError("the net is empty; expected one that readNetFromDarknet gave")
         return self.model
 
-    def _outputs(self, names: Sequence[str]) -> list[Array]:
+    def _outputs(self, wanted: Sequence[str]) -> list[Array]:
         model = self._model()
-        entries = [self._entry(name) for name in names]
+        entries = [self._entry(name) for name in wanted]
         if not self._has_weights:
             raise OptionError(f"{model.path}: was read without weights; expected a .weights file for a forward pass")
         if not self._input.size:
@@ -245,11 +227,10 @@ class Net:
         return outputs
 
     def _entry(self, name: str) -> NamedLayer:
-        if not name:
-            return self._named[-1]
-        if name not in self._positions:
+        at = self._positions.get(name) if name else -1
+        if at is None:
             raise OptionError(f'no layer is called "{name}"; expected a name of getLayerNames()')
-        return self._named[self._positions[name]]
+        return self._named[at]
 
     def _giving(self, index: int) -> int:
         """The layer whose output stands for that of layer `index`: for a cost, which gives none, the one before."""
@@ -279,10 +260,9 @@ class Net:
         return np.float32(0.5) * (output + 1) if each.step == CROPPED else output
 
     def _source(self, layer: EngineLayer, number: int, values: Mapping[int, Array]) -> Array:
-        index = layer.sources[number]
-        if index == INPUT:
+        if layer.sources[number] == INPUT:
             return self._input
-        index = self._giving(index)
+        index = self._giving(layer.sources[number])
         return self._shaped(values[index], index)
 
     def _shaped(self, values: Array, index: int) -> Array:
@@ -358,8 +338,8 @@ def rows_of(head: Head, size: tuple[int, int], thresh: float, nms: float) -> Arr
 
     A row is centre and size in fractions of the network's input, objectness, and for each class objectness times its
     probability, or 0 where that is not above `thresh` or where another row suppresses it (not if nms is 0). Rows go
-    cell by cell, then anchor by anchor. size: (width, height) of the network's input in pixels. The caller holds the
-    network's lock since the pass. Raises DivergedError for outputs that are not finite.
+    cell by cell, then anchor by anchor. size: (width, height) of the network's input. The caller holds the network's
+    lock since the pass. Raises DivergedError.
     """
     samples = [_rows(head, sample, size, thresh, nms) for sample in range(head.batch)]
     return samples[0] if len(samples) == 1 else np.stack(samples)
@@ -440,8 +420,8 @@ def readNet(  # noqa: N802
     cfgs = [each for each in sources if _is(each, ".cfg", text=True)]
     weights = [each for each in sources if _is(each, ".weights", text=False)]
     if len(cfgs) != 1 or len(cfgs) + len(weights) != len(sources) or len(weights) > 1:
-        names = ", ".join(repr(each)[:80] for each in given if not (isinstance(each, str) and not each))
-        raise OptionError(f"readNet({names}): expected a .cfg and a .weights file; cv2.dnn.readNet reads other formats")
+        shown = ", ".join(repr(each)[:80] for each in given if not (isinstance(each, str) and not each))
+        raise OptionError(f"readNet({shown}): expected a .cfg and a .weights file; cv2.dnn.readNet reads other formats")
     return readNetFromDarknet(cfgs[0], weights[0] if weights else None)
 
 

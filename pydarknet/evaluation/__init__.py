@@ -4,46 +4,14 @@
     result = evaluate(model, truth, thresh=0.25, iou_thresh=0.5, points=0)
     result.report.mean_average_precision, result.report.classes[0].ap
 
-`evaluate` computes the metrics that AlexeyAB's `detector map` prints. The modules:
-
-    evaluate            lists of pictures and their labels; one pass over them, in batches: mAP, and COCO's metrics
-    average_precision   matching, precision-recall curves, average precision, recall; NumPy only
-    coco                COCO's metrics; NumPy only
-    result_files        the files of `detector valid`
-    classification      the accuracies of `classifier valid` and its variants
-    plot                precision-recall curves and other charts, with matplotlib
-    pictures            the pictures with most missed objects; objects drawn into pictures
-    report              an HTML page with all of these
-
-A network cannot be evaluated during a training step, because its buffers hold a mini-batch. `training/validation.py`
-evaluates a second network of the same cfg, into which the parameters are copied.
+A network cannot be evaluated during a training step; `training/validation.py` evaluates a copy.
 """
 
 from .average_precision import ClassResult, MeanAveragePrecision, Report
 from .coco import CocoAveragePrecision, CocoReport
-from .evaluate import (
-    MAP,
-    BatchDetector,
-    Evaluation,
-    GroundTruth,
-    ImageResult,
-    InferenceOptions,
-    Timing,
-    evaluate,
-)
+from .evaluate import MAP, BatchDetector, Evaluation, GroundTruth, ImageResult, InferenceOptions, Timing, evaluate
 
 __all__ = [
-    "MAP",
-    "BatchDetector",
-    "ClassResult",
-    "CocoAveragePrecision",
-    "CocoReport",
-    "Evaluation",
-    "GroundTruth",
-    "ImageResult",
-    "InferenceOptions",
-    "MeanAveragePrecision",
-    "Report",
-    "Timing",
-    "evaluate",
+    "MAP", "BatchDetector", "ClassResult", "CocoAveragePrecision", "CocoReport", "Evaluation", "GroundTruth",
+    "ImageResult", "InferenceOptions", "MeanAveragePrecision", "Report", "Timing", "evaluate",
 ]  # fmt: skip

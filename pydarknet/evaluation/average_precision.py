@@ -1,11 +1,11 @@
-"""Matching, average precision as in AlexeyAB's `detector map`, recall as in `detector recall`; from arrays alone.
+"""Matching, average precision as in `detector map`, recall as in `detector recall`; from arrays alone.
 
 A *record* is one box with one class. The records of a picture are in darknet's order after suppression: box by box,
-class by class. The order matters: where two records match one object, the first is the true positive.
+class by class. Where two match one object, the first is the true positive.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ LARGEST_TABLE = 1 << 20  # the number of IoUs that are computed at once
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """True and false positives above a threshold, and objects (`truths`). A fraction is NaN if darknet computes 0/0."""
+    """Above a threshold; `truths`: objects. A fraction is NaN where darknet has 0/0."""
 
     tp: int
     fp: int
@@ -49,7 +49,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassResult(Counts):
-    """The metrics of one class. `tp` and `fp` count records above the report's threshold; `ap` (0 to 1) uses all."""
+    """`tp` and `fp` are above the threshold; `ap` (0 to 1) is of all records."""
 
     number: int
     ap: float
@@ -57,17 +57,14 @@ class ClassResult(Counts):
 
     @property
     def average_iou(self) -> float:
-        """Mean IoU with the truth; each false positive counts as 0."""
+        """Each false positive counts as 0."""
         return self.overlap / max(1, self.tp + self.fp)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report(Counts):
-    """The metrics of `detector map` for a set of pictures. `average_iou` is 0 to 1.
-
-    `detections` counts records of any probability; tp and fp count records above `thresh`. `truths` includes objects of
-    classes that the network does not have.
-    """
+    """`detections` counts records of any probability, tp and fp those above `thresh`. `truths` includes objects of
+    classes that the network does not have."""
 
     classes: Sequence[ClassResult]
     thresh: float
@@ -78,18 +75,18 @@ class Report(Counts):
 
     @property
     def mean_average_precision(self) -> float:
-        """The mean over all classes; a class without truth counts as 0."""
+        """A class without truth counts as 0."""
         return sum(result.ap for result in self.classes) / len(self.classes)
 
 
 def _ratio(part: int, whole: int) -> float:
-    """The quotient in float32, as in darknet: the last printed digit depends on it."""
+    """In float32, as in darknet: the last printed digit depends on it."""
     return float(np.float32(part) / np.float32(whole)) if whole else float("nan")
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Precision and recall of one class after each of its k records, most probable first. All arrays are (k,)."""
+    """Of one class after each of its k records, most probable first. All are (k,)."""
 
     precision: NDArray[np.float64]
     recall: NDArray[np.float64]
@@ -103,8 +100,7 @@ def records_of(candidates: Candidates) -> tuple[NDArray[np.intp], NDArray[np.int
 
 
 def found_above(candidates: Candidates, thresh: float) -> tuple[Array, NDArray[np.intp], Array]:
-    """The boxes whose best class is above the threshold, most probable first: (boxes (k, 4), classes (k,),
-    probabilities (k,))."""
+    """(boxes, classes, probabilities) of those above the threshold, most probable first."""
     if not len(candidates):
         return np.zeros((0, 4), np.float32), np.zeros(0, np.intp), np.zeros(0, np.float32)
     classes, best = candidates.probabilities.argmax(axis=1), candidates.probabilities.max(axis=1)
@@ -114,22 +110,19 @@ def found_above(candidates: Candidates, thresh: float) -> tuple[Array, NDArray[n
 
 
 def match_boxes(boxes: Array, truth: Array, iou_thresh: float) -> list[tuple[int, int]]:
-    """(index of a box, index of an object) of pairs with an IoU above the threshold, of any classes. Each box and each
-    object is in at most one pair; the largest IoU is matched first. boxes: (k, 4). truth: (t, 5)."""
+    """(box, object) of pairs with an IoU above the threshold, of any classes. Each is in at most one pair; the largest
+    IoU is matched first. boxes: (k, 4). truth: (t, 5)."""
     if not len(boxes) or not len(truth):
         return []
     table = iou(boxes[:, None], truth[None, :, 1:])
     order = np.argsort(-table, axis=None, kind="stable")
-    pairs: list[tuple[int, int]] = []
-    used_boxes, used_objects = set(), set()
+    pairs: dict[int, int] = {}
     for box, item in zip(*np.unravel_index(order, table.shape), strict=True):
         if not table[box, item] > np.float32(iou_thresh):
             break
-        if box not in used_boxes and item not in used_objects:
-            used_boxes.add(box)
-            used_objects.add(item)
-            pairs.append((int(box), int(item)))
-    return pairs
+        if box not in pairs and item not in pairs.values():
+            pairs[int(box)] = int(item)
+    return list(pairs.items())
 
 
 def match(
@@ -137,12 +130,9 @@ def match(
 ) -> tuple[Integers, Array]:
     """The index of the truth that each record matches, (k,) int64, and their IoU, (k,) float32.
 
-    box, classes: (k,) the box and the class of each record. boxes: (n, 4). truth: (t, 5) rows of class, x, y, w, h.
-    A record matches the truth of its class with the largest IoU, if that is above `iou_thresh` (compared in float32);
-    of equal ones the first. Without a match the index is -1 and the IoU 0.
-
-    Each record is compared with each object of its class, as in darknet: suppression and the size of the heads bound
-    the records of a picture. The memory is bounded by `LARGEST_TABLE`.
+    box, classes: (k,), of each record. boxes: (n, 4). truth: (t, 5) rows of class, x, y, w, h. A record matches the
+    truth of its class with the largest IoU, the first of equal ones, if that is above `iou_thresh` (in float32);
+    else the index is -1 and the IoU 0.
     """
     found, overlaps = np.full(len(box), -1, np.int64), np.zeros(len(box), np.float32)
     for number in np.intersect1d(classes, truth[:, 0]):
@@ -158,7 +148,6 @@ def match(
     return found, overlaps
 
 
-@dataclass
 class MeanAveragePrecision:
     """Accumulates pictures: call `add` for each in the order of the list, then `report`.
 
@@ -166,21 +155,14 @@ class MeanAveragePrecision:
     levels at which precision is sampled (11 in PASCAL VOC 2007, 101 in COCO).
     """
 
-    classes: int
-    thresh: float = 0.25
-    iou_thresh: float = 0.5
-    points: int = 0
-    _ranked: list[tuple[NDArray, NDArray, NDArray]] = field(default_factory=list, repr=False)
-    _truth_count: int = 0
-    _truths_of: Integers = field(init=False, repr=False)
-    _counts: Integers = field(init=False, repr=False)
-    _overlaps: list[Array] = field(default_factory=list, repr=False)
-    _overlap_of: Array = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        self._truths_of = np.zeros(self.classes, np.int64)
-        self._counts = np.zeros((2, self.classes), np.int64)  # true and false positives
-        self._overlap_of = np.zeros(self.classes, np.float32)
+    def __init__(self, classes: int, thresh: float = 0.25, iou_thresh: float = 0.5, points: int = 0) -> None:
+        self.classes, self.thresh, self.iou_thresh, self.points = classes, thresh, iou_thresh, points
+        self._ranked: list[tuple[NDArray, NDArray, NDArray]] = []
+        self._truth_count = 0
+        self._truths_of = np.zeros(classes, np.int64)
+        self._counts = np.zeros((2, classes), np.int64)  # true and false positives
+        self._overlaps: list[Array] = []
+        self._overlap_of = np.zeros(classes, np.float32)
 
     def add(self, candidates: Candidates, truth: Array, difficult: Array = NOTHING) -> int:
         """Count one picture. Returns the number of its objects that no record above the threshold matches.
@@ -191,84 +173,58 @@ class MeanAveragePrecision:
         box, classes = records_of(candidates)
         probabilities = candidates.probabilities[box, classes]
         found, overlaps = match(candidates.boxes, box, classes, truth, self.iou_thresh)
-        hits = self._count(classes, probabilities, found, overlaps)
-        known = truth[(truth[:, 0] >= 0) & (truth[:, 0] < self.classes), 0].astype(np.int64)
-        np.add.at(self._truths_of, known, 1)
-        ranked = found >= 0
-        if len(difficult):
-            ranked |= match(candidates.boxes, box, classes, difficult, self.iou_thresh)[0] < 0
-        else:
-            ranked[:] = True
-        truths = np.where(found >= 0, found + self._truth_count, -1)
-        self._ranked.append((classes[ranked], probabilities[ranked], truths[ranked]))
-        self._truth_count += len(truth)
-        return len(truth) - hits
-
-    def _count(self, classes: NDArray[np.intp], probabilities: Array, found: Integers, overlaps: Array) -> int:
-        """Count true and false positives above the threshold. Returns the number of true ones.
-
-        A record is a true positive if no earlier record of the picture, of any probability, matches its object.
-        """
-        first = np.zeros(len(found), bool)
-        first[np.unique(found, return_index=True)[1]] = True
+        # True positives are records above the threshold whose object no earlier one, of any probability, matches.
         above = probabilities > np.float32(self.thresh)
-        true = above & first & (found >= 0)
+        true = above & _first_matches(found)
         np.add.at(self._counts[0], classes[true], 1)
         np.add.at(self._counts[1], classes[above & ~true], 1)
         np.add.at(self._overlap_of, classes[true], overlaps[true])
         self._overlaps.append(overlaps[true])
-        return int(np.count_nonzero(true))
+        known = truth[(truth[:, 0] >= 0) & (truth[:, 0] < self.classes), 0].astype(np.int64)
+        np.add.at(self._truths_of, known, 1)
+        ranked = (found >= 0) | (match(candidates.boxes, box, classes, difficult, self.iou_thresh)[0] < 0)
+        truths = np.where(found >= 0, found + self._truth_count, -1)
+        self._ranked.append((classes[ranked], probabilities[ranked], truths[ranked]))
+        self._truth_count += len(truth)
+        return len(truth) - int(np.count_nonzero(true))
 
     def curves(self) -> list[Curve]:
-        """The precision-recall curve of each class."""
+        """Of each class."""
         columns = zip(*self._ranked, strict=True) if self._ranked else [[]] * 3
         classes, probabilities, truths = (_joined(column) for column in columns)
         parts = ranked_by_class(classes, probabilities, self.classes)
         return [
-            self._curve(probabilities[part], truths[part], count)
+            _curve(probabilities[part], truths[part], count)
             for part, count in zip(parts, self._truths_of.tolist(), strict=True)
         ]
 
-    @staticmethod
-    def _curve(probabilities: Array, truths: Integers, count: int) -> Curve:
-        """The curve of one class from its records, most probable first; each object can be matched once."""
-        true = np.zeros(len(truths), bool)
-        true[np.unique(truths, return_index=True)[1]] = True
-        tp = np.cumsum(true & (truths >= 0))
-        precision = tp / np.arange(1, len(truths) + 1)
-        return Curve(precision, tp / max(1, count), probabilities)
-
     def report(self) -> Report:
-        """The metrics of the pictures so far."""
-        tp, fp = self._counts.tolist()
+        """Of the pictures so far."""
+        aps = [average_precision(curve, self.points) for curve in self.curves()]
+        rows = zip(aps, *self._counts.tolist(), self._truths_of.tolist(), self._overlap_of.tolist(), strict=True)
         classes = [
-            ClassResult(
-                number=number,
-                ap=average_precision(curve, self.points),
-                tp=tp[number],
-                fp=fp[number],
-                truths=int(self._truths_of[number]),
-                overlap=float(self._overlap_of[number]),
-            )
-            for number, curve in enumerate(self.curves())
+            ClassResult(number=number, ap=ap, tp=tp, fp=fp, truths=truths, overlap=overlap)
+            for number, (ap, tp, fp, truths, overlap) in enumerate(rows)
         ]
+        tp, fp = self._counts.sum(axis=1).tolist()
+        # A float32 sum, term by term as in darknet: for a large set the last digit depends on the order.
+        overlap = np.add.accumulate(np.append(np.float32(0), _joined(self._overlaps)), dtype=np.float32)[-1]
         return Report(
-            classes=classes,
-            tp=sum(tp),
-            fp=sum(fp),
-            truths=self._truth_count,
-            thresh=self.thresh,
-            iou_thresh=self.iou_thresh,
-            points=self.points,
-            detections=sum(len(part) for part, *_ in self._ranked),
-            average_iou=self._average_iou(),
-        )
+            classes=classes, tp=tp, fp=fp, truths=self._truth_count, thresh=self.thresh, iou_thresh=self.iou_thresh,
+            points=self.points, detections=sum(len(part) for part, *_ in self._ranked),
+            average_iou=float(overlap / np.float32(max(1, tp + fp))),
+        )  # fmt: skip
 
-    def _average_iou(self) -> float:
-        """The sum is float32, term by term as in darknet: for a large set the last digit depends on the order."""
-        values = _joined(self._overlaps)
-        total = np.add.accumulate(values, dtype=np.float32)[-1] if values.size else np.float32(0)
-        return float(total / np.float32(max(1, self._counts.sum())))
+
+def _first_matches(truths: Integers) -> NDArray[np.bool_]:
+    first = np.zeros(len(truths), bool)
+    first[np.unique(truths, return_index=True)[1]] = True
+    return first & (truths >= 0)
+
+
+def _curve(probabilities: Array, truths: Integers, count: int) -> Curve:
+    tp = np.cumsum(_first_matches(truths))
+    return Curve(tp / np.arange(1, len(truths) + 1), tp / max(1, count), probabilities)
 
 
 def _joined(parts: Sequence[NDArray]) -> NDArray:
@@ -276,7 +232,7 @@ def _joined(parts: Sequence[NDArray]) -> NDArray:
 
 
 def ranked_by_class(classes: NDArray, probabilities: Array, count: int) -> list[NDArray[np.intp]]:
-    """The indices of the records of each of `count` classes, most probable first, of equal ones the earlier."""
+    """The indices of the records of each class, most probable first, then the earlier."""
     order = np.argsort(-probabilities, kind="stable")
     order = order[np.argsort(classes[order], kind="stable")]
     return np.split(order, np.searchsorted(classes[order], np.arange(count + 1)))[1:-1]
@@ -288,11 +244,8 @@ def best_from_here(precision: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def average_precision(curve: Curve, points: int) -> float:
-    """The area under a precision-recall curve, or the mean precision at `points` recall levels from 0 to 1.
-
-    The precision at a recall is the maximum over this and all higher recalls. The area is summed from the last rank to
-    the first, in double precision.
-    """
+    """The area under a curve, or the mean precision at `points` recall levels from 0 to 1, where the precision at a
+    recall is the maximum over this and all higher recalls."""
     if not len(curve.recall):
         return 0.0
     best = best_from_here(curve.precision)
@@ -304,59 +257,48 @@ def average_precision(curve: Curve, points: int) -> float:
         return float(np.cumsum(np.append(best, 0.0)[at])[-1] / points)
     # Between two ranks darknet takes the best precision from the former one on.
     heights = np.append(best[:1], best[:-1])
-    steps = np.diff(curve.recall, prepend=0.0)
-    return float(np.cumsum((steps * heights)[::-1])[-1])
+    return float(np.cumsum((np.diff(curve.recall, prepend=0.0) * heights)[::-1])[-1])
 
 
 @dataclass(frozen=True)
 class F1Curves:
-    """F1 at each threshold of `GRID`. by_class: (classes, 201), NaN for classes without objects. mean: (201,), over
-    the classes that have objects. precision, recall: (201,) likewise. threshold: the recommended one."""
+    """F1 at each threshold of `GRID`. by_class: (classes, 201), NaN for classes without objects. mean: (201,), of the
+    others. threshold: the recommended one. best: the mean there."""
 
     by_class: NDArray[np.float64]
     mean: NDArray[np.float64]
-    precision: NDArray[np.float64]
-    recall: NDArray[np.float64]
     threshold: float
 
     @property
     def best(self) -> float:
-        """The mean F1 at the recommended threshold."""
         return float(self.mean[np.searchsorted(GRID, self.threshold - 1e-9)])
 
 
 def f1_curves(curves: Sequence[Curve], truths: Sequence[int]) -> F1Curves:
-    """The curves of F1 from those of precision and recall. truths: the number of objects of each class."""
-    parts = np.full((3, len(curves), len(GRID)), np.nan)
-    for number, (curve, count) in enumerate(zip(curves, truths, strict=True)):
-        if count:
-            parts[:, number] = _at_thresholds(curve)
+    """truths: the number of objects of each class."""
     present = [number for number, count in enumerate(truths) if count]
-    if not present:
-        zeros = np.zeros(len(GRID))
-        return F1Curves(parts[0], zeros, zeros, zeros, 0.25)
-    f1, precision, recall = parts[:, present].mean(axis=1)
-    return F1Curves(parts[0], f1, precision, recall, _recommended(f1))
+    by_class, mean = np.full((len(curves), len(GRID)), np.nan), np.zeros(len(GRID))
+    for number in present:
+        by_class[number] = _f1(curves[number])
+    if present:
+        mean = by_class[present].mean(axis=0)
+    return F1Curves(by_class, mean, _recommended(mean))
 
 
-def _at_thresholds(curve: Curve) -> NDArray[np.float64]:
-    """(3, 201): F1, precision and recall of the detections above each threshold; the precision of none is 1."""
+def _f1(curve: Curve) -> NDArray[np.float64]:
+    """(201,): F1 of the detections above each threshold; the precision of none is 1."""
     counts = np.searchsorted(-np.asarray(curve.probabilities, np.float64), -GRID, side="left")
-    precision = np.append(1.0, curve.precision)[counts]
-    recall = np.append(0.0, curve.recall)[counts]
+    precision, recall = np.append(1.0, curve.precision)[counts], np.append(0.0, curve.recall)[counts]
     both = precision + recall
-    return np.stack(
-        [np.divide(2 * precision * recall, both, out=np.zeros_like(both), where=both > 0), precision, recall]
-    )
+    return np.divide(2 * precision * recall, both, out=np.zeros_like(both), where=both > 0)
 
 
 def _recommended(f1: NDArray[np.float64]) -> float:
-    """The middle of the interval around the best F1 in which F1 is nearly as good; 0.25 if F1 is 0 everywhere."""
+    """The middle of the interval around the best F1 where it is nearly as good; 0.25 if it is 0."""
     best = int(f1.argmax())
     if f1[best] <= 0:
         return 0.25
-    good = f1 >= NEARLY * f1[best]
-    worse = np.flatnonzero(~good)
+    worse = np.flatnonzero(f1 < NEARLY * f1[best])
     first = int(worse[worse < best].max(initial=-1)) + 1
     last = int(worse[worse > best].min(initial=len(f1))) - 1
     return float(GRID[(first + last) // 2])
@@ -364,8 +306,7 @@ def _recommended(f1: NDArray[np.float64]) -> float:
 
 @dataclass
 class Recall:
-    """Running totals. proposals: boxes with an objectness above `thresh`. correct: objects that a proposal overlaps
-    with an IoU above `iou_thresh`."""
+    """proposals: boxes with an objectness above `thresh`. correct: objects that one overlaps."""
 
     thresh: float = 0.001
     iou_thresh: float = 0.5
@@ -376,7 +317,7 @@ class Recall:
     overlap: float = 0.0  # sum, in float32, of the best IoU of each object
 
     def add(self, candidates: Candidates, truth: Array) -> None:
-        """Count one picture. truth: (t, 5) rows of class, x, y, w, h, in the unit of the candidates."""
+        """truth: (t, 5) rows of class, x, y, w, h, in the unit of the candidates."""
         boxes = candidates.boxes[candidates.objectness > np.float32(self.thresh)]
         self.pictures += 1
         self.proposals += len(boxes)
@@ -400,5 +341,4 @@ class Recall:
 
 
 def _two_decimals(value: np.floating) -> str:
-    """0/0 as C prints it on x86."""
     return "-nan" if np.isnan(value) else f"{value:.2f}"

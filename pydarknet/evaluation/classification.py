@@ -1,6 +1,6 @@
-"""Evaluation of classifiers on lists of pictures: classes from paths, batched outputs, top-1 and top-k, confusions."""
+"""Evaluation of classifiers on lists of pictures: batched outputs, top-1 and top-k, confusions."""
 
-import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -20,12 +20,9 @@ from ..inference.classifier import Crop, Views, outputs_of, tree_of_network
 from ..network.network import Network
 from ..runtime.compile_time import clock
 from ..utils.arrays import Array
-from ..utils.files import read_text
-from ..utils.prefetch import prefetch
+from ..utils.files import log, read_text
 from ..utils.resources import find_file
-from .evaluate import BATCHES_AHEAD, ListRun
-
-log = logging.getLogger("pydarknet")
+from .evaluate import ListRun
 
 UNKNOWN = -1  # the class of a picture whose path contains no label
 
@@ -39,23 +36,23 @@ class ListedPicture:
 
 
 def read_pictures(data: Section, key: str, default: str) -> list[ListedPicture]:
-    """The pictures of the list that `key` of a .data file names. Raises DataError."""
+    """The list that `key` of a .data file names. Raises DataError."""
     return read_list(data.file(key) or find_file(default, Path(data.path).parent))
 
 
 def read_list(path: Path | str) -> list[ListedPicture]:
-    """The pictures of a list file, one per line. Raises DataError."""
+    """Raises DataError."""
     return [ListedPicture(name, found) for _, name, found in listed(path)]
 
 
 def read_labels(data: Section, classes: int, key: str = "labels") -> list[str]:
-    """The label (or name) of each class, from the list that `key` of a .data file names. Raises DataError."""
+    """Of each class, from the list that `key` of a .data file names. Raises DataError."""
     path = data.file(key) or find_file("data/labels.list", Path(data.path).parent)
     return choose_names(classes, path, exact=False)
 
 
 def class_count(data: Section, network: Network) -> int:
-    """`classes` of a .data file, by default the number of outputs. Raises ConfigError for more than these."""
+    """`classes`, by default the number of outputs. Raises ConfigError for more."""
     outputs = network.layers[network.output_index].shape.outputs
     classes = data.positive("classes", outputs)
     if classes > outputs:
@@ -66,10 +63,7 @@ def class_count(data: Section, network: Network) -> int:
 
 
 def leaves_of(data: Section, tree: WordTree | None) -> NDArray[np.bool_] | None:
-    """(nodes,) bool: the nodes named in the list `leaves` of a .data file; None without that key. Logs their number.
-
-    Raises ConfigError for a network without a tree.
-    """
+    """(nodes,) bool: those in the list `leaves`, if the key is there. Raises ConfigError without a tree."""
     path = data.file("leaves")
     if path is None:
         return None
@@ -83,25 +77,25 @@ def leaves_of(data: Section, tree: WordTree | None) -> NDArray[np.bool_] | None:
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """The outputs for picture `index`: (outputs,) float32, summed over its crops; None for an unreadable picture."""
+    """outputs: (outputs,) float32, summed over crops; None for an unreadable picture."""
 
     index: int
     picture: ListedPicture
     outputs: Array | None
 
     def top(self, classes: int, count: int) -> list[int]:
-        """The `count` largest of the first `classes` outputs, as class numbers; ties go to the lower number."""
+        """The classes of the largest of the first outputs; ties go to the lower number."""
         if self.outputs is None:
             return []
         return np.argsort(-self.outputs[:classes], kind="stable")[:count].tolist()
 
 
 class BatchClassifier(ListRun):
-    """An iterable of the network's answers to a list of pictures, in order.
+    """An iterable of the answers to a list of pictures, in order.
 
-    views: makes the crops of a picture, see `inference.classifier`. only_leaves: for a network with a word
-    tree, True sets nodes with children to 0, None keeps the conditional probabilities. leaves: (nodes,) bool, instead
-    of the tree's own. Raises OptionError for a detector.
+    views: makes the crops of a picture, see `inference.classifier`. only_leaves: of a network with a word tree, True
+    sets nodes with children to 0, None keeps the conditional probabilities. leaves: (nodes,) bool, instead of the
+    tree's own. Raises OptionError for a detector.
     """
 
     counts_as = "a wrong answer"
@@ -110,11 +104,11 @@ class BatchClassifier(ListRun):
         self, network: Network, pictures: Sequence[ListedPicture], views: Views, *, batch: int = 1, threads: int = 2,
         only_leaves: bool | None = True, leaves: NDArray[np.bool_] | None = None,
     ) -> None:  # fmt: skip
-        super().__init__()
+        super().__init__(network, batch, threads)
         if network.heads:
             kind = network.layers[network.heads[0]].kind
             raise OptionError(f"{network.path}: a detector (it has a [{kind}] layer), not a classifier")
-        self.network, self.pictures, self.views, self.batch, self.threads = network, pictures, views, batch, threads
+        self.pictures, self.views = pictures, views
         self.waited = 0.0  # seconds that the network has waited for pictures
         self._tree = tree_of_network(network) if only_leaves is not None else None
         self._leaves_out: NDArray[np.bool_] | slice = slice(0)
@@ -124,7 +118,7 @@ class BatchClassifier(ListRun):
     def __iter__(self) -> Iterator[Answer]:
         start = clock()
         with one_thread_per_call():
-            prepared = prefetch(self._prepare, self.pictures, self.threads, self.batch * (1 + BATCHES_AHEAD))
+            prepared = self.loaded(self._prepare, self.pictures)
             for first in range(0, len(self.pictures), self.batch):
                 before = clock()
                 ready = list(islice(prepared, self.batch))
@@ -134,19 +128,12 @@ class BatchClassifier(ListRun):
                 for index, outputs in enumerate(answers, start=first):
                     yield Answer(index, self.pictures[index], outputs)
 
-    def _prepare(self, picture: ListedPicture) -> list[Crop] | ImageError:
-        try:
-            return self.views(load_image(picture.path), self.network)
-        except ImageError as error:
-            return error
+    def _prepare(self, picture: ListedPicture) -> list[Crop]:
+        return self.views(load_image(picture.path), self.network)
 
     def _outputs(self, ready: Sequence[list[Crop] | ImageError]) -> list[Array | None]:
-        """The sum of the outputs for the crops of each picture."""
-        crops = [
-            (number, crop)
-            for number, views in enumerate(ready)
-            for crop in ([] if isinstance(views, ImageError) else views)
-        ]
+        readable = [(number, views) for number, views in enumerate(ready) if not isinstance(views, ImageError)]
+        crops = [(number, crop) for number, views in readable for crop in views]
         found = outputs_of(self.network, [crop.pixels for _, crop in crops], check=False)
         sums: list[Array | None] = [None] * len(ready)
         for (number, crop), (output, seconds) in zip(crops, found, strict=True):
@@ -171,7 +158,7 @@ def matching(name: str, labels: Sequence[str]) -> list[int]:
 
 @dataclass
 class ConfusionCounts:
-    """Counts of labelled pictures: top-1 and top-`top` hits, and the confusion matrix."""
+    """Top-1 and top-`top` hits of labelled pictures, and the confusion matrix."""
 
     labels: Sequence[str]
     top: int
@@ -179,10 +166,10 @@ class ConfusionCounts:
     unlabelled: int = 0
     hits: int = 0
     top_hits: int = 0
-    confusion: dict[tuple[int, int], int] = field(default_factory=dict)  # (true class, predicted class) -> pictures
+    confusion: Counter[tuple[int, int]] = field(default_factory=Counter)  # (true class, predicted class)
 
     def add(self, answer: Answer) -> int:
-        """Count one picture. Returns its class."""
+        """Returns the class."""
         truth = class_of(answer.picture.name, self.labels)
         best = answer.top(len(self.labels), self.top)
         self.pictures += 1
@@ -190,21 +177,21 @@ class ConfusionCounts:
         if best:
             self.hits += best[0] == truth
             self.top_hits += truth in best
-            self.confusion[truth, best[0]] = self.confusion.get((truth, best[0]), 0) + 1
+            self.confusion[truth, best[0]] += 1
         return truth
 
     @property
     def accuracy(self) -> float:
-        """Top-1 accuracy, 0 to 1."""
+        """Top-1, 0 to 1."""
         return self.hits / self.pictures if self.pictures else 0.0
 
     @property
     def top_accuracy(self) -> float:
-        """Top-`top` accuracy, 0 to 1."""
+        """Top-`top`, 0 to 1."""
         return self.top_hits / self.pictures if self.pictures else 0.0
 
     def table(self) -> list[dict[str, Any]]:
-        """The confusion matrix for JSON: a row per class present, its predictions by frequency."""
+        """For JSON: a row per class present, its predictions by frequency."""
         rows = []
         for number in sorted({truth for truth, _ in self.confusion if truth != UNKNOWN}):
             found = [(best, count) for (truth, best), count in self.confusion.items() if truth == number]
@@ -212,13 +199,13 @@ class ConfusionCounts:
             rows.append({
                 **self._class(number),
                 "pictures": sum(count for _, count in found),
-                "correct": self.confusion.get((number, number), 0),
+                "correct": self.confusion[number, number],
                 "taken_for": [{**self._class(best), "count": count} for best, count in found],
             })  # fmt: skip
         return rows
 
     def mistakes(self, count: int) -> list[tuple[str, str, int]]:
-        """(true class, predicted class, pictures) of the `count` most frequent mistakes."""
+        """(true class, predicted class, pictures) of the most frequent ones."""
         wrong = [(n, *pair) for pair, n in self.confusion.items() if pair[0] not in (pair[1], UNKNOWN)]
         wrong.sort(key=lambda mistake: (-mistake[0], *mistake[1:]))
         return [(self.labels[truth], self.labels[best], n) for n, truth, best in wrong[:count]]

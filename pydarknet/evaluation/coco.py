@@ -1,12 +1,12 @@
 """COCO's average precision and recall, as its evaluation tool defines them. NumPy only.
 
-Boxes are float64 rows of left, top, width, height in pixels. At most 100 records per class and picture count. At each
-of ten IoU thresholds (0.5 to 0.95) the records, most probable first, are matched with the free object of their class
-with the largest IoU. Objects outside an area range are ignored: neither they, nor records matched with them, nor
-unmatched records outside the range count. Precision is averaged over 101 recall levels and over the classes present.
+Boxes are float64 rows of left, top, width, height in pixels. At each of ten IoU thresholds (0.5 to 0.95) the records,
+most probable first, at most 100 of a class and picture, are matched with the free object of their class with the
+largest IoU. Objects outside an area range, records matched with them, and unmatched records outside it do not count.
+Precision is averaged over 101 recall levels and over the classes present.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,8 +31,8 @@ _EVERY = int(_BITS.sum())
 class CocoReport:
     """AP and AR, 0 to 1; NaN if there are no objects.
 
-    ap: mean over IoU .50 to .95. ap50, ap75: at IoU .50 and .75. small, medium, large: `ap` by area. recall: AR with at
-    most 1, 10 and 100 records per class and picture. recall_by_area: small, medium, large. classes: `ap` of each class.
+    ap: mean over IoU .50 to .95; ap50, ap75: at one. small, medium, large: `ap` by area. recall: AR with at most 1, 10
+    and 100 records. classes: `ap` of each.
     """
 
     ap: float
@@ -46,19 +46,16 @@ class CocoReport:
     classes: list[float]
 
 
-@dataclass
 class CocoAveragePrecision:
     """Accumulates pictures: call `add` for each, then `report`."""
 
-    classes: int
-    _records: list[tuple[NDArray, ...]] = field(default_factory=list, repr=False)
-    _objects: NDArray[np.int64] = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        self._objects = np.zeros((len(AREAS), self.classes), np.int64)  # without the ignored ones
+    def __init__(self, classes: int) -> None:
+        self.classes = classes
+        self._records: list[tuple[NDArray, ...]] = []
+        self._objects = np.zeros((len(AREAS), classes), np.int64)  # without the ignored ones
 
     def add(self, boxes: Floats, classes: NDArray, scores: Array, truth: Floats, truth_classes: NDArray) -> None:
-        """Count one picture: boxes (k, 4), classes (k,), scores (k,) of its records, truth (t, 4), truth_classes (t,).
+        """Count boxes (k, 4), classes, scores (k,) of records, truth (t, 4), truth_classes (t,).
 
         Objects of unknown classes are left out.
         """
@@ -77,31 +74,22 @@ class CocoAveragePrecision:
         for number in np.intersect1d(classes, truth_classes):
             mine, theirs = np.flatnonzero(classes == number), np.flatnonzero(truth_classes == number)
             _match(overlaps(boxes[mine], truth[theirs]), ignored[:, theirs], mine, taken, left_out)
-        self._records.append(
-            (classes.astype(np.int32), scores.astype(np.float32), rank.astype(np.int8), taken, left_out)
-        )
+        numbers = classes.astype(np.int32), scores.astype(np.float32), rank.astype(np.int8)
+        self._records.append((*numbers, taken, left_out))
 
     @np.errstate(all="ignore")  # a network that diverges gives infinite boxes
     def add_candidates(self, candidates: Candidates, truth: Array, width: int, height: int) -> None:
-        """Count one picture from candidates after suppression and truth (t, 5), both in fractions of the picture.
-
-        Boxes are clipped to the picture, as by `detector valid`.
-        """
+        """truth: (t, 5). Both in fractions of the picture, to which boxes are clipped."""
         box, classes = records_of(candidates)
         found = in_pixels(candidates.boxes, width, height)
         ends = np.minimum(found[:, :2] + found[:, 2:], (width, height))
         found[:, :2] = np.maximum(found[:, :2], 0)
         found[:, 2:] = np.maximum(ends - found[:, :2], 0)
-        self.add(
-            found[box],
-            classes,
-            candidates.probabilities[box, classes],
-            in_pixels(truth[:, 1:], width, height),
-            truth[:, 0],
-        )
+        objects = in_pixels(truth[:, 1:], width, height)
+        self.add(found[box], classes, candidates.probabilities[box, classes], objects, truth[:, 0])
 
     def report(self) -> CocoReport:
-        """The metrics of the pictures so far."""
+        """Of the pictures so far."""
         if not self._records:
             self.add_candidates(Candidates.empty(self.classes), NOTHING, 1, 1)
         classes, scores, ranks, taken, left_out = (
@@ -114,21 +102,28 @@ class CocoAveragePrecision:
                 count = int(self._objects[area, number])
                 if not count:
                     continue
-                tp, fp = _positives(taken[area, part], left_out[area, part])
-                precision[area, number] = _precision(tp, fp, count)
+                hits, hidden = taken[area, part] & _BITS[:, None] != 0, left_out[area, part] & _BITS[:, None] != 0
+                tp = hits & ~hidden
+                precision[area, number] = _precision(tp, ~hits & ~hidden, count)
                 for i, most in enumerate((1, 10, MAX_RECORDS)):
                     recall[area, i, number] = tp[:, ranks[part] < most].sum(axis=1) / count
-        return _summary(precision, recall)
+        ap, small, medium, large = map(_mean, precision)
+        return CocoReport(
+            ap, _mean(precision[0, :, 0]), _mean(precision[0, :, 5]), small, medium, large,
+            recall=(_mean(recall[0, 0]), _mean(recall[0, 1]), _mean(recall[0, 2])),
+            recall_by_area=(_mean(recall[1, 2]), _mean(recall[2, 2]), _mean(recall[3, 2])),
+            classes=[_mean(row) for row in precision[0]],
+        )  # fmt: skip
 
 
 def in_pixels(boxes: Array, width: int, height: int) -> Floats:
-    """(k, 4) x, y, w, h in fractions -> (k, 4) left, top, width, height in pixels."""
+    """x, y, w, h in fractions -> left, top, width, height in pixels, (k, 4) both."""
     sizes = boxes[:, 2:].astype(np.float64)
     return np.concatenate([boxes[:, :2] - sizes / 2, sizes], axis=1) * (width, height, width, height)
 
 
 def overlaps(a: Floats, b: Floats) -> Floats:
-    """(k, t) IoU of boxes a (k, 4) with boxes b (t, 4): left, top, width, height."""
+    """(k, t) IoU of boxes a (k, 4) with boxes b (t, 4)."""
     a, b = a[:, None], b[None]
     low, high = np.maximum(a[..., :2], b[..., :2]), np.minimum(a[..., :2] + a[..., 2:], b[..., :2] + b[..., 2:])
     sides = np.maximum(high - low, 0)
@@ -138,7 +133,7 @@ def overlaps(a: Floats, b: Floats) -> Floats:
 
 
 def _outside(boxes: Floats) -> NDArray[np.bool_]:
-    """(areas, k) bool: whether a box is outside an area range."""
+    """(areas, k)"""
     area = boxes[:, 2] * boxes[:, 3]
     return (area < _LOW) | (area > _HIGH)
 
@@ -146,8 +141,7 @@ def _outside(boxes: Floats) -> NDArray[np.bool_]:
 def _match(table: Floats, ignored: NDArray[np.bool_], mine: NDArray, taken: NDArray, left_out: NDArray) -> None:
     """Match the records of one class with objects, best record first; write to columns `mine` of taken and left_out.
 
-    table: (k, t) IoU. ignored: (areas, t). Objects that are not ignored are preferred; of equal IoU the last object
-    wins.
+    table: (k, t) IoU. ignored: (areas, t), others are preferred. Of equal IoU the last object wins.
     """
     least = np.minimum(OVERLAPS, 1 - 1e-10)[:, None]
     gone = np.zeros((len(AREAS), len(OVERLAPS), table.shape[1]), bool)
@@ -166,14 +160,8 @@ def _match(table: Floats, ignored: NDArray[np.bool_], mine: NDArray, taken: NDAr
         left_out[:, column] = (left_out[:, column] & ~taken[:, column]) | (hidden @ _BITS)
 
 
-def _positives(taken: NDArray[np.int16], left_out: NDArray[np.int16]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """(thresholds, k) true and false positives."""
-    hits, hidden = (taken & _BITS[:, None]) != 0, (left_out & _BITS[:, None]) != 0
-    return hits & ~hidden, ~hits & ~hidden
-
-
 def _precision(tp: NDArray[np.bool_], fp: NDArray[np.bool_], count: int) -> Floats:
-    """(thresholds,): the mean precision over 101 recall levels."""
+    """(thresholds,): the mean over 101 recall levels. tp, fp: (thresholds, k)."""
     hits, misses = np.cumsum(tp, axis=1, dtype=np.float64), np.cumsum(fp, axis=1, dtype=np.float64)
     precision = hits / (hits + misses + np.spacing(1))
     best = np.concatenate([best_from_here(precision), np.zeros((len(precision), 1))], axis=1)
@@ -181,22 +169,6 @@ def _precision(tp: NDArray[np.bool_], fp: NDArray[np.bool_], count: int) -> Floa
     return np.array([row[places].mean() for row, places in zip(best, at, strict=True)])
 
 
-def _summary(precision: Floats, recall: Floats) -> CocoReport:
-    ap, small, medium, large = map(_mean, precision)
-    return CocoReport(
-        ap=ap,
-        ap50=_mean(precision[0, :, 0]),
-        ap75=_mean(precision[0, :, 5]),
-        small=small,
-        medium=medium,
-        large=large,
-        recall=(_mean(recall[0, 0]), _mean(recall[0, 1]), _mean(recall[0, 2])),
-        recall_by_area=(_mean(recall[1, 2]), _mean(recall[2, 2]), _mean(recall[3, 2])),
-        classes=[_mean(row) for row in precision[0]],
-    )
-
-
 def _mean(values: Floats) -> float:
-    """The mean of the values that are not NaN; NaN if there are none."""
     present = values[~np.isnan(values)]
     return float(present.mean()) if present.size else float("nan")

@@ -1,29 +1,29 @@
-"""Detection in the pictures of a list, in batches, compared with the ground truth: the metrics of `detector map`.
-
-Threads load pictures while the network computes.
-"""
+"""Detection in the pictures of a list, in batches, compared with the ground truth: the metrics of `detector map`."""
 
 from __future__ import annotations
 
+import heapq
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
-from ..boxes import Candidates
+from ..boxes import Box, Candidates
 from ..config.dialect import ALEXEYAB, Dialect
 from ..config.sections import Section
 from ..datasets.labels import candidates as label_candidates
 from ..datasets.labels import label_path, parse_labels, read_list
 from ..errors import DataError, ImageError, OptionError
-from ..images.image import load_image
-from ..images.operations import one_thread_per_call
+from ..images.image import Picture, load_image
+from ..images.operations import Colour, draw_boxes, one_thread_per_call, percent_label
 from ..inference.detector import (
+    DetectionResult,
     DetectorInput,
     DetectorOptions,
     find_candidates,
@@ -41,7 +41,11 @@ from ..utils.prefetch import prefetch
 from .average_precision import NOTHING, MeanAveragePrecision, Report
 from .coco import CocoAveragePrecision, CocoReport
 
-BATCHES_AHEAD = 2  # batches that are loaded while the network computes another
+P = TypeVar("P")
+T = TypeVar("T")
+BATCHES_AHEAD = 2  # that are loaded while the network computes another
+GREEN: Colour = (0, 200, 0)
+RED: Colour = (230, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -49,9 +53,8 @@ class InferenceOptions:
     """Options of detection.
 
     thresh: the lowest probability of a class. nms: IoU above which boxes are suppressed; 0 keeps all. hier: threshold
-    of word trees. letterbox: keep the aspect ratio of pictures; None: as darknet's own command does. nms_kind: None:
-    that of the last head. pixels: convert boxes to pixels before suppression; the unit changes the result of
-    kinds that compare distances, such as greedynms.
+    of word trees. letterbox, nms_kind: None: as darknet's own command, that of the last head. pixels: convert boxes
+    before suppression; the unit matters to kinds that compare distances.
     """
 
     thresh: float = 0.005
@@ -67,10 +70,9 @@ class InferenceOptions:
 
 @dataclass(frozen=True, eq=False)
 class ImageResult:
-    """The candidates of picture `index` after suppression, boxes in fractions of the picture or, with the option
-    `pixels`, in pixels.
+    """The candidates after suppression, in fractions of the picture or, with the option `pixels`, in pixels.
 
-    width, height: of the picture in pixels; 0 for an unreadable one, which has no candidates.
+    width, height: in pixels; 0 for an unreadable picture, which has no candidates.
     """
 
     index: int
@@ -86,7 +88,7 @@ class ImageResult:
 
 @dataclass
 class Timing:
-    """Seconds of the forward passes (`forward`) and of the whole run (`total`), and pictures done."""
+    """Seconds of the forward passes, and of the whole run; pictures done."""
 
     forward: float = 0.0
     total: float = 0.0
@@ -99,30 +101,39 @@ class Timing:
 
     @property
     def forward_rate(self) -> float:
-        """Pictures per second of the forward passes alone."""
+        """Likewise, of the forward passes alone."""
         return self.pictures / self.forward if self.forward else 0.0
 
 
 def check_finite(**options: float) -> None:
-    """Raise OptionError for an option that is NaN or infinite."""
+    """Raise OptionError for an option that is not finite."""
     for name, value in options.items():
         if not math.isfinite(value):
             raise OptionError(f"{name} is {value}; expected a finite number")
 
 
 class ListRun:
-    """A run of a network over a list of pictures.
-
-    timing: seconds so far. unreadable: the number of pictures that cannot be read, which are logged.
-    """
+    """Over a list of pictures. unreadable: the number of pictures, which are logged."""
 
     counts_as = ""  # what a picture that cannot be read counts as
 
-    def __init__(self) -> None:
+    def __init__(self, network: Network, batch: int, threads: int) -> None:
+        self.network, self.batch, self.threads = network, batch, threads
         self.timing, self.unreadable, self._warnings = Timing(), 0, LimitedLog()
 
+    def loaded(self, load: Callable[[P], T], pictures: Sequence[P]) -> Generator[T | ImageError, None, None]:
+        """What `load`, called by threads, gives for each picture, or its error."""
+
+        def load_or_error(picture: P) -> T | ImageError:
+            try:
+                return load(picture)
+            except ImageError as error:
+                return error
+
+        return prefetch(load_or_error, pictures, self.threads, self.batch * (1 + BATCHES_AHEAD))
+
     def count(self, pictures: Sequence[object], start: float) -> None:
-        """Count a batch of pictures of a run that began at `start`; those that are errors cannot be read."""
+        """Count a batch of a run that began at `start`, and log its errors."""
         for error in pictures:
             if isinstance(error, ImageError):
                 self.unreadable += 1
@@ -132,30 +143,26 @@ class ListRun:
 
 
 class BatchDetector(ListRun):
-    """An iterable of the results for a list of pictures, in order. Raises OptionError for a network without a detection
-    head."""
+    """An iterable of the results, in order. Raises OptionError without a detection head."""
 
     counts_as = "a picture without detections"
 
     def __init__(
         self, network: Network, paths: Sequence[Path], options: InferenceOptions, batch: int = 1, threads: int = 2
     ) -> None:
-        super().__init__()
-        self.network, self.paths, self.options, self.batch, self.threads = network, paths, options, batch, threads
+        super().__init__(network, batch, threads)
+        self.paths, self.options = paths, options
         self._none = Candidates.empty(heads_of(network)[-1].classes)
         letterbox = letterboxes(network, network.config.net) if options.letterbox is None else options.letterbox
         self._how = DetectorOptions(options.thresh, options.hier, options.nms, letterbox, options.nms_kind)
 
     def __iter__(self) -> Iterator[ImageResult]:
-        """One result per picture. The network computes the next batch while the caller uses a result."""
+        """The network computes the next batch while the caller uses a result."""
         start, count = clock(), threads()
-
-        def keep_threads() -> None:  # the number of kernel threads is a property of the calling thread
-            set_threads(count)
-
-        loaded = prefetch(self._load, self.paths, self.threads, self.batch * (1 + BATCHES_AHEAD))
+        loaded = self.loaded(self._load, self.paths)
         batches = (list(islice(loaded, self.batch)) for _ in range(0, len(self.paths), self.batch))
-        computed = prefetch(self._compute, batches, threads=1, count=2, at_start=keep_threads)
+        # The number of kernel threads is a property of the calling thread.
+        computed = prefetch(self._compute, batches, threads=1, count=2, at_start=lambda: set_threads(count))
         with one_thread_per_call(), closing(loaded), closing(computed):
             for first, (pictures, found) in zip(range(0, len(self.paths), self.batch), computed, strict=True):
                 self.count(pictures, start)
@@ -165,16 +172,12 @@ class BatchDetector(ListRun):
                     else:
                         yield ImageResult(index, self.paths[index], picture.width, picture.height, next(found))
 
-    def _load(self, path: Path) -> DetectorInput | ImageError:
-        try:
-            return prepare_input(self.network, load_image(path), self._how)
-        except ImageError as error:
-            return error
+    def _load(self, path: Path) -> DetectorInput:
+        return prepare_input(self.network, load_image(path), self._how)
 
     def _compute(
         self, pictures: Sequence[DetectorInput | ImageError]
     ) -> tuple[Sequence[DetectorInput | ImageError], Iterator[Candidates]]:
-        """The pictures of one batch, and the candidates in those that can be read, after suppression."""
         inputs = [each for each in pictures if isinstance(each, DetectorInput)]
         candidates, seconds = find_candidates(self.network, inputs, check=False) if inputs else ([], 0.0)
         self.timing.forward += seconds * len(inputs)
@@ -189,7 +192,7 @@ class BatchDetector(ListRun):
 
 @dataclass(frozen=True)
 class GroundTruth:
-    """Pictures in the order of their list. boxes: for each, (t, 5) float32 rows of class, x, y, w, h (fractions)."""
+    """boxes: (t, 5) float32 rows of class, x, y, w, h (fractions) for each picture."""
 
     paths: Sequence[Path]
     boxes: Sequence[Array]
@@ -200,13 +203,12 @@ class GroundTruth:
         return len(self.paths)
 
     def difficult_in(self, index: int) -> Array:
-        """(d, 5): the objects of a picture that a detector need not find."""
+        """(d, 5): the objects that a detector need not find."""
         return self.difficult[index] if self.difficult else NOTHING
 
     @classmethod
     def from_data(cls, data: Section, classes: int, dialect: Dialect = ALEXEYAB, *keys: str) -> GroundTruth:
-        """Read the list that a .data file names, under the first of `keys` (default: valid) that it has, and
-        `difficult`. Raises DataError and ConfigError."""
+        """Read the list under the first of `keys` (default: valid) that a .data file has, and `difficult`."""
         keys = keys or ("valid",)
         path = data.file(*keys)
         if path is None:
@@ -217,25 +219,28 @@ class GroundTruth:
     def read(
         cls, path: str | Path, classes: int, dialect: Dialect = ALEXEYAB, difficult: str | Path | None = None
     ) -> GroundTruth:
-        """Read a list of pictures and their label files.
+        """Read a list of pictures and their label files, found by the dialect's rule, then by the other rules.
 
-        Label files are found by the dialect's rule, then by the other rules; a picture without one has no objects.
-        Objects of classes that the network does not have are kept, with a warning: they count as missed. Raises
-        DataError for a wrong line in a label file, and if the lists differ in length.
+        A picture without one has no objects. Objects of unknown classes are kept, with a warning: they count as missed.
+        Raises DataError for a wrong line in a label file, and if the lists differ in length.
         """
         paths = read_list(path)
-        read = [_read(picture, dialect) for picture in paths]
-        missing = [where for where, rows in read if rows is None]
-        boxes = [NOTHING if rows is None else rows for _, rows in read]
+        labels = [_labels(picture, dialect) for picture in paths]
+        missing = [where for where, rows in labels if rows is NOTHING]
         warnings = LimitedLog()
-        for (where, _), rows in zip(read, boxes, strict=True):
+        for where, rows in labels:
             for unknown in np.unique(rows[(rows[:, 0] < 0) | (rows[:, 0] >= classes), 0]):
                 warnings.add(f"{where}: class {unknown:.0f}; the network has classes 0 to {classes - 1}")
-        return cls(paths, boxes, missing, _read_difficult(difficult, paths, dialect) if difficult else ())
+        listed = read_list(difficult) if difficult else []
+        if difficult and len(listed) != len(paths):
+            what = f"{len(listed)} pictures; expected {len(paths)}, one for each picture of the list"
+            raise DataError(f"{difficult}: {what}")
+        hard = [_labels(picture, dialect)[1] for picture in listed]
+        return cls(paths, [rows for _, rows in labels], missing, hard)
 
 
-def _read(picture: Path, dialect: Dialect) -> tuple[Path, Array | None]:
-    """(label file, rows) of a picture; without a label file (its path by the dialect's rule, None)."""
+def _labels(picture: Path, dialect: Dialect) -> tuple[Path, Array]:
+    """(label file, rows) of a picture; without such a file NOTHING, and its path by the dialect."""
     for path in (Path(name) for _, name in label_candidates(picture, dialect)):
         if os.path.isfile(path):  # noqa: PTH113 (no error for a name that the system refuses)
             _, rows, wrong = parse_labels(path)
@@ -245,17 +250,9 @@ def _read(picture: Path, dialect: Dialect) -> tuple[Path, Array | None]:
                 raise DataError(f"{path}: found a number that is not finite; expected fractions of the picture")
             return path, rows
     try:
-        return label_path(picture, dialect), None
+        return label_path(picture, dialect), NOTHING
     except ImageError:
-        return picture, None
-
-
-def _read_difficult(path: str | Path, paths: Sequence[Path], dialect: Dialect) -> list[Array]:
-    listed = read_list(path)
-    if len(listed) != len(paths):
-        raise DataError(f"{path}: {len(listed)} pictures; expected {len(paths)}, one for each picture of the list")
-    found = [_read(picture, dialect)[1] for picture in listed]
-    return [NOTHING if rows is None else rows for rows in found]
+        return picture, NOTHING
 
 
 MAP = InferenceOptions(thresh=0.005, nms=0.45, hier=0.0)  # those of `detector map`
@@ -263,8 +260,7 @@ MAP = InferenceOptions(thresh=0.005, nms=0.45, hier=0.0)  # those of `detector m
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The result of `evaluate`: the report, the ranked records it is computed from, times, the number of unreadable
-    pictures, and COCO's metrics if requested."""
+    """records: from which the report is computed. unreadable: the number of pictures."""
 
     report: Report
     records: MeanAveragePrecision
@@ -289,9 +285,8 @@ def evaluate(
     """Detect objects in all pictures, at the network's current size, and compare them with the ground truth.
 
     thresh: records above it count as detections in the report. iou_thresh: a match needs a larger IoU. points: see
-    `average_precision`. options: thresholds of the detector itself. batch: pictures per forward pass. threads: the
-    number that load pictures. coco: compute COCO's metrics too. each: called after every picture with its result and
-    the number of its objects missed above `thresh`. Raises OptionError for a network without a detection head.
+    `average_precision`. batch: pictures per forward pass. threads: that load pictures. each: called after every picture
+    with its result and the number of missed objects. Raises OptionError without a detection head.
     """
     check_finite(thresh=thresh, iou_thresh=iou_thresh)
     heads = heads_of(network)
@@ -307,3 +302,41 @@ def evaluate(
             each(result, missed)
     coco_report = coco_metrics.report() if coco_metrics is not None else None
     return Evaluation(records.report(), records, detector.timing, detector.unreadable, coco_report)
+
+
+@dataclass
+class Worst:
+    """The `count` pictures with most missed objects; ties go to the earlier picture."""
+
+    count: int = 10
+    _kept: list[tuple[int, int, ImageResult]] = field(default_factory=list, repr=False)
+
+    def add(self, result: ImageResult, missed: int) -> None:
+        """A picture without missed objects is never kept."""
+        if missed:
+            keep = heapq.heappush if len(self._kept) < self.count else heapq.heappushpop
+            keep(self._kept, (missed, -result.index, result))
+
+    def ranked(self) -> list[tuple[int, ImageResult]]:
+        """(missed objects, result), worst first."""
+        return [(missed, result) for missed, _, result in sorted(self._kept, key=lambda entry: entry[:2], reverse=True)]
+
+
+def place_in(image: Picture, box: Sequence[float]) -> Box:
+    """A box in fractions of a picture as one in its pixels."""
+    (height, width, _), (x, y, w, h) = image.shape, box
+    return Box(x * width, y * height, w * width, h * height)
+
+
+def name_of(names: Sequence[str], number: int) -> str:
+    """The name of a class, or its number if it has none."""
+    return names[number] if 0 <= number < len(names) else str(number)
+
+
+def annotated(result: ImageResult, truth: Array, names: Sequence[str], thresh: float, dialect: Dialect) -> Picture:
+    """With the objects of `truth` (t, 5) in green, detections in red. Raises ImageError."""
+    image = load_image(result.path)
+    marks = [(place_in(image, box), name_of(names, int(number)), GREEN) for number, *box in truth.tolist()]
+    detected = DetectionResult(result.candidates, names, result.width, result.height, thresh, dialect, 0.0)
+    found = sorted(detected.detections(), key=lambda detection: detection.confidence)
+    return draw_boxes(image, [*marks, *((d.box, percent_label(d), RED) for d in found)])

@@ -1,7 +1,7 @@
-"""Charts: precision-recall curves as a figure of their own, and the charts of a report as SVG in the page's font."""
+"""Charts: precision-recall curves as a figure of their own, and the charts of a report."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,92 +17,79 @@ WIDTH, HEIGHT = 6.4, 4.2  # inches
 
 
 def write_plot(path: str | os.PathLike[str], report: Report, curves: Sequence[Curve], names: Sequence[str]) -> None:
-    """Draw the curve of every class that has objects. Raises OptionError for the format, OutputError."""
+    """Of every class that has objects. Raises OptionError for the format, OutputError."""
     check_plot(path)
+    from matplotlib import colormaps
+
     figure = new_figure()
     axes = figure.subplots()
-    axes.set_prop_cycle(color=_colours())
-    named = _plot_curves(axes, report, curves, names, 12, "{}: {:.1%}", (1.5, 0.5))
+    axes.set_prop_cycle(color=[colormaps["tab20"](number) for number in range(20)])  # no two of the legend share one
+    precision_recall(axes, report, curves, names, 12, "{}: {:.1%}", (1.5, 0.5))
     axes.set_title(f"mAP@{report.iou_thresh:.2f} = {report.mean_average_precision:.2%}")
     axes.grid(alpha=0.3)
-    if named:
+    if axes.get_legend_handles_labels()[0]:
         axes.legend(fontsize="small")
     save_figure(figure, path)
 
 
 def steps(curve: Curve) -> tuple[np.ndarray, np.ndarray]:
-    """(recall, precision) from recall 0 on: the precision is the maximum over this and all higher recalls, 0 beyond."""
+    """(recall, precision) from recall 0 on, with the best precision of all higher recalls."""
     best = best_from_here(curve.precision)
     first, last = best[:1], curve.recall[-1:]
     return np.concatenate([[0.0], curve.recall, last]), np.concatenate([first if first.size else [0.0], best, 0 * last])
 
 
 def legible(text: str) -> str:
-    """Text for a legend: matplotlib omits labels that begin with `_` and parses formulas between dollar signs."""
+    """For a legend: matplotlib omits `_...` and parses formulas between dollar signs."""
     return text.encode("utf-8", "replace").decode().replace("$", r"\$").replace("_", " ", text.startswith("_"))
 
 
-def _colours() -> Sequence[tuple[float, ...]]:
-    """Twenty colours, so that no two classes of the legend share one."""
-    from matplotlib import colormaps
-
-    return [colormaps["tab20"](number) for number in range(20)]
-
-
-# --- the charts of a report ---
-
-
-def _figure() -> tuple[Any, Any]:
+def chart(draw: Callable[..., None], *data: Any) -> str:
+    """As SVG in the page's font. draw: a function below, which gets axes and the data."""
     figure = new_figure()
     figure.set_size_inches(WIDTH, HEIGHT)
-    return figure, figure.subplots()
+    axes = figure.subplots()
+    draw(axes, *data)
+    axes.grid(alpha=0.25)
+    axes.set_axisbelow(True)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize="small", framealpha=0.0)
+    return inline_svg(figure)
 
 
 def _present(report: Report, most: int = NAMED) -> list[tuple[ClassResult, bool]]:
-    """The classes that have objects, and whether each is one of the `most` with most of them."""
+    """The classes that have objects, and whether each is one of those with most."""
     present = [result for result in report.classes if result.truths]
     named = sorted(present, key=lambda result: -result.truths)[:most]
     return [(result, result in named) for result in present]
 
 
-def _plot_curves(
-    axes: Any, report: Report, curves: Sequence[Curve], names: Sequence[str], most: int, label: str,
-    widths: tuple[float, float],
-) -> bool:  # fmt: skip
-    """Draw the precision over the recall of every class that has objects; whether there are any. label: of the `most`
-    classes with most objects, whose lines are wider."""
-    present = _present(report, most)
-    for result, is_named in present:
+def precision_recall(
+    axes: Any, report: Report, curves: Sequence[Curve], names: Sequence[str], most: int = NAMED,
+    label: str = "{} {:.1%}", widths: tuple[float, float] = (1.8, 0.6),
+) -> None:  # fmt: skip
+    """label: of the `most` classes with most objects, whose lines are wider."""
+    for result, is_named in _present(report, most):
         text = label.format(legible(names[result.number]), result.ap) if is_named else None
         style = {"linewidth": widths[not is_named], "alpha": 1 if is_named else 0.5}
         axes.plot(*steps(curves[result.number]), label=text, **style)
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
-    return bool(present)
 
 
-def precision_recall(report: Report, curves: Sequence[Curve], names: Sequence[str]) -> str:
-    """Precision over recall of every class that has objects."""
-    figure, axes = _figure()
-    return _finish(figure, axes, _plot_curves(axes, report, curves, names, NAMED, "{} {:.1%}", (1.8, 0.6)))
-
-
-def f1_over_threshold(report: Report, f1: F1Curves, names: Sequence[str]) -> str:
-    """F1 over the confidence threshold: of each class, and their mean with the recommended threshold."""
-    figure, axes = _figure()
+def f1_over_threshold(axes: Any, report: Report, f1: F1Curves, names: Sequence[str]) -> None:
+    """Of each class, and their mean with the recommended threshold."""
     for result, is_named in _present(report):
         label = legible(names[result.number]) if is_named else None
         axes.plot(GRID, f1.by_class[result.number], label=label, linewidth=1.2, alpha=0.8 if is_named else 0.4)
     axes.plot(GRID, f1.mean, color=INK, linewidth=2.4, label="mean of the classes")
     axes.axvline(f1.threshold, color=INK, linestyle="--", linewidth=1.2, label=f"recommended: {f1.threshold:.2f}")
     axes.set(xlabel="threshold", ylabel="F1", xlim=(0, 1), ylim=(0, 1.02))
-    return _finish(figure, axes)
 
 
-def objects_by_class(report: Report, names: Sequence[str]) -> str:
+def objects_by_class(axes: Any, report: Report, names: Sequence[str]) -> None:
     """Bars for each class: objects found and missed, and false positives."""
     shown = sorted((c for c in report.classes if c.truths or c.fp), key=lambda c: -c.truths)[:BARS]
-    figure, axes = _figure()
-    figure.set_size_inches(WIDTH, max(2.0, 0.9 + 0.42 * len(shown)))
+    axes.figure.set_size_inches(WIDTH, max(2.0, 0.9 + 0.42 * len(shown)))
     places = np.arange(len(shown))
     found, missed = [c.tp for c in shown], [c.fn for c in shown]
     axes.barh(places - 0.18, found, 0.36, color="tab:green", label="found")
@@ -111,12 +98,10 @@ def objects_by_class(report: Report, names: Sequence[str]) -> str:
     axes.set_yticks(places, [legible(names[c.number]) for c in shown])
     axes.invert_yaxis()
     axes.set(xlabel="number")
-    return _finish(figure, axes)
 
 
-def sizes_and_anchors(sizes: Array, anchors: Array, width: int, height: int) -> str:
-    """Objects (n, 2) as points (width, height) and anchors (k, 2) as crosses, on logarithmic axes, in input pixels."""
-    figure, axes = _figure()
+def sizes_and_anchors(axes: Any, sizes: Array, anchors: Array, width: int, height: int) -> None:
+    """Objects (n, 2) as points, anchors (k, 2) as crosses, in pixels of the input."""
     if len(sizes) > DRAWN:
         sizes = sizes[np.random.default_rng(0).choice(len(sizes), DRAWN, replace=False)]
     axes.scatter(
@@ -127,12 +112,10 @@ def sizes_and_anchors(sizes: Array, anchors: Array, width: int, height: int) -> 
     axes.set(xscale="log", yscale="log", xlabel=f"width in pixels of {width}", ylabel=f"height in pixels of {height}")
     for axis, largest in ((axes.xaxis, width), (axes.yaxis, height)):
         _set_powers(axis, 2, largest)
-    return _finish(figure, axes)
 
 
-def side_histogram(sizes: Array, anchors: Array) -> str:
-    """A histogram of the objects' sides (the square roots of their areas), with lines at the anchors."""
-    figure, axes = _figure()
+def side_histogram(axes: Any, sizes: Array, anchors: Array) -> None:
+    """Of the square roots of the objects' areas, with lines at the anchors."""
     sides = np.sqrt(sizes.prod(axis=1)) if len(sizes) else np.ones(1)
     edges = np.geomspace(max(1.0, float(sides.min())), max(2.0, float(sides.max()) * 1.001), 33)
     axes.hist(sides, edges, color="tab:blue", label="objects")
@@ -140,21 +123,11 @@ def side_histogram(sizes: Array, anchors: Array) -> str:
         axes.axvline(side, color="tab:red", linestyle="--", linewidth=1.4, label=None if place else "anchors")
     axes.set(xscale="log", xlabel="side in pixels of the network's input", ylabel="objects")
     _set_powers(axes.xaxis, edges[0], min(512, edges[-1]))
-    return _finish(figure, axes)
 
 
 def _set_powers(axis: Any, first: float, last: float) -> None:
-    """Label the powers of two from `first` to `last`."""
     from matplotlib.ticker import NullLocator
 
     axis.set_ticks([tick for tick in (1 << np.arange(11)).tolist() if first <= tick <= last])
     axis.set_major_formatter("{x:.0f}")
     axis.set_minor_locator(NullLocator())
-
-
-def _finish(figure: Any, axes: Any, legend: bool = True) -> str:
-    axes.grid(alpha=0.25)
-    axes.set_axisbelow(True)
-    if legend:
-        axes.legend(fontsize="small", framealpha=0.0)
-    return inline_svg(figure)

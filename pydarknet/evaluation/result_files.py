@@ -1,58 +1,64 @@
-"""The files of `detector valid`, for the evaluation tools of other projects. Written completely or not at all."""
+"""The files of `detector valid`, for other projects' evaluation tools. Written whole or not at all."""
 
 from __future__ import annotations
 
 import json
-import logging
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..config.names import COCO_IDS
 from ..errors import OptionError, OutputError
-from ..utils.files import atomic_write, json_text, make_folder
+from ..utils.files import atomic_write, json_text, log, make_folder
 from .average_precision import records_of
 from .evaluate import ImageResult
 
-log = logging.getLogger("pydarknet")
-
 BDD_NAMES = ["bike", "bus", "car", "motor", "person", "rider", "traffic light", "traffic sign", "train", "truck"]
 KITTI_NAMES = ["car", "pedestrian", "cyclist"]
-IMAGENET_CLASSES = 200
 
 # class, probability, xmin, ymin, xmax, ymax of a record of a picture
 Record = tuple[int, float, float, float, float, float]
 
 
 class Format(NamedTuple):
-    """A kind of result files. base: the start of their names. suffix: of the one file; "" if there are several.
-    classes: how many it can hold. is_json: an array, which holds no NaN."""
+    """base: begins the files' names. suffix: of the one file, if it is one. labels: of the classes it can hold."""
 
     base: str
+    text: str
     suffix: str = ""
-    classes: float = math.inf
-    is_json: bool = False
+    labels: Sequence[object] = ()
 
 
 FORMATS = {
-    "voc": Format("comp4_det_test_"),
-    "coco": Format("coco_results", ".json", len(COCO_IDS), is_json=True),
-    "imagenet": Format("imagenet-detection", ".txt"),
-    "bdd": Format("bdd_results", ".json", len(BDD_NAMES), is_json=True),
-    "kitti": Format("kitti_results", classes=len(KITTI_NAMES)),
+    "voc": Format("comp4_det_test_", "{name} {p:f} {box}\n"),
+    "coco": Format(
+        "coco_results",
+        '{{"image_id":{image}, "category_id":{label}, "bbox":[{box}], "score":{p:f}}}',
+        ".json",
+        COCO_IDS,
+    ),
+    "imagenet": Format("imagenet-detection", "{line} {label} {p:f} {box}\n", ".txt", range(1, 201)),
+    "bdd": Format(
+        "bdd_results",
+        '\t{{\n\t\t"name":{quoted},\n\t\t"category":"{label}",\n\t\t"bbox":[{box}],\n\t\t"score":{p:f}\n\t}}',
+        ".json",
+        BDD_NAMES,
+    ),
+    "kitti": Format(
+        "kitti_results", "{label} -1 -1 -10 {box} -1 -1 -1 -1000 -1000 -1000 -10 {p:f}\n", labels=KITTI_NAMES
+    ),
 }
 
 
 def corners(result: ImageResult, offset: float) -> NDArray[np.float32]:
-    """(k, 4) float32 left, top, right, bottom in pixels plus `offset`, clipped to offset and the picture's size."""
+    """(k, 4) float32 left, top, right, bottom plus `offset`, clipped to offset and size."""
     centres, sizes = result.candidates.boxes[:, :2], result.candidates.boxes[:, 2:]
     # The C computes in double and stores in float.
     half = sizes.astype(np.float64) / 2
@@ -62,7 +68,7 @@ def corners(result: ImageResult, offset: float) -> NDArray[np.float32]:
 
 
 def records(result: ImageResult, offset: float) -> Iterator[Record]:
-    """The records of a picture in darknet's order: box by box, class by class."""
+    """In darknet's order: box by box, class by class."""
     box, classes = records_of(result.candidates)
     probabilities = result.candidates.probabilities[box, classes]
     for number, p, edges in zip(
@@ -80,57 +86,50 @@ def coco_id(path: Path, after_underscore: bool) -> int:
     """COCO's number of a picture, from its file name; 0 if that has none.
 
     With `after_underscore` the number after the last `_`, or at the beginning of a name without one; else always the
-    number at the beginning. (pjreddie's darknet finds a `_` in folder names too, so that all pictures of such a folder
-    get one number.)
+    latter. (pjreddie's darknet finds a `_` in folder names, too.)
     """
     name = image_id(path)
     found = re.match(r"\s*[+-]?\d+", name.rpartition("_")[2] if after_underscore else name)
     return int(found.group()) if found else 0
 
 
-@dataclass
 class ResultFiles:
-    """Result files of one `kind` in `folder`, with names that begin with `base`. A context manager: call `take` for
-    each picture, with boxes in pixels.
+    """A context manager: call `take` for each picture, with boxes in pixels. base: begins the files' names.
 
-    after_underscore: see `coco_id`. Raises OptionError and OutputError.
+    after_underscore: see `coco_id`. first_corner: of VOC's files, where pixels are counted from 1. Raises OptionError
+    and OutputError.
     """
 
-    kind: str
-    folder: Path
-    names: Sequence[str]
-    base: str | None = None
-    after_underscore: bool = True
-    first_corner: float = 1.0  # of VOC's files: pixels are counted from 1
-    _stack: ExitStack = field(default_factory=ExitStack, repr=False)
-    _streams: list[BinaryIO] = field(default_factory=list, repr=False)
-    _begun: bool = False
-    _left_out: int = 0
-    _taken: set[str] = field(default_factory=set, repr=False)
-
-    def __post_init__(self) -> None:
-        if self.kind not in FORMATS:
-            raise OptionError(f"no result files of kind {self.kind!r}; expected one of {', '.join(FORMATS)}")
-        self._format = FORMATS[self.kind]
-        if len(self.names) > self._format.classes:
-            most = f"expected at most {self._format.classes}, as files of kind {self.kind} can hold"
-            raise OptionError(f"{len(self.names)} classes; {most}")
-        for name in self.names if self.kind == "voc" else ():
+    def __init__(
+        self, kind: str, folder: Path, names: Sequence[str], base: str | None = None, after_underscore: bool = True,
+        first_corner: float = 1.0,
+    ) -> None:  # fmt: skip
+        self.kind, self.after_underscore, self.first_corner = kind, after_underscore, first_corner
+        self._begun, self._left_out, self._taken = False, 0, set[str]()
+        if kind not in FORMATS:
+            raise OptionError(f"no result files of kind {kind!r}; expected one of {', '.join(FORMATS)}")
+        self._format = FORMATS[kind]
+        self._is_json = self._format.suffix == ".json"  # an array, which holds no NaN
+        most = len(self._format.labels)
+        if most and kind != "imagenet" and len(names) > most:
+            expected = f"expected at most {most}, as files of kind {kind} can hold"
+            raise OptionError(f"{len(names)} classes; {expected}")
+        for name in names if kind == "voc" else ():
             if {"/", os.sep, "\0"} & set(name):
                 raise OptionError(f"class name {name!r} cannot be part of a file name, as VOC's files require")
-        twice = sorted({name for name in self.names if self.names.count(name) > 1}) if self.kind == "voc" else []
+        twice = sorted({name for name in names if names.count(name) > 1}) if kind == "voc" else []
         if twice:
             raise OptionError(f"two classes are named {twice[0]!r}; VOC's files require different names")
-        self.base = self._format.base if self.base is None else self.base
-        self._folder = self.folder / self.base / "data"  # of KITTI's files
-        names = {"voc": [f"{name}.txt" for name in self.names], "kitti": []}.get(self.kind, [self._format.suffix])
-        self._paths = [self.folder / f"{self.base}{name}" for name in names]
+        self.base = base = self._format.base if base is None else base
+        self._folder = folder / base / "data" if kind == "kitti" else folder
+        files = {"voc": [f"{name}.txt" for name in names], "kitti": []}.get(kind, [self._format.suffix])
+        self._paths = [folder / f"{base}{file}" for file in files]
 
     def __enter__(self) -> ResultFiles:
-        make_folder(self.folder if self._paths else self._folder)
+        make_folder(self._folder)
         with ExitStack() as stack:  # closes the opened files if a later one cannot be opened
             self._streams = [stack.enter_context(atomic_write(path)) for path in self._paths]
-            if self._format.is_json:
+            if self._is_json:
                 self._streams[0].write(b"[\n")
             self._stack = stack.pop_all()
         return self
@@ -138,57 +137,43 @@ class ResultFiles:
     def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
         if self._left_out:
             log.warning("%s: %d detections are not finite numbers and are left out", self._paths[0], self._left_out)
-        if kind is None and self._format.is_json:
+        if kind is None and self._is_json:
             self._streams[0].write(b"\n]\n" if self._begun else b"]\n")
         self._stack.__exit__(kind, error, traceback)
 
     def take(self, result: ImageResult) -> None:
         """Write the records of one picture. Raises OutputError."""
-        name = image_id(result.path)
-        found = records(result, self.first_corner if self.kind == "voc" else 0)
         if self.kind == "kitti":
+            name = image_id(result.path)
             if name in self._taken:
-                raise OutputError(
-                    f"{result.path}: another picture is also named {name}; KITTI requires one file per picture"
-                )
+                why = f"another picture is also named {name}; KITTI requires one file per picture"
+                raise OutputError(f"{result.path}: {why}")
             self._taken.add(name)
             with atomic_write(self._folder / f"{name}.txt") as stream:
-                for number, p, *edges in found:
-                    box = _list(edges, " ")
-                    line = f"{KITTI_NAMES[number]} -1 -1 -10 {box} -1 -1 -1 -1000 -1000 -1000 -10 {p:f}\n"
-                    stream.write(_bytes(line))
+                stream.writelines(text for _, text in self._texts(result))
             return
-        image = coco_id(result.path, self.after_underscore)
-        quoted = json.dumps(json_text(result.path.name.replace(".jpg", "")), ensure_ascii=False)
-        for number, p, *edges in found:
-            if self.kind == "voc":
-                self._streams[number].write(_bytes(f"{name} {p:f} {_list(edges, ' ')}\n"))
-            elif self.kind == "imagenet" and number < IMAGENET_CLASSES:
-                line = f"{result.index + 1} {number + 1} {p:f} {_list(edges, ' ')}\n"
-                self._streams[0].write(_bytes(line))
-            elif self._format.is_json and not all(map(math.isfinite, (p, *edges))):  # which JSON cannot express
+        for number, text in self._texts(result):
+            stream = self._streams[number if self.kind == "voc" else 0]
+            stream.write(b",\n" + text if self._is_json and self._begun else text)
+            self._begun = True
+
+    def _texts(self, result: ImageResult) -> Iterator[tuple[int, bytes]]:
+        kind, labels = self.kind, self._format.labels
+        of_picture = {
+            "name": image_id(result.path),
+            "line": result.index + 1,
+            "image": coco_id(result.path, self.after_underscore),
+            "quoted": json.dumps(json_text(result.path.name.replace(".jpg", "")), ensure_ascii=False),
+        }
+        for number, p, *edges in records(result, self.first_corner if kind == "voc" else 0):
+            if labels and number >= len(labels):
+                continue
+            if self._is_json and not all(map(math.isfinite, (p, *edges))):  # which JSON cannot express
                 self._left_out += 1
-            elif self.kind == "coco":
+                continue
+            if kind == "coco":
                 left, top, right, bottom = (np.float32(edge) for edge in edges)
-                box = _list((left, top, right - left, bottom - top), ", ")
-                self._element(
-                    f'{{"image_id":{image}, "category_id":{COCO_IDS[number]}, "bbox":[{box}], "score":{p:f}}}'
-                )
-            elif self.kind == "bdd":
-                self._element(
-                    f'\t{{\n\t\t"name":{quoted},\n\t\t"category":"{BDD_NAMES[number]}",\n'
-                    f'\t\t"bbox":[{_list(edges, ", ")}],\n\t\t"score":{p:f}\n\t}}'
-                )
-
-    def _element(self, text: str) -> None:
-        """Write one more element of a JSON array."""
-        self._streams[0].write(_bytes(f",\n{text}" if self._begun else text))
-        self._begun = True
-
-
-def _list(numbers: Iterable[float], separator: str) -> str:
-    return separator.join(f"{number:f}" for number in numbers)
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
+                edges = [left, top, right - left, bottom - top]
+            box = (", " if self._is_json else " ").join(f"{edge:f}" for edge in edges)
+            text = self._format.text.format(label=labels[number] if labels else "", p=p, box=box, **of_picture)
+            yield number, text.encode("utf-8", "surrogateescape")

@@ -23,17 +23,12 @@ TOLERANCE, FP16_TOLERANCE = 1e-3, 3e-2
 
 @dataclass(frozen=True)
 class Difference:
-    """The difference of an output.
-
-    largest  the largest difference of two numbers
-    scale    the largest number of the engine's output, at least 1
-    remark   the numbers that were compared, if not the whole output
-    """
+    """The difference of an output."""
 
     output: str
-    largest: float
-    scale: float
-    remark: str = ""
+    largest: float  # difference of two numbers
+    scale: float  # the largest number of the engine's output, at least 1
+    remark: str = ""  # the numbers that were compared, if not the whole output
 
     @property
     def relative(self) -> float:
@@ -51,19 +46,18 @@ def compare_onnx(content: bytes, network: Network, options: ExportOptions) -> li
         import onnxruntime
     except ImportError:
         raise OptionError("--check needs the package onnxruntime: pip install onnxruntime") from None
-    session_options = onnxruntime.SessionOptions()
-    session_options.intra_op_num_threads = threads()
-    session_options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(content, session_options, providers=["CPUExecutionProvider"])
+    how = onnxruntime.SessionOptions()
+    how.intra_op_num_threads, how.log_severity_level = threads(), 3
+    session = onnxruntime.InferenceSession(content, how, providers=["CPUExecutionProvider"])
     (given,) = session.get_inputs()
     names = [output.name for output in session.get_outputs()]
-    differences = []
+    differences: list[Difference] = []
     for x in _inputs(network, given.shape):
         found = dict(zip(names, session.run(None, {given.name: x}), strict=True))
         where = "" if x.shape == (network.batch, *network.input_shape) else f" at {'x'.join(map(str, x.shape))}"
         with network.lock:
-            each = list(_compare(network, options, x, found))
-        differences += [replace(difference, output=difference.output + where) for difference in each]
+            each = _compare(network, options, x, found)
+            differences += [replace(difference, output=difference.output + where) for difference in each]
     return differences
 
 
@@ -96,7 +90,8 @@ def _compare(network: Network, options: ExportOptions, x: Array, found: dict[str
         for sample in range(len(x))
     ]  # all boxes, of any score
     if options.nms:
-        yield _compare_detections(network, options, candidates, _suppressed_detections(options, found, size))
+        kept = _suppressed_detections(options, found, size)
+        yield _compare_detections(options, thresh_of(network, options), candidates, kept)
         return
     boxes, scores = _boxes_and_scores(options, found, size)
     yield _difference("boxes", boxes, np.stack([each.boxes for each in candidates]))
@@ -111,23 +106,20 @@ def _difference(name: str, theirs: Array, ours: Array) -> Difference:
 
 
 @np.errstate(invalid="ignore")
-def _boxes_and_scores(
-    options: ExportOptions, found: dict[str, Array], size: tuple[int, int]
-) -> tuple[Array, Array]:  # fmt: skip
-    """Boxes (n, boxes, 4), centre and size in fractions, and scores (n, boxes, classes), from the outputs of any
-    format."""
+def _boxes_and_scores(options: ExportOptions, found: dict[str, Array], size: tuple[int, int]) -> list[Array]:
+    """Boxes (n, boxes, 4), centre and size in fractions, and scores (n, boxes, classes), of any format."""
     if options.format == "boxes":
         corners = found["boxes"]
         near, far = corners[..., :2], corners[..., 2:]
-        return np.concatenate([(near + far) / 2, far - near], axis=-1), found["scores"]
+        return [np.concatenate([(near + far) / 2, far - near], axis=-1), found["scores"]]
     rows, pixels = found["output0"], np.array(size * 2, np.float32)
     if options.format == "yolov8":
         rows = rows.transpose(0, 2, 1)
-        return rows[..., :4] / pixels, rows[..., 4:]
-    return rows[..., :4] / pixels, rows[..., 4:5] * rows[..., BEFORE_CLASSES:]
+        return [rows[..., :4] / pixels, rows[..., 4:]]
+    return [rows[..., :4] / pixels, rows[..., 4:5] * rows[..., BEFORE_CLASSES:]]
 
 
-# --- after suppression -----------------------------------------------------------------------------------------------
+# --- after suppression ---
 
 # Columns of a detection: left, top, right, bottom in fractions of the input, score, class.
 SCORE, CLASS = 4, 5
@@ -154,17 +146,15 @@ def _own_detections(candidates: Candidates, thresh: float, iou_thresh: float) ->
 
 
 def _compare_detections(
-    network: Network, options: ExportOptions, candidates: list[Candidates], kept: dict[int, Array]
+    options: ExportOptions, thresh: float, candidates: list[Candidates], kept: dict[int, Array]
 ) -> Difference:
     """Compare each detection with the nearest one of its class in the other output. One without a counterpart differs
     by 1, unless its score is so near the threshold that rounding decides."""
-    thresh = thresh_of(network, options)
     margin = FP16_TOLERANCE if options.fp16 else TOLERANCE
     largest, scale, total = 0.0, 1.0, 0
     for number, each in enumerate(candidates):
         ours = _own_detections(each, thresh, options.iou_thresh)
-        if options.format != "boxes":
-            ours = ours[:MOST_DETECTIONS]
+        ours = ours if options.format == "boxes" else ours[:MOST_DETECTIONS]
         theirs = kept.get(number, np.empty((0, 6), np.float32))
         total += len(ours)
         scale = max(scale, float(np.abs(ours[:, :SCORE]).max(initial=0)))

@@ -59,9 +59,9 @@ def export_onnx(
 ) -> None:
     """Write the network as an ONNX file for its batch and input size, or for any, completely or not at all.
 
-    Its input is (n, c, h, w) float32 RGB in 0..1; docs/export.md lists the outputs of each format. names: the class
-    names; None: those of the network. Raises OptionError without the package onnx, for more than 2 GiB, or for a format
-    that does not fit the network; ConfigError for a layer that has no ONNX form; OutputError.
+    Its input is (n, c, h, w) float32 RGB in 0..1; docs/export.md lists the outputs of each format. names: of the
+    classes; None: those of the network. Raises OptionError without the package onnx, for more than 2 GiB, or for a
+    format that does not fit the network; ConfigError for a layer that has no ONNX form; OutputError.
     """
     write_file(path, onnx_bytes(network, options, names))
 
@@ -87,7 +87,7 @@ def onnx_bytes(
         return _model(network, graph, options, names).SerializeToString()
 
 
-# --- the graph -------------------------------------------------------------------------------------------------------
+# --- the graph ---
 
 
 # The outputs of layers, by index and precision.
@@ -96,10 +96,9 @@ Values = dict[tuple[int, type[np.generic]], Value]
 
 def _read(graph: Graph, values: Values, index: int) -> Value:
     """The output of a layer, converted to the precision of the layer that reads it."""
-    wanted = graph.dtype
+    wanted, other = graph.dtype, np.float32 if graph.dtype is np.float16 else np.float16
     if (index, wanted) not in values:
-        value = values[index, np.float32 if wanted is np.float16 else np.float16]
-        values[index, wanted] = value.like(value.tensor.cast(wanted))
+        values[index, wanted] = values[index, other].like(values[index, other].tensor.cast(wanted))
     return values[index, wanted]
 
 
@@ -242,7 +241,7 @@ def thresh_of(network: Network, options: ExportOptions) -> float:
     return network.dialect.detector_thresh if options.thresh is None else options.thresh
 
 
-# --- the file --------------------------------------------------------------------------------------------------------
+# --- the file ---
 
 
 def _model(network: Network, graph: Graph, options: ExportOptions, names: Sequence[str]) -> Any:

@@ -118,7 +118,7 @@ FORMATS: dict[str, Callable[[Graph, Rows], None]] = {"boxes": _boxes, "yolov5": 
 RAW_OUTPUTS = ExportOptions()
 
 
-# --- after non-maximum suppression -----------------------------------------------------------------------------------
+# --- after non-maximum suppression ---
 
 
 def _found(graph: Graph, corners: Tensor, scores: Tensor, kept: Tensor) -> None:

@@ -232,7 +232,7 @@ class Value:
         return known[x.name]
 
 
-# --- writers of layers -----------------------------------------------------------------------------------------------
+# --- writers of layers ---
 
 # A function that adds a layer to a graph, of the layer and the values of its sources; a tensor has the layer's shape.
 Write = Callable[..., Value | Tensor]

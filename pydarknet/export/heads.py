@@ -42,7 +42,7 @@ def _scaled_centre(x: Tensor, scale: float) -> Tensor:
     return x * scale - 0.5 * (scale - 1)
 
 
-# --- outputs as those of `Network.forward` ---------------------------------------------------------------------------
+# --- outputs as those of `Network.forward` ---
 
 
 @writes(Softmax, any_size=lambda layer, inputs: layer.spatial or inputs[0].cells == 1)
@@ -123,7 +123,7 @@ def _detection(layer: DetectionHead, source: Value) -> Value:
     return Value(join([classes.reshape(count), rest], axis=1), layer.shape, flat=True)
 
 
-# --- decoded boxes, the numbers and order of `Head.detections` before any threshold ----------------------------------
+# --- decoded boxes, the numbers and order of `Head.detections` before any threshold ---
 
 
 def _offsets(planes: Tensor, value: Value) -> Tensor:

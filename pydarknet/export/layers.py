@@ -12,10 +12,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from ..layers.activations import Activation, ActivationLayer
 from ..layers.batchnorm import BatchNorm, BatchNormLayer
-from ..layers.connected import Connected
+from ..layers.connected import Connected, Local
 from ..layers.convolution.convolutional import Convolutional, Deconvolutional
 from ..layers.convolution.geometry import Window
-from ..layers.convolution.local import Local
 from ..layers.convolution.section import Blur
 from ..layers.joins import FlatRoute, Route, Sam, ScaleChannels, Shortcut
 from ..layers.losses import Logistic
@@ -27,7 +26,7 @@ from .graph import Tensor, UnsupportedError, Value, join, writes
 
 Function = Callable[[Tensor], Tensor]
 
-# --- activations -----------------------------------------------------------------------------------------------------
+# --- activations ---
 
 
 def _apply(activation: Activation, x: Tensor) -> Tensor:
@@ -112,7 +111,7 @@ FUNCTIONS: dict[str, Function] = {
     "tanh": _node("Tanh"),
 }
 
-# --- windows and weights ---------------------------------------------------------------------------------------------
+# --- windows and weights ---
 
 
 def _gain_and_bias(norm: BatchNorm | None, biases: Array) -> tuple[Array, Array]:
@@ -268,7 +267,7 @@ def _l2norm(layer: L2Norm, source: Value) -> Tensor:
     return x / x.node("ReduceL2", axes=[1], keepdims=1)
 
 
-# --- layers that rearrange, concatenate or add tensors ---------------------------------------------------------------
+# --- layers that rearrange, concatenate or add tensors ---
 
 
 @writes(ActivationLayer)

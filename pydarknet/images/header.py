@@ -20,10 +20,7 @@ Size = tuple[int, int] | None
 
 
 def max_pixels() -> int:
-    """The largest number of pixels of a picture: `$PYDARKNET_MAX_PIXELS`, by default `MAX_PIXELS`.
-
-    Raises OptionError if the variable is not a number above 0.
-    """
+    """The largest number of pixels of a picture: `$PYDARKNET_MAX_PIXELS`, else `MAX_PIXELS`. Raises OptionError."""
     text = os.environ.get(VARIABLE, "").strip()
     if not text:
         return MAX_PIXELS
@@ -33,10 +30,7 @@ def max_pixels() -> int:
 
 
 def image_size(content: bytes) -> Size:
-    """(width, height) in pixels of a picture file; None for an unknown format and for a damaged header.
-
-    Known formats: PNG, JPEG, GIF, BMP, WebP, TIFF, PNM, PFM, Radiance HDR, Sun raster, JPEG 2000 and AVIF.
-    """
+    """(width, height) in pixels of a picture file; None for a format not in `_READERS` and for a damaged header."""
     read = next((read for signature, read in _READERS if re.match(signature, content)), None)
     try:
         return read(content) if read else None
@@ -62,8 +56,7 @@ def orientation(content: bytes) -> int:
 
 
 def _at(form: str, place: int) -> Callable[[bytes], Size]:
-    """The reader of a width and a height at a fixed place. BMP stores pictures from the top down with a negative
-    height."""
+    """The reader of a width and a height at a fixed place. (Those of BMP may be negative.)"""
 
     def read(content: bytes) -> Size:
         width, height = struct.unpack_from(form, content, place)
@@ -100,11 +93,8 @@ def _segments(content: bytes) -> Iterator[tuple[int, int]]:
 
 
 def _jpeg(content: bytes) -> Size:
-    for marker, at in _segments(content):
-        if marker in _START_OF_FRAME:
-            height, width = struct.unpack_from(">HH", content, at + 3)
-            return width, height
-    return None
+    at = next((at for marker, at in _segments(content) if marker in _START_OF_FRAME), None)
+    return None if at is None else struct.unpack_from(">HH", content, at + 3)[::-1]
 
 
 def _webp(content: bytes) -> Size:
@@ -165,8 +155,7 @@ def _jpeg2000(content: bytes) -> Size:
     """The box `ihdr`, or the marker SIZ of a bare code stream: the size of the grid."""
     at = content.find(b"ihdr")
     if at >= 0:
-        height, width = struct.unpack_from(">II", content, at + 4)
-        return width, height
+        return struct.unpack_from(">II", content, at + 4)[::-1]
     at = content.find(b"\xff\x51")
     return struct.unpack_from(">II", content, at + 6) if at >= 0 else None
 

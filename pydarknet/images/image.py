@@ -50,17 +50,15 @@ if "OPENCV_LOG_LEVEL" not in os.environ:
 
 
 def load_image(path: str | os.PathLike[str]) -> Picture:
-    """The picture at `path`, (h, w, 3) uint8 RGB for files of any depth. Alpha and EXIF orientation are ignored, as by
-    darknet's own decoder.
+    """The picture at `path`, (h, w, 3) uint8 RGB for files of any depth. Alpha and EXIF orientation are ignored.
 
-    Raises ImageError with the path and the reason; for more than `header.max_pixels()` pixels before decoding.
+    Raises ImageError; for more than `header.max_pixels()` pixels before decoding.
     """
     return decode_image(_content(path), f'"{path}"')
 
 
 def decode_image(content: bytes, name: str | None = None) -> Picture:
-    """The picture in the bytes of a file, see `load_image`; `name` stands for it in messages. Raises ImageError with
-    the reason."""
+    """The picture in the bytes of a file, see `load_image`; `name` stands for it in messages. Raises ImageError."""
     try:
         if not content:
             raise ValueError("the file is empty")
@@ -78,10 +76,7 @@ def decode_image(content: bytes, name: str | None = None) -> Picture:
 
 
 def size_of_file(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """(width, height) in pixels of the picture at `path`, from its header if the format is known.
-
-    Raises ImageError if it is not a picture.
-    """
+    """(width, height) in pixels of the picture at `path`, from its header if possible. Raises ImageError."""
     size = image_size(_content(path))
     if size is not None and min(size) > 0:
         return size
@@ -90,8 +85,8 @@ def size_of_file(path: str | os.PathLike[str]) -> tuple[int, int]:
 
 
 def header_of_file(path: str | os.PathLike[str]) -> tuple[tuple[int, int] | None, int]:
-    """((width, height), EXIF orientation) of the picture at `path`, see `header.orientation`; without decoding it.
-    The size is None if the beginning of the file does not contain it, or the file cannot be read."""
+    """((width, height), EXIF orientation) of the picture at `path`; without decoding it. The size is None if the
+    beginning of the file does not contain it, or the file cannot be read."""
     try:
         with open(path, "rb") as stream:  # noqa: PTH123
             content = stream.read(BEGINNING)
@@ -195,10 +190,10 @@ def letterbox(chw: CHW, width: int, height: int) -> CHW:
 
 
 def _on_grey(chw: CHW, width: int, height: int) -> CHW:
-    channels, inner_height, inner_width = chw.shape
-    left, top = (width - inner_width) // 2, (height - inner_height) // 2
+    channels, h, w = chw.shape
+    left, top = (width - w) // 2, (height - h) // 2
     canvas = np.full((channels, height, width), 0.5, np.float32)
-    canvas[:, top : top + inner_height, left : left + inner_width] = chw
+    canvas[:, top : top + h, left : left + w] = chw
     return canvas
 
 
@@ -224,7 +219,7 @@ def fit_for_classify(image: Picture, mode: str, width: int, height: int, channel
     letterbox  scaled to fit, on grey
     stretch    scaled to `width` x `height`, whatever its aspect ratio
 
-    Raises OptionError for another mode, for channels other than 1 and 3, and for an array that is not a picture.
+    Raises OptionError, also for channels other than 1 and 3.
     """
     pixels = in_channels(check_image(image), channels)
     rows, columns, _ = pixels.shape
@@ -326,7 +321,7 @@ class PillowImage(Protocol):
 
 
 class OpenFile(Protocol):
-    """The member of a binary file that is used: an open file, `io.BytesIO`, an upload of a web framework."""
+    """A binary file: an open one, `io.BytesIO`, an upload of a web framework."""
 
     def read(self) -> bytes: ...
 
@@ -403,8 +398,7 @@ def _from_array(array: NDArray[Any], bgr: bool) -> Picture:
 def load_remote_image(address: str) -> Picture | None:
     """The picture at an HTTP address, (h, w, 3) uint8 RGB; None if the content type is that of a video or stream.
 
-    Raises ImageError with the address and the reason, also for more than LARGEST bytes, a server that is silent for
-    SILENCE seconds, and a download that takes more than MAX_SECONDS.
+    Raises ImageError, also for more than LARGEST bytes, after SILENCE seconds without any, and after MAX_SECONDS.
     """
     from http.client import HTTPException  # late: few programs read pictures from servers
     from urllib.error import HTTPError, URLError

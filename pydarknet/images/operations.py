@@ -49,8 +49,8 @@ def warp(
     """Affine warp with bilinear interpolation, (H, W, c) uint8 -> (height, width, c) float32 in 0..1: pixel (x, y) of
     the result is the source at matrix (2, 3) times (x, y, 1).
 
-    outside: the colour (0 to 255) beyond the edges of the source; None repeats the pixels of the edge. Raises
-    ImageError for a picture too large for OpenCV.
+    outside: the colour (0 to 255) beyond the edges of the source; None repeats the pixels of the edge.
+    Raises ImageError for a picture too large for OpenCV.
     """
     mode = cv2.BORDER_REPLICATE if outside is None else cv2.BORDER_CONSTANT
     colour, flags = 0.0 if outside is None else outside, cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
@@ -67,10 +67,9 @@ def mean_colour(image: Picture) -> tuple[float, ...]:
 
 
 def distort(canvas: Canvas, hue: float, saturation: float, exposure: float) -> Canvas:
-    """darknet's colour distortion in HSV: `hue` (fraction of the circle) is added, the others are factors; clipped to
-    0..1.
+    """darknet's colour distortion in HSV: `hue` (fraction of the circle) is added, the others are factors.
 
-    Of a grey canvas only the exposure changes. Returns a new array, or the canvas itself if nothing changes.
+    Of a grey canvas only the exposure changes. Returns a new array in 0..1, or the canvas itself if nothing changes.
     """
     if hue == 0 and saturation == 1 and exposure == 1:
         return canvas
@@ -128,8 +127,7 @@ def rotated(chw: CHW, radians: float) -> CHW:
     """The picture rotated about its centre, bilinear, black outside the source."""
     _, height, width = chw.shape
     y, x = np.mgrid[:height, :width].astype(np.float64)
-    x, y = x - width / 2, y - height / 2
-    cos, sin = math.cos(radians), math.sin(radians)
+    x, y, cos, sin = x - width / 2, y - height / 2, math.cos(radians), math.sin(radians)
     at_x, at_y = cos * x - sin * y + width / 2, sin * x + cos * y + height / 2
     left, top = np.floor(at_x).astype(np.intp), np.floor(at_y).astype(np.intp)
     right_share, lower_share = (at_x - left).astype(np.float32), (at_y - top).astype(np.float32)
@@ -165,12 +163,11 @@ def stacked(pictures: Sequence[CHW], columns: int = 1) -> CHW:
     """A sheet of pictures of one shape, in `columns` columns, separated by one black pixel."""
     channels, height, width = pictures[0].shape
     rows = -(-len(pictures) // columns)
-    sheet = np.zeros((channels, rows * (height + 1) - 1, columns * (width + 1) - 1), np.float32)
+    sheet = np.zeros((channels, rows, height + 1, columns, width + 1), np.float32)
     for number, picture in enumerate(pictures):
         row, column = divmod(number, columns)
-        top, left = row * (height + 1), column * (width + 1)
-        sheet[:, top : top + height, left : left + width] = picture
-    return sheet
+        sheet[:, row, :-1, column, :-1] = picture
+    return sheet.reshape(channels, rows * (height + 1), -1)[:, :-1, :-1]
 
 
 def enlarged(chw: CHW, times: int) -> CHW:
@@ -266,5 +263,5 @@ def _draw_label(image: Picture, box: Box, text: str, colour: Colour) -> None:
     left, top, _, _ = _corners(image, box)
     left, top = max(0, min(left, width - text_width)), max(0, top - text_height - baseline)
     image[top : top + text_height + baseline, left : left + text_width] = colour
-    ink = (0, 0, 0) if np.dot(colour, (0.299, 0.587, 0.114)) > 127 else (255, 255, 255)  # by luminance
+    ink = (0, 0, 0) if np.dot(colour, GREY_WEIGHTS) > 127 else (255, 255, 255)  # by luminance
     cv2.putText(image, label, (left, top + text_height), font, scale, ink, thickness, cv2.LINE_AA)

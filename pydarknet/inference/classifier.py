@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -95,12 +96,11 @@ def classify_inputs(
     """
     if top < 1:
         raise OptionError(f"top {top}: expected at least 1")
-    tree, found = tree_of_network(network), []
-    for pixels, (output, seconds) in zip(inputs, outputs_of(network, inputs), strict=True):
-        _, height, width = pixels.shape
-        best = rank(output, names, top, tree, classes)
-        found.append(Classification(best, seconds, width, height))
-    return found
+    tree, outputs = tree_of_network(network), outputs_of(network, inputs)
+    return [
+        Classification(rank(output, names, top, tree, classes), seconds, pixels.shape[2], pixels.shape[1])
+        for pixels, (output, seconds) in zip(inputs, outputs, strict=True)
+    ]
 
 
 def outputs_of(network: Network, inputs: Sequence[Array], check: bool = True) -> list[tuple[Array, float]]:
@@ -142,12 +142,9 @@ def rank(
 
     tree: probabilities are multiplied by those of all ancestors. classes: the class numbers to report; None: all.
     """
-    probabilities = output.reshape(-1)
-    if tree is not None:
-        probabilities = tree.absolute(probabilities)
+    probabilities = output.reshape(-1) if tree is None else tree.absolute(output.reshape(-1))
     order = np.argsort(-probabilities, kind="stable")
-    if classes is not None:
-        order = order[np.isin(order, classes)]
+    order = order if classes is None else order[np.isin(order, classes)]
 
     def name(number: int) -> str:
         return "Root" if number < 0 else names[number] if number < len(names) else str(number)
@@ -171,20 +168,16 @@ class Crop(NamedTuple):
 Views = Callable[[Picture, Network], list[Crop]]
 
 
-def _fitted(fit: str) -> Views:
-    """The views of one crop: the picture at the network's size, see `images.image.fit_for_classify`."""
-
-    def views(image: Picture, network: Network) -> list[Crop]:
-        channels, height, width = network.input_shape
-        return [Crop(fit_for_classify(image, fit, width, height, channels))]
-
-    return views
+def _fitted(fit: str, image: Picture, network: Network) -> list[Crop]:
+    """One crop, the picture at the network's size."""
+    channels, height, width = network.input_shape
+    return [Crop(fit_for_classify(image, fit, width, height, channels))]
 
 
-cropped = _fitted("crop")  # `label`, `fout`: the middle of the picture with its shorter side at the network's width
-stretched = _fitted("stretch")  # `validcrop`, `test`: the picture stretched to the network's size
-letterboxed = _fitted("letterbox")  # `csv`: the whole picture with grey borders
-whole = _fitted("shorter")  # `validfull`: the whole picture with its shorter side at the network's width
+cropped = partial(_fitted, "crop")  # `label`, `fout`: the middle of the picture
+stretched = partial(_fitted, "stretch")  # `validcrop`, `test`: the picture stretched
+letterboxed = partial(_fitted, "letterbox")  # `csv`: the whole picture with grey borders
+whole = partial(_fitted, "shorter")  # `validfull`: the whole picture with its shorter side at the network's width
 
 
 def middle(image: Picture, network: Network) -> list[Crop]:
@@ -203,15 +196,13 @@ def several_sizes(image: Picture, network: Network) -> list[Crop]:
 
     pjreddie's darknet scales the longer side, and does not apply the tree to mirrored pictures.
     """
-    dialect, channels = network.dialect, network.input_shape[0]
+    channels, by_longer = network.input_shape[0], network.dialect.validates_longer_side
     rows, columns, _ = image.shape
     views = []
-    for size in dialect.validation_sizes:
-        if dialect.validates_longer_side:
-            pixels = fit_for_classify(image, "stretch", *letterbox_size(columns, rows, size, size), channels)
-        else:
-            pixels = fit_for_classify(image, "shorter", size, size, channels)
-        views += [Crop(pixels), Crop(mirrored(pixels), not dialect.validates_longer_side)]
+    for size in network.dialect.validation_sizes:
+        sides = letterbox_size(columns, rows, size, size) if by_longer else (size, size)
+        pixels = fit_for_classify(image, "stretch" if by_longer else "shorter", *sides, channels)
+        views += [Crop(pixels), Crop(mirrored(pixels), not by_longer)]
     return views
 
 

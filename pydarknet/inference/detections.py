@@ -7,7 +7,7 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, SupportsIndex, overload
 
@@ -147,13 +147,14 @@ class Detections(list[Detection]):
 
     def _as_object(self, detection: Detection) -> dict[str, Any]:
         box = detection.box
-        relative = self._relative(detection)
+        corner = {"x": box.left, "y": box.top, "width": box.w, "height": box.h}
+        relative = dict(zip(("center_x", "center_y", "width", "height"), self._relative(detection), strict=True))
         return {
             "class_id": detection.class_id,
             "name": json_text(detection.name),
             "confidence": _rounded_or_null(detection.confidence, 6),
-            "box": _named(("x", "y", "width", "height"), (box.left, box.top, box.w, box.h), 3),
-            "relative_coordinates": _named(("center_x", "center_y", "width", "height"), relative, 6),
+            "box": {name: _rounded_or_null(value, 3) for name, value in corner.items()},
+            "relative_coordinates": {name: _rounded_or_null(value, 6) for name, value in relative.items()},
         }
 
     def _relative(self, detection: Detection) -> tuple[float, float, float, float]:
@@ -165,9 +166,7 @@ class Detections(list[Detection]):
         import csv
 
         text = io.StringIO()
-        table = csv.writer(text, lineterminator="\n")
-        table.writerow(CSV_COLUMNS)
-        table.writerows(self.csv_rows())
+        csv.writer(text, lineterminator="\n").writerows([CSV_COLUMNS, *self.csv_rows()])
         return text.getvalue()
 
     def csv_rows(self) -> list[list[int | str]]:
@@ -176,8 +175,7 @@ class Detections(list[Detection]):
 
     def to_labels(self) -> str:
         """A darknet label file: class, centre x, centre y, width, height as fractions of the picture, a line each."""
-        lines = ("{} {:.6f} {:.6f} {:.6f} {:.6f}\n".format(d.class_id, *self._relative(d)) for d in self)
-        return "".join(lines)
+        return "".join("{} {:.6f} {:.6f} {:.6f} {:.6f}\n".format(d.class_id, *self._relative(d)) for d in self)
 
     def to_supervision(self) -> Any:
         """The same as `supervision.Detections`. Raises OptionError without the package supervision."""
@@ -190,10 +188,6 @@ class Detections(list[Detection]):
         return supervision.Detections(
             xyxy=self.xyxy, confidence=self.confidence, class_id=self.class_id, data={"class_name": self.names}
         )
-
-
-def _named(names: Sequence[str], values: Sequence[float], digits: int) -> dict[str, float | None]:
-    return {name: _rounded_or_null(value, digits) for name, value in zip(names, values, strict=True)}
 
 
 def _rounded_or_null(value: float, digits: int) -> float | None:

@@ -34,19 +34,15 @@ HIDDEN = "dont_show"  # AlexeyAB's darknet does not report classes whose names s
 
 @dataclass(frozen=True)
 class DetectionResult:
-    """The output of a network for one picture of `width` x `height` pixels.
+    """The output of a network for one picture of `width` x `height` pixels."""
 
-    candidates  in darknet's order after suppression, as fractions of the picture
-    seconds     time of the forward pass alone, per picture of its batch
-    """
-
-    candidates: Candidates
+    candidates: Candidates  # in darknet's order after suppression, as fractions of the picture
     names: Sequence[str]
     width: int
     height: int
     thresh: float
     dialect: Dialect
-    seconds: float
+    seconds: float  # of the forward pass alone, per picture of its batch
 
     def detections(self) -> Detections:
         """A detection for each box and class above the threshold, in the order of the dialect's darknet."""
@@ -61,13 +57,13 @@ class DetectionResult:
 
     def _best_class_first(self) -> list[Detection]:
         """AlexeyAB's order: boxes by their left edge, each with its best class first."""
-        boxes = self.candidates.boxes
-        best = self._best_classes(self._shown_probabilities())
-        shown = [index for index in np.argsort(boxes[:, 0] - boxes[:, 2] / 2, kind="stable") if best[index] >= 0]
-        listed = []
-        for index in shown:
-            others = [int(c) for c in np.flatnonzero(self._above[index]) if c != best[index]]
-            listed += [self._detection(index, c) for c in [int(best[index]), *others]]
+        boxes, shown, listed = self.candidates.boxes, self.candidates.probabilities.copy(), []
+        shown[:, [c for c in range(len(self.names)) if self._is_hidden(c)]] = 0
+        best = self._best_classes(shown)
+        for index in np.argsort(boxes[:, 0] - boxes[:, 2] / 2, kind="stable"):
+            if best[index] >= 0:
+                others = [int(c) for c in np.flatnonzero(self._above[index]) if c != best[index]]
+                listed += [self._detection(index, c) for c in [int(best[index]), *others]]
         return listed
 
     def in_array_order(self) -> list[Detection]:
@@ -94,12 +90,6 @@ class DetectionResult:
     def _is_hidden(self, class_id: int) -> bool:
         return self.dialect.detects_best_class_first and self.names[class_id].startswith(HIDDEN)
 
-    def _shown_probabilities(self) -> np.ndarray:
-        """A copy of the probabilities with 0 for hidden classes."""
-        probabilities = self.candidates.probabilities.copy()
-        probabilities[:, [c for c in range(len(self.names)) if self._is_hidden(c)]] = 0
-        return probabilities
-
     def _best_classes(self, probabilities: np.ndarray) -> np.ndarray:
         """For each box its best class above the threshold, or -1."""
         if not probabilities.size:
@@ -125,9 +115,8 @@ def heads_of(network: Network) -> list[Head]:
 
 def letterboxes(network: Network, net: Section) -> bool:
     """Whether darknet's own command letterboxes pictures for this network."""
-    if not all(head.corrects_letterbox for head in heads_of(network)):
-        return False
-    return network.dialect.always_letterboxes or net.flag("letter_box")
+    corrects = all(head.corrects_letterbox for head in heads_of(network))
+    return corrects and (network.dialect.always_letterboxes or net.flag("letter_box"))
 
 
 def decode(
@@ -135,8 +124,7 @@ def decode(
 ) -> Candidates:
     """The candidates of a sample of the last batch before suppression, as fractions of its picture of `width` x
     `height` pixels. If several threads use the network, the caller must have held its lock since the pass."""
-    parts = []
-    size = network.running_size
+    parts, size = [], network.running_size
     for head in heads_of(network):
         part = head.detections(sample, size, thresh, hier)
         if letterbox and head.corrects_letterbox:
@@ -147,21 +135,26 @@ def decode(
 
 @dataclass(frozen=True)
 class DetectorOptions:
-    """The checked options of `detect`. nms_kind: a kind of `boxes.suppress`; None: that of the last head."""
+    """The checked options of `detect`."""
 
-    thresh: float
-    hier: float
-    nms: float
-    letterbox: bool
-    nms_kind: str | None = None
+    thresh: float  # probability above which a class of a box is reported
+    hier: float  # threshold of word trees
+    nms: float  # IoU above which the less confident of two boxes is suppressed; 0: no suppression
+    letterbox: bool  # whether the picture's aspect ratio is kept, with grey borders
+    nms_kind: str | None = None  # a kind of `boxes.suppress`; None: that of the last head
 
     @classmethod
     def of(
-        cls, network: Network, thresh: float, hier: float = 0.5, nms: float = 0.45, letterbox: bool | None = None
+        cls, network: Network, thresh: float | None, hier: float = 0.5, nms: float = 0.45, letterbox: bool | None = None
     ) -> DetectorOptions:
-        """The checked options for a network. Raises OptionError for a number outside 0..1."""
+        """The options for a network. thresh: None: that of `detector test`. letterbox: None: as darknet does.
+
+        Raises OptionError for a number outside 0..1, and for a network without detection heads.
+        """
+        thresh = network.dialect.detector_thresh if thresh is None else thresh
         check_fractions(thresh=thresh, hier=hier, nms=nms)
-        return cls(thresh, hier, nms, letterboxes(network, network.config.net) if letterbox is None else letterbox)
+        default = letterboxes(network, network.config.net)
+        return cls(thresh, hier, nms, default if letterbox is None else letterbox)
 
 
 def check_fractions(**options: float) -> None:
@@ -187,12 +180,6 @@ def prepare_input(network: Network, image: Picture, options: DetectorOptions) ->
     return DetectorInput(fit_for_detect(image, width, height, options.letterbox, channels), columns, rows, options)
 
 
-def detect_inputs(network: Network, inputs: Sequence[DetectorInput], names: Sequence[str]) -> list[DetectionResult]:
-    """One forward pass over a batch of prepared pictures, each decoded and suppressed by its own options."""
-    candidates, seconds = find_candidates(network, inputs)
-    return [result_of(network, each, found, names, seconds) for each, found in zip(inputs, candidates, strict=True)]
-
-
 def find_candidates(
     network: Network, inputs: Sequence[DetectorInput], after_pass: Callable[[], None] = lambda: None, check: bool = True
 ) -> tuple[list[Candidates], float]:
@@ -200,13 +187,14 @@ def find_candidates(
 
     after_pass: called before the outputs of the heads are decoded. check: warn of outputs that are not finite.
     """
-    decoded = []
     x = inputs[0].pixels[None] if len(inputs) == 1 else np.stack([each.pixels for each in inputs])
     with network.lock:  # another thread's pass would overwrite the outputs before they are decoded
         outputs, seconds = timed_forward(network, x)
         after_pass()
-        for sample, (_, width, height, how) in enumerate(inputs):
-            decoded.append(decode(network, sample, width, height, how.thresh, how.hier, how.letterbox))
+        decoded = [
+            decode(network, sample, width, height, how.thresh, how.hier, how.letterbox)
+            for sample, (_, width, height, how) in enumerate(inputs)
+        ]
     if check:
         warn_if_not_finite(network, x, outputs)
     return decoded, seconds / len(inputs)
@@ -224,14 +212,15 @@ def result_of(
 
 
 class TiledInput(NamedTuple):
-    """A picture prepared for the network: whole and without tiles, or cut into tiles, the first of which is the whole
-    picture."""
+    """A picture prepared for the network: whole and without tiles, or its tiles, the first of which is the whole."""
 
     tiles: list[Tile]
     inputs: list[DetectorInput]
 
 
-def prepare_picture(network: Network, image: Picture, options: DetectorOptions, tiling: Tiling | None) -> TiledInput:
+def prepare_picture(
+    network: Network, image: Picture, options: DetectorOptions, tiling: Tiling | None = None
+) -> TiledInput:  # fmt: skip
     """Fit an HxWx3 uint8 RGB picture, or with a `tiling` each of its tiles, to the network; needs no lock. Raises
     OptionError, and ImageError for a picture with fewer pixels than tiles."""
     rows, columns, _ = check_image(image).shape
@@ -246,67 +235,47 @@ def detect_prepared(
     """The objects of prepared pictures, `batch` pictures or tiles per forward pass. A result's `seconds` is the time of
     all its tiles."""
     inputs = [each for picture in pictures for each in picture.inputs]
-    candidates, seconds = [], []
+    parts: list[tuple[Candidates, float]] = []
     for start in range(0, len(inputs), batch):
-        found, of_each = find_candidates(network, inputs[start : start + batch])
-        candidates += found
-        seconds += [of_each] * len(found)
-    results, start = [], 0
-    for tiles, parts in pictures:
-        end = start + len(parts)
-        merged = merge_tiles(tiles, candidates[start:end]) if tiles else candidates[start]
-        results.append(result_of(network, parts[0], merged, names, sum(seconds[start:end])))
-        start = end
+        found, seconds = find_candidates(network, inputs[start : start + batch])
+        parts += [(each, seconds) for each in found]
+    results, following = [], iter(parts)
+    for tiles, own in pictures:
+        candidates, spent = zip(*islice(following, len(own)), strict=True)
+        merged = merge_tiles(tiles, candidates) if tiles else candidates[0]
+        results.append(result_of(network, own[0], merged, names, sum(spent)))
     return results
 
 
 def detect(
-    network: Network,
-    image: Picture,
-    names: Sequence[str],
-    *,
-    thresh: float,
-    hier: float = 0.5,
-    nms: float = 0.45,
-    letterbox: bool | None = None,
-    tiling: Tiling | None = None,
+    network: Network, image: Picture, names: Sequence[str], options: DetectorOptions, tiling: Tiling | None = None
 ) -> DetectionResult:
     """Detect objects in an HxWx3 uint8 RGB picture.
 
-    thresh     probability above which a class of a box is reported
-    hier       threshold of word trees
-    nms        IoU above which the less confident of two boxes is suppressed; 0: no suppression
-    letterbox  keep the picture's aspect ratio, with grey borders; None: as darknet's own command does
-    tiling     tiles into which the picture is cut, for small objects; None: the whole picture only
-
-    Raises OptionError. Logs a warning if the network's output is not finite.
+    tiling: tiles into which the picture is cut, for small objects; None: the whole picture only. Raises OptionError.
+    Logs a warning if the network's output is not finite.
     """
-    options = DetectorOptions.of(network, thresh, hier, nms, letterbox)
-    return detect_prepared(network, [prepare_picture(network, image, options, tiling)], names, 1)[0]
+    return detect_prepared(network, [prepare_picture(network, image, options, tiling)], names)[0]
 
 
 def detect_each(
     network: Network,
     images: Iterable[Image],
     names: Sequence[str],
+    options: DetectorOptions,
+    tiling: Tiling | None = None,
     *,
-    thresh: float,
-    hier: float = 0.5,
-    nms: float = 0.45,
-    letterbox: bool | None = None,
     batch: int = 8,
     bgr: bool = False,
-    tiling: Tiling | None = None,
 ) -> Iterator[tuple[Image, DetectionResult]]:
     """Detect objects in many pictures, `batch` of them per pass. Returns an iterator of (picture as given, result).
 
     Threads load and resize the pictures of the next batches while the network computes; memory is bounded. `images` is
-    iterated in the caller's thread. Other options: see `detect`, and `as_picture` for `bgr`. Raises OptionError at
-    once, and ImageError in place of the result of an unreadable picture.
+    iterated in the caller's thread. tiling: see `detect`; bgr: see `as_picture`. Raises OptionError at once, and
+    ImageError in place of the result of an unreadable picture.
     """
     if batch < 1:
         raise OptionError(f"batch {batch}: expected at least 1")
-    options = DetectorOptions.of(network, thresh, hier, nms, letterbox)
 
     def load(image: Image) -> tuple[Image, TiledInput]:
         return image, prepare_picture(network, as_picture(image, bgr), options, tiling)
@@ -328,7 +297,6 @@ def detect_each(
         if failure is not None:
             raise failure
 
-    heads_of(network)  # raises if there is none
     return results()
 
 
@@ -359,13 +327,10 @@ class Tile:
     def cuts(self, boxes: Array) -> NDArray[np.bool_]:
         """(k,) bool: the boxes (k, 4), fractions of the tile, that end at an edge of the tile inside the picture."""
         half = boxes[:, 2:] / 2
-        left, top = (boxes[:, :2] - half).T
-        right, bottom = (boxes[:, :2] + half).T
-        at_left = (left <= NEAR) & (self.left > 0)
-        at_top = (top <= NEAR) & (self.top > 0)
-        at_right = (right >= 1 - NEAR) & (self.left + self.width < self.picture_width)
-        at_bottom = (bottom >= 1 - NEAR) & (self.top + self.height < self.picture_height)
-        return at_left | at_top | at_right | at_bottom
+        ends = self.left + self.width < self.picture_width, self.top + self.height < self.picture_height
+        near = (boxes[:, :2] - half <= NEAR) & np.array([self.left > 0, self.top > 0])
+        far = (boxes[:, :2] + half >= 1 - NEAR) & np.array(ends)
+        return (near | far).any(axis=1)
 
 
 @dataclass(frozen=True)
@@ -380,9 +345,8 @@ class Tiling:
     overlap: float = OVERLAP
 
     def __post_init__(self) -> None:
-        for count in (self.columns, self.rows):
-            if not (isinstance(count, int) and 1 <= count <= MOST):
-                raise OptionError(f"tiles {self.columns}x{self.rows}: expected two numbers from 1 to {MOST}")
+        if not all(isinstance(count, int) and 1 <= count <= MOST for count in (self.columns, self.rows)):
+            raise OptionError(f"tiles {self.columns}x{self.rows}: expected two numbers from 1 to {MOST}")
         if not 0 <= self.overlap <= 0.9:
             raise OptionError(f"overlap {self.overlap}: expected a number from 0 to 0.9")
 

@@ -61,6 +61,7 @@ class SymbolPredictor:
             raise DataError(f"Out of range character {symbol}; the network takes 0 to {self.alphabet - 1}")
 
     def read_all(self, symbols: Iterable[int]) -> None:
+        """Read one symbol after another."""
         for symbol in symbols:
             self.read(symbol)
 
@@ -143,6 +144,5 @@ def vectors(network: Network, seed: Sequence[int], lines: Iterable[bytes]) -> It
     for line in lines:
         stripped = line.translate(None, STRIPPED)
         predictor.reset()
-        predictor.read_all(seed)
-        predictor.read_all(stripped)
+        predictor.read_all([*seed, *stripped])
         yield stripped, predictor.first_output(END)

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..boxes import Detection
 from ..errors import OptionError
+from .detections import Detections
 from .detector import DetectionResult
 
 CONFIDENT = 0.5  # default: the confidence from which a detection starts a track
@@ -55,13 +56,11 @@ class Tracker:
 
     def update(self, found: DetectionResult) -> list[Track]:
         """The tracks that are detected in the next frame, sorted by number. Only the best class of a box counts."""
-        objects = best_of_boxes(found)
+        objects = Detections(best_of_boxes(found))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             updated = self._tracker.update(self._supervision.Detections(
-                xyxy=np.array([each.box.xyxy for each in objects], np.float32).reshape(-1, 4),
-                confidence=np.array([each.confidence for each in objects], np.float32),
-                class_id=np.array([each.class_id for each in objects], int),
+                xyxy=objects.xyxy, confidence=objects.confidence, class_id=objects.class_id,
                 data={"index": np.arange(len(objects))},
             ))  # fmt: skip
         alive = {each.tracker_id for each in self._tracker.tracks}
@@ -114,9 +113,9 @@ class CountLine:
 
     def in_pixels(self, width: int, height: int) -> tuple[tuple[int, int], tuple[int, int]]:
         """Start and end in pixels of a frame of this size."""
-        scale = (width, height) if max(*self.start, *self.end) <= 1 else (1, 1)
-        (x1, y1), (x2, y2) = ((round(x * scale[0]), round(y * scale[1])) for x, y in (self.start, self.end))
-        return (x1, y1), (x2, y2)
+        w, h = (width, height) if max(*self.start, *self.end) <= 1 else (1, 1)
+        start, end = ((round(x * w), round(y * h)) for x, y in (self.start, self.end))
+        return start, end
 
     def begin(self) -> None:
         """Forget the positions of tracks, before the first frame of another video; the counts are kept."""
@@ -128,7 +127,7 @@ class CountLine:
         if self._zone is None:
             start, end = (sv.Point(*point) for point in self.in_pixels(width, height))
             self._zone = sv.LineZone(start, end, triggering_anchors=[sv.Position.CENTER])
-        boxes = np.array([each.detection.box.xyxy for each in tracks], np.float32).reshape(-1, 4)
+        boxes = Detections(each.detection for each in tracks).xyxy
         numbers = np.array([each.track_id for each in tracks], int)
         entered, left = self._zone.trigger(sv.Detections(xyxy=boxes, tracker_id=numbers))
         for track, came, went in zip(tracks, entered, left, strict=True):

@@ -164,8 +164,7 @@ class Residual(NamedTuple):
 
 
 class Schedule(NamedTuple):
-    """The division of a direct convolution: a task is one panel of filters x `tiles_per_task` tiles of MR pixels,
-    or, where they are pooled, pairs of rows."""
+    """The division of a direct convolution: a task is one panel of filters x `tiles_per_task` tiles of MR pixels."""
 
     tiles_per_task: int
     by_panel: bool  # tasks next to each other share the panel (filters larger than the picture), else the pixels

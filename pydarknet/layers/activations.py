@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
 
 import numpy as np
 
@@ -55,16 +54,16 @@ class Activation:
 
     @property
     def needs_input(self) -> bool:
-        """Whether the derivative needs the pre-activation, which must then be kept; else the output is enough."""
+        """Whether the derivative needs the pre-activation."""
         return self.name in ("swish", "mish", "hard_mish")
 
     def apply(self, tensor: Tensor) -> None:
-        """Apply in place to a whole blocked tensor."""
+        """Apply in place to a tensor."""
         for call in self.calls(tensor):
             call()
 
     def calls(self, tensor: Tensor) -> list[Call]:
-        """The calls that `apply` makes, to be repeated."""
+        """The calls of `apply`."""
         if self.is_linear:
             return []
         if self.over_channels:
@@ -73,8 +72,7 @@ class Activation:
         return [KernelCall(activate, tensor.data, tensor.planes, channels, slope, self.id)]
 
     def apply_nchw(self, values: Array) -> Array:
-        """Apply in place to a contiguous (batch, outputs) float32 array in NCHW order. Returns what `backward_nchw`
-        takes for the function's input."""
+        """Apply in place to a contiguous (batch, outputs) array. Returns what `backward_nchw` takes as x."""
         before = values.copy() if self.needs_input else values
         if self.over_channels:
             values[:] = self._of_channels(values.reshape(len(values), -1, 1)).reshape(values.shape)
@@ -89,7 +87,6 @@ class Activation:
         tensor.fill(self._of_channels(tensor.plain().reshape(-1, tensor.shape.channels, tensor.shape.cells)))
 
     def _of_channels(self, x: Array) -> Array:
-        """AlexeyAB's functions over the channels of each pixel: a new array, of x (n, channels, cells)."""
         if self.name == "normalize_channels":
             e = np.maximum(x, np.float32(0))
         elif self.name == "normalize_channels_softmax":
@@ -99,7 +96,7 @@ class Activation:
         return np.ascontiguousarray(e / (np.float32(1e-4) + e.sum(axis=1, keepdims=True)))
 
     def backward(self, delta: Tensor, y: Tensor, x: Tensor) -> None:
-        """delta *= f' in place; y is the function's output, x its input (the pre-activation)."""
+        """delta *= f' in place; y = f(x)."""
         if self.over_channels:
             delta.fill(self._backward_over_channels(delta, y))
         elif not self.is_linear:
@@ -115,8 +112,8 @@ class Activation:
         return tensors[0]
 
     def _backward_over_channels(self, delta: Tensor, y: Tensor) -> Array:
-        """(batch, outputs): delta times the sum over channels of y delta, as darknet has it (not the true derivative).
-        Where y is 0, normalize_channels leaves delta as it is."""
+        """Delta times the sum over channels of y delta, as darknet has it. Where y is 0, normalize_channels leaves
+        delta as it is."""
         values = y.plain().reshape(-1, delta.shape.channels, delta.shape.cells)
         change = delta.plain().reshape(values.shape)
         scaled = change * (values * change).sum(axis=1, keepdims=True)
@@ -141,7 +138,7 @@ LOGGY, TANH = ACTIVATIONS["loggy"], ACTIVATIONS["tanh"]
 
 
 def read_activation(section: Section, dialect: Dialect, default: str, key: str = "activation") -> Activation:
-    """The activation that `key` names; for a name that the dialect does not know, ReLU with a warning."""
+    """The activation of `key`; ReLU with a warning for an unknown name."""
     name = section.text(key, default) or default
     if name in ACTIVATIONS and name not in dialect.foreign_activations:
         return ACTIVATIONS[name]
@@ -154,7 +151,7 @@ def read_activation(section: Section, dialect: Dialect, default: str, key: str =
 class ActivationLayer(Layer):
     """`[activation]`: y = f(x) for each element."""
 
-    row: ClassVar[str] = "Activation Layer: {x.outputs} inputs"
+    row = "Activation Layer: {x.outputs} inputs"
     activation: Activation
 
     @classmethod

@@ -29,7 +29,7 @@ class Tuning:
 
     @property
     def known(self) -> dict[str, int]:
-        """The choices by kind of work, read from the file at first use; a damaged file counts as empty."""
+        """The choices by kind of work; a damaged file counts as empty."""
         if self._known is None:
             self._known = {}
             with contextlib.suppress(OSError, ValueError, AttributeError, RecursionError):
@@ -59,7 +59,7 @@ class Tuning:
 
     @contextlib.contextmanager
     def measured(self) -> Iterator[None]:
-        """Measure unknown choices inside the block; keep them for later runs at its end."""
+        """Measure unknown choices inside the block; keep them at its end."""
         self.measuring = True
         try:
             yield
@@ -80,7 +80,6 @@ class Tuning:
 
 
 def _fastest(run: Callable[[], None]) -> float:
-    """Seconds of the fastest of several runs, after one that does not count."""
     run()
     best, times, end = float("inf"), 0, time.perf_counter() + SECONDS
     while times < FEWEST or time.perf_counter() < end:

@@ -23,17 +23,13 @@ CONVOLUTIONS = ("convolutional", "conv")
 
 @dataclass(frozen=True)
 class RecordOptions:
-    """Which parts of a layer's record are read and written.
+    """Which parts of a layer's record are read and written."""
 
-    load, save: the record. scales: its batch normalisation is read. flipped: the filters are stored transposed.
-    filters: how many of them the file holds; None for all.
-    """
-
-    load: bool = True
-    scales: bool = True
-    save: bool = True
-    filters: int | None = None
-    flipped: bool = False
+    load: bool = True  # the record is read
+    scales: bool = True  # its batch normalisation is
+    save: bool = True  # it is written
+    filters: int | None = None  # how many of them the file holds; None for all
+    flipped: bool = False  # they are stored transposed
 
     @property
     def is_whole(self) -> bool:
@@ -123,20 +119,20 @@ class BuildContext:
 
     @property
     def before(self) -> Shape:
-        """The output shape of the predecessor."""
+        """The predecessor's output shape."""
         return self.shape(self.index - 1)
 
     @property
     def time_steps(self) -> int:
-        """The length of the sequences that recurrent layers learn from."""
+        """The length of sequences."""
         return self.net.positive("time_steps", 1, 1 << 16)
 
     def shape(self, index: int) -> Shape:
-        """The output shape of layer `index`; INPUT stands for the network's input."""
+        """The output shape of layer `index`."""
         return self.input if index == INPUT else self.layers[index].shape
 
     def resolve(self, section: Section, key: str, reference: int) -> int:
-        """The absolute index of a reference (negative: relative to this layer). Raises ConfigError out of range."""
+        """The index of a reference (negative: relative to this layer). Raises ConfigError."""
         index = self.index + reference if reference < 0 else reference
         if not 0 <= index < self.index:
             known = f"expected a layer from 0 to {self.index - 1}, or from -{self.index} to -1"
@@ -162,13 +158,10 @@ class Layer:
         forward_training, loss, backward    one mini-batch: output, cost, gradients
 
     `reshape` is repeated for another input size or batch, `setup` and `setup_training` for other tensors.
-
-    The members have five headings: options and shapes, parameters, fusion, execution, training.
     """
 
     # === 1. Options and shapes ===
-    # No memory is bound yet. Class variables describe the kind of layer, so that other modules need no `isinstance`.
-    # Shapes are those of one sample.
+    # Class variables describe the kind of layer, so that other modules need no `isinstance`. Shapes are of one sample.
 
     section: Section
     sources: tuple[int, ...]  # indices of the layers that it reads; INPUT for the network's input
@@ -183,18 +176,13 @@ class Layer:
     sets_size: ClassVar[bool] = False
     # The layer's line of AlexeyAB's table, a format of the layer itself and of the shapes x (first source) and y.
     row: ClassVar[str] = "{self.kind}"
-    # Options that darknet reads, but that change nothing here.
-    ignored: ClassVar[Sequence[str]] = ()
-    # Whether the layer decodes boxes.
-    is_head: ClassVar[bool] = False
-    # The number in darknet's `Detection layer: N - type = T` line.
-    type_number: ClassVar[int] = 0
+    ignored: ClassVar[Sequence[str]] = ()  # options that darknet reads, but that change nothing here
+    is_head: ClassVar[bool] = False  # whether the layer decodes boxes
+    type_number: ClassVar[int] = 0  # in darknet's `Detection layer: N - type = T` line
     # Whether the layer, at inference, passes its source on unchanged: it then has no tensor of its own.
     is_alias: ClassVar[bool] = False
-    # Whether the output is kept in NCHW order in `values`, for readers outside the engine.
-    keeps_nchw_output: ClassVar[bool] = False
-    # Whether that order is channel, row, column.
-    order_is_nchw: ClassVar[bool] = True
+    keeps_nchw_output: ClassVar[bool] = False  # whether the output is kept in `values`, for readers outside the engine
+    order_is_nchw: ClassVar[bool] = True  # whether their order is channel, row, column
 
     def __post_init__(self) -> None:
         self.record_options = RecordOptions.from_section(self.section)
@@ -212,7 +200,7 @@ class Layer:
 
     @classmethod
     def build(cls: type[SomeLayer], section: Section, context: BuildContext, **options: Any) -> SomeLayer:
-        """The layer that reads its predecessor, with the options that its fields declare, and with `options`."""
+        """The layer that reads its predecessor, with declared options and `options`."""
         return cls(section=section, **({"sources": (context.index - 1,)} | read_options(cls, section) | options))
 
     @property
@@ -221,7 +209,7 @@ class Layer:
         return self.section.kind
 
     def reshape(self, inputs: Sequence[Shape], batch: int) -> None:
-        """Set the sources' shapes and the batch, and compute the output's shape. Raises ShapeError."""
+        """Set the sources' shapes and the batch; compute the output's shape. Raises ShapeError."""
         shape = self.out_shape(inputs)
         found = f"gives an output of {shape} (width x height x channels)"
         if min(shape.channels, shape.height, shape.width) < 1:
@@ -231,31 +219,30 @@ class Layer:
         self.inputs, self.shape, self.batch, self.fused = tuple(inputs), shape, batch, ()
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
-        """The output's shape for these sources; by default that of the first one. Raises ShapeError."""
+        """The output's shape for these sources; by default that of the first. Raises ShapeError."""
         return inputs[0]
 
     def operations(self, dialect: Dialect) -> int:
-        """Floating-point operations for one sample as `darknet ops` counts them: only sums of products count."""
+        """For one sample as `darknet ops` counts: only sums of products count."""
         return 0
 
     def table_operations(self) -> float:
-        """Floating-point operations for one sample as AlexeyAB's layer table counts them."""
+        """For one sample as AlexeyAB's layer table counts."""
         return 0.0
 
     def table_row(self) -> str:
-        """The layer's line of AlexeyAB's table, after the index; by default made of `row`."""
+        """The line of AlexeyAB's table, after the index; by default of `row`."""
         x, y, giga = self.inputs[0] if self.inputs else NOTHING, self.shape, self.table_operations() / 1e9
         return self.row.format(self=self, x=x, y=y, x_sizes=sizes(x), y_sizes=sizes(y), giga=giga)
 
     # === 2. Parameters ===
-    # Arrays that a .weights file holds, float32. Whoever writes to one calls `parameters_changed`: packed weights and
-    # folded batch normalisation are then derived anew before the next pass.
+    # Arrays that a .weights file holds, float32. Whoever writes to one calls `parameters_changed`.
 
     record_options: RecordOptions = field(init=False)
     changes: Changes = field(default_factory=Changes)
 
     def named_parameters(self) -> list[Parameter]:
-        """The arrays of the layer's record in a .weights file, in file order, with their names."""
+        """The arrays of the layer's record in file order."""
         return []
 
     def parameters(self) -> list[Array]:
@@ -271,21 +258,14 @@ class Layer:
         """Give the parameters darknet's initial values."""
 
     # === 3. Fusion ===
-    # A layer may compute its successors too, without writing the outputs between. The planner
-    # (`network/memory_plan.py`) collects the following layers, as long as each is the only reader of its predecessor.
-    # Those that `fusable` counts become the `fused` of the layer, and are no steps of their own. In
+    # A layer may compute its successors too, without writing the outputs between. Those that `fusable` counts become
+    # the `fused` of the layer, and are no steps of their own (`network/memory_plan.py`). In
     #
     #     0 [convolutional] 1x1    1 [convolutional] 3x3 depthwise    2 [convolutional] 1x1    3 [shortcut] from=-4
     #
     # `fusable` of layer 0 returns 3: it computes the whole inverted bottleneck. `setup` then gets the tensor of layer 3
-    # as output, and as sources its own source and the second source of layer 3. Fusion changes results only by
-    # rounding. There is none in training and where all outputs are kept.
-    #
-    # The sources of a `[route]` can write directly into their parts of its output, and a route of one group is a part
-    # of its source: the planner lets such tensors share memory where parts begin at whole channel blocks.
-    #
-    # Tensors are blocked (nChw16c) with a halo of zeros as wide as the widest reader needs. A picture of up to four
-    # channels is packed into four lanes if all its readers accept that; convolutions may keep it in NCHW order.
+    # as output, and as sources its own source and the second source of layer 3. There is no fusion in training and
+    # where all outputs are kept. Sources of a `[route]` can share memory with it at whole channel blocks.
 
     fused: Sequence[Layer] = ()  # successors that this layer computes as well
 
@@ -295,51 +275,46 @@ class Layer:
 
     @property
     def is_maxpool_2x2(self) -> bool:
-        """Whether the output is the maximum of each 2 x 2 pixels, at the last row and column of those that exist."""
+        """Whether the output is the maximum of each 2 x 2 pixels, at the edges of those that exist."""
         return False
 
     @property
     def is_residual_add(self) -> bool:
-        """Whether the output is the sum of the previous layer and another of the same shape, without activation."""
+        """Whether the output is the sum of two layers of one shape, without activation."""
         return False
 
     def concat_offsets(self) -> list[int]:
-        """For a pure concatenation, the first output channel of each source; otherwise empty."""
+        """For a pure concatenation, the first output channel of each source."""
         return []
 
     def split_offset(self) -> int | None:
-        """For a slice of the channels of a single source, its first channel; otherwise None."""
+        """For a slice of one source, its first channel."""
         return None
 
     def halo(self, lanes: int = LANES) -> int:
-        """How many zeros the layer wants to read round each plane of its sources, tensors of `lanes` lanes."""
+        """How many zeros the layer reads round each plane of its sources, of `lanes` lanes."""
         return 0
 
     @property
     def reads_four_lanes(self) -> bool:
-        """Whether the layer can read a picture of up to four channels that is packed into four lanes."""
+        """Whether the layer can read a picture in four lanes."""
         return False
 
     def lanes_from_nchw(self, after: Sequence[Layer]) -> tuple[int, ...]:
-        """The numbers of lanes that the output may have when the sources are NCHW tensors; none where they cannot be.
-
-        after: the layers fused into this one."""
+        """The lanes that the output may have when the sources are NCHW tensors and `after` is fused into it."""
         return ()
 
     def mark_branch(self) -> None:
-        """Called when a route, shortcut or the like reads this output as well."""
+        """Called when another layer reads this output as well."""
 
     # === 4. Execution ===
-    # One forward pass at inference.
-
     source_tensors: list[Tensor] = field(default_factory=list)
     output: Tensor = None  # type: ignore[assignment]  # None where no layer reads it
     _calls: Sequence[Call] | None = None
     autotuned: bool = True  # whether measured choices of algorithms are followed; training, to be repeatable, does not
 
     def set_precision(self, precision: str, sources: Sequence[Layer], readers: Sequence[Layer]) -> None:
-        """From the next `setup` on, compute in this precision at inference where that is faster. It may be fused with
-        the layers that it reads and that read it."""
+        """From the next `setup` on, compute in this precision at inference where that is faster."""
 
     def setup(self, sources: list[Tensor], output: Tensor | None) -> None:
         """Bind the layer to the tensors that it reads and writes, and derive what `forward` needs."""
@@ -347,12 +322,12 @@ class Layer:
         self._calls = None
 
     def bind(self) -> Sequence[Call]:
-        """The calls of a forward pass, for tensors and parameters as they are; by default `forward`, of a layer that
-        overrides it. Made anew after `setup` and after `parameters_changed`."""
+        """The calls of a pass, for tensors and parameters as they are; by default `forward`, of a layer that overrides
+        it."""
         return [self.forward]
 
     def calls(self) -> Sequence[Call]:
-        """What `forward` does, as calls that stay valid until the next `setup` or until parameters change."""
+        """What `forward` does, as calls; valid until the next `setup` or until parameters change."""
         if self._calls is None:  # bound late, as training does not need the calls of all layers
             self._calls = self.bind()
         return self._calls
@@ -366,8 +341,7 @@ class Layer:
         """Forget what a recurrent layer keeps from pass to pass."""
 
     # === 5. Training ===
-    # The delta of a tensor is minus the gradient of the loss with respect to it (darknet's word): what is added to a
-    # parameter lowers the loss.
+    # The delta of a tensor is minus the gradient of the loss with respect to it (darknet's word).
 
     training: bool = False
     learning_options: LearningOptions = field(init=False)
@@ -376,13 +350,10 @@ class Layer:
     source_deltas: list[Tensor | None] = field(default_factory=list)
     delta: Tensor = None  # type: ignore[assignment]  # None like `output`
     learned: dict[str, Trainable] = field(default_factory=dict)  # parameters by name, once set up for training
-    # Whether `backward` overwrites the delta of the first source instead of adding to it.
-    overwrites: bool = False
+    overwrites: bool = False  # whether `backward` overwrites the delta of the first source instead of adding to it
 
-    # Whether the layer compares its output with the truth: then it has `loss`.
-    has_loss: ClassVar[bool] = False
-    # Whether it learns filters, to which options of training apply (clipping, centring, averages, comparison).
-    has_filters: ClassVar[bool] = False
+    has_loss: ClassVar[bool] = False  # whether the layer compares its output with the truth, by `loss`
+    has_filters: ClassVar[bool] = False  # whether it learns filters, to which options of training apply
 
     def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
         """Bind the layer to the deltas of its sources (None where not needed) and of its output."""
@@ -393,53 +364,51 @@ class Layer:
 
     @property
     def can_overwrite(self) -> bool:
-        """Whether `backward` computes every element of its only source's delta, so that it can write instead of
-        add."""
+        """Whether `backward` can write the whole delta of its only source instead of adding."""
         return False
 
     def trainables(self) -> list[Trainable]:
-        """The parameters that updates change, with their accumulated updates."""
+        """The parameters that updates change."""
         return list(self.learned.values())
 
     def forward_training(self) -> None:
-        """Compute the output in training: with the statistics of the batch, with dropout."""
+        """Compute the output in training."""
         self.forward()
 
     def loss(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
         """After the forward pass, the cost against the truth, one array per sample; keeps the delta for `backward`.
-
-        network_size: (width, height) of the input in pixels. seen: images seen, those of this batch included."""
+        network_size: (width, height) in pixels. seen: images seen, those of this batch included."""
         raise NotImplementedError
 
     def backward(self) -> None:
-        """From `delta`, which may be overwritten, accumulate the parameters' updates and add to the sources' deltas."""
+        """From `delta`, which may be overwritten, accumulate updates and add to the sources' deltas."""
         if self.source_deltas[0] is not None:
             self.add_gradient(self.source_deltas[0])
 
     def add_gradient(self, target: Tensor) -> None:
-        """For a layer that has nothing else to do in `backward`: add to the delta of its only source."""
+        """Add to the delta of the only source."""
         raise NotImplementedError
 
     def generators(self) -> dict[str, np.random.Generator]:
-        """The layer's own random generators, by the names that checkpoints use, without the shared `rng`."""
+        """The layer's own random generators, by their names in checkpoints."""
         return {}
 
     def carried(self) -> dict[str, Array]:
-        """What training carries from one mini-batch to the next, as `state_dict`: (sequences, n) float32 each."""
+        """What training carries from one mini-batch to the next: (sequences, n) each."""
         return {}
 
     def state_dict(self) -> dict[str, Array]:
-        """What the bound layer keeps from pass to pass besides parameters, by the names of checkpoints: no copies."""
+        """What the bound layer keeps besides parameters, by the names of checkpoints: no copies."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
-        """Copy a state of the same names and shapes, which the caller has compared, into the layer's own arrays."""
+        """Copy a state of the same names and shapes."""
         for name, array in self.state_dict().items():
             array[...] = state[name]
 
 
 def padded_lanes(values: Any, blocks: int, fill: float = 0.0) -> Array:
-    """(channels,) values as (blocks x 16,) float32, the missing lanes filled with `fill`."""
+    """(channels,) values as (blocks x 16,) float32."""
     lanes = np.full(blocks * LANES, fill, np.float32)
     lanes[: len(values)] = values
     return lanes

@@ -2,15 +2,13 @@
 
     y = scale (x - mean) / sqrt(variance + epsilon) + bias        for each channel
 
-At inference mean and variance are running averages, and the whole is one multiplication and addition. In training
-they are those of the mini-batch.
+Mean and variance are running averages at inference, and those of the mini-batch in training.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,30 +49,29 @@ class BatchNorm:
         self.rolling_variance = np.zeros(self.channels, np.float32)
 
     def named_parameters(self) -> list[Parameter]:
-        """Scales, mean and variance, in file order."""
+        """In file order."""
         return [Parameter(name, getattr(self, name)) for name in ("scales", "rolling_mean", "rolling_variance")]
 
     def initialise(self) -> None:
-        """darknet's initial values: the variance is 0, not 1."""
+        """The variance is 0, not 1."""
         self.scales[:], self.rolling_mean[:], self.rolling_variance[:] = 1, 0, 0
 
     def deviation(self, variance: Array) -> NDArray[np.float64]:
-        """(channels,) float64: what the forward pass divides by."""
+        """What the forward pass divides by, float64."""
         wide = variance.astype(np.float64)
         return np.sqrt(wide + self.inside_root) if self.inside_root else np.sqrt(wide) + OUTER_EPSILON
 
     def fold(self, biases: Array) -> tuple[Array, Array]:
-        """(gain, offset) float32 such that gain * x + offset is x normalised by the running statistics."""
+        """(gain, offset) such that gain * x + offset is x normalised by the running statistics."""
         with np.errstate(invalid="ignore", over="ignore"):  # untrained or broken statistics give what they give in C
             gain = self.scales / self.deviation(self.rolling_variance)
             return gain.astype(np.float32), (biases - gain * self.rolling_mean).astype(np.float32)
 
 
 class BatchNormTraining:
-    """Batch normalisation over one mini-batch: forward with its statistics, running averages, and backward.
+    """Batch normalisation over one mini-batch. `pre_norm` holds x, the tensor to be normalised.
 
-    `pre_norm` holds x, the tensor to be normalised. `learned`: the trained biases and scales, where there are any.
-    Activations with a negative slope (ReLU, leaky ReLU) may be part of the pass.
+    learned: the trained biases and scales, where there are any. slope: of an activation that is part of the pass.
 
     **The backward pass.** For one channel, let the mini-batch have N elements x_i with mean m and variance v, let
     r = 1 / sqrt(v + 1e-5), y_i = s r (x_i - m) + bias, and d_i the delta of y_i. With sums over i:
@@ -89,11 +86,8 @@ class BatchNormTraining:
 
         a = s r        b = 2 dv / N        c = dm / N - b m
 
-    As in darknet, the dependence of v on m is left out (it sums to 0), dv/dx_i has N where v itself was divided by
-    N - 1, and the forward pass of pjreddie's CPU build divides by sqrt(v) + 1e-6 instead of sqrt(v + 1e-5).
-
-    **Recurrent layers** have one such object for each time step, but darknet keeps one mean and variance a layer: in
-    the backward pass all steps use those of the last one (`use_statistics_of`).
+    As in darknet, dv/dx_i has N where v itself was divided by N - 1, and the forward pass of pjreddie's CPU build
+    divides by sqrt(v) + 1e-6.
     """
 
     def __init__(
@@ -108,11 +102,11 @@ class BatchNormTraining:
         self._line = self._lanes(zeros), self._lanes(zeros)  # gain and offset of y as a line over x
 
     def use_statistics_of(self, last: BatchNormTraining) -> None:
-        """Take the mean and variance of the last time step for those of this one in the backward pass."""
+        """Take the statistics of the last time step in the backward pass."""
         self._last_step = None if last is self else last  # an object that held itself would keep its memory
 
     def forward(self, biases: Array, out: Tensor) -> None:
-        """Take the statistics of `pre_norm`, update the running ones, and write y, with the slope, to `out`."""
+        """From `pre_norm`, update the running statistics, and write y, with the slope, to `out`."""
         norm = self.norm
         if norm.frozen:
             self.mean, self.variance = norm.rolling_mean.copy(), norm.rolling_variance.copy()
@@ -125,7 +119,7 @@ class BatchNormTraining:
         elementwise.scale(x.data, x.planes, *self._line, self.slope, out.data, out.planes)
 
     def backward(self, delta: Tensor, out: Tensor, stride_y: int = 1, stride_x: int = 1) -> None:
-        """From the delta of y, accumulate scales and biases, and write the delta of x, its pixels `stride` apart."""
+        """Accumulate scales and biases; write the delta of x, its pixels `stride` apart."""
         factors = [self._lanes(values) for values in self._factors(delta)]
         sloped_combine(
             delta.data, delta.planes, self.pre_norm.data, self.pre_norm.planes, *self._line, self.slope, *factors,
@@ -136,13 +130,12 @@ class BatchNormTraining:
         return padded_lanes(values, self.pre_norm.layout.blocks)
 
     def _per_sample(self) -> Array:
-        """Room for two sums over the pixels of each sample, (2, batch, blocks x 16)."""
         return np.empty((2, self.pre_norm.layout.batch, self.pre_norm.layout.blocks * LANES), np.float32)
 
     def _take_statistics(self) -> None:
         norm, cells = self.norm, self.pre_norm.shape.cells
-        means, squares = self._per_sample()
-        channel_moments(self.pre_norm.data, self.pre_norm.planes, means.reshape(-1), squares.reshape(-1))
+        means, squares = moments = self._per_sample()
+        channel_moments(self.pre_norm.data, self.pre_norm.planes, *moments.reshape(2, -1))
         mean = means.mean(axis=0, dtype=np.float64)
         square = squares.sum(axis=0, dtype=np.float64) + cells * np.square(means - mean).sum(axis=0)
         self.mean = mean[: norm.channels].astype(np.float32)
@@ -150,19 +143,14 @@ class BatchNormTraining:
         norm.rolling_mean[:] = MOMENTUM * norm.rolling_mean + (1 - MOMENTUM) * self.mean
         norm.rolling_variance[:] = MOMENTUM * norm.rolling_variance + (1 - MOMENTUM) * self.variance
 
-    def _sums(self, delta: Tensor) -> tuple[Array, Array]:
-        """(channels,) float64 each: D and P of the class's docstring, the delta times the slope where y < 0."""
-        mean, (totals, products) = self._lanes(self.mean), self._per_sample()
-        sloped_sums(
-            delta.data, delta.planes, self.pre_norm.data, self.pre_norm.planes, *self._line, self.slope, mean,
-            totals.reshape(-1), products.reshape(-1),
-        )  # fmt: skip
-        total, product = (sums.sum(axis=0, dtype=np.float64)[: self.norm.channels] for sums in (totals, products))
-        return total, product
-
     def _factors(self, delta: Tensor) -> tuple[Array, Array, Array]:
-        """Accumulate the updates of scales and biases; a, b and c of the class's docstring."""
-        total, product = self._sums(delta)
+        """a, b and c of the class's docstring; D and P are `total` and `product`."""
+        x, sums = self.pre_norm, self._per_sample()
+        sloped_sums(
+            delta.data, delta.planes, x.data, x.planes, *self._line, self.slope, self._lanes(self.mean),
+            *sums.reshape(2, -1),
+        )  # fmt: skip
+        total, product = sums.sum(axis=1, dtype=np.float64)[:, : self.norm.channels]
         for name, update in ("biases", total), ("scales", product / self._deviation):
             if name in self.learned:
                 self.learned[name].update += update.astype(np.float32)
@@ -181,11 +169,10 @@ class BatchNormTraining:
 class BatchNormLayer(Layer):
     """`[batchnorm]`. pjreddie's darknet neither stores nor trains its biases."""
 
-    row: ClassVar[str] = "Batch Normalization Layer: {x.width} x {x.height} x {x.channels} image"
+    row = "Batch Normalization Layer: {x.width} x {x.height} x {x.channels} image"
     norm: BatchNorm
     biases: Array
     has_biases: bool
-    _training: BatchNormTraining = field(init=False)
 
     @classmethod
     def from_section(cls, section: Section, context: BuildContext) -> BatchNormLayer:
@@ -206,8 +193,6 @@ class BatchNormLayer(Layer):
         gain, offset = (padded_lanes(values, x.layout.blocks) for values in self.norm.fold(self.biases))
         y = self.output
         return [KernelCall(elementwise.scale, x.data, x.planes, gain, offset, _ONE, y.data, y.planes)]
-
-    # === Training ===
 
     def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
         super().setup_training(source_deltas, delta)

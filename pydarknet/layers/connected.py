@@ -1,17 +1,18 @@
-"""`[connected]`: a fully connected layer."""
+"""`[connected]`: a fully connected layer; `[local]`: a convolution with filters of its own at every place."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import ClassVar
+from dataclasses import astuple, dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..config.dialect import Dialect
-from ..config.sections import Section
-from ..kernels.dense import dense, dense_input_gradient, dense_weight_gradient
+from ..config.sections import Section, natural, positive
+from ..kernels.dense import dense, dense_input_gradient, dense_weight_gradient, locally_connected
+from ..kernels.views import SlidingWindow
 from ..tensor import Layout, Shape, Tensor
 from ..utils.arrays import Array
 from .activations import Activation, read_activation
@@ -29,9 +30,9 @@ class Connected(NchwLayer):
     In a .weights file, the statistics of batch normalisation come after the weights.
     """
 
-    row: ClassVar[str] = "connected                            {self.inputs_count:4d}  ->  {self.outputs_count:4d}"
-    sets_channels: ClassVar[bool] = True
-    sets_size: ClassVar[bool] = True
+    row = "connected                            {self.inputs_count:4d}  ->  {self.outputs_count:4d}"
+    sets_channels = True
+    sets_size = True
 
     inputs_count: int
     outputs_count: int
@@ -60,7 +61,7 @@ class Connected(NchwLayer):
     def part(
         cls, section: Section, context: BuildContext, inputs: int, outputs: int, activation: Activation
     ) -> Connected:
-        """A connected layer with these sizes, alone or as a part of a recurrent layer."""
+        """Alone or as a part of a recurrent layer."""
         inside_root = context.dialect.connected_epsilon_inside_root
         norm = BatchNorm(outputs, inside_root) if section.flag("batch_normalize") else None
         return cls.build(section, context, inputs_count=inputs, outputs_count=outputs, activation=activation, norm=norm)
@@ -99,12 +100,9 @@ class Connected(NchwLayer):
         return np.ones(self.outputs_count, np.float32)
 
     def _multiply(self, x: Array, gain: Array, offset: Array, y: Array) -> None:
-        """y = gain W x + offset."""
         sizes = len(x), self.inputs_count, self.outputs_count
         flat = self.weights.reshape(-1)
         dense(x.reshape(-1), self.inputs_count, flat, gain, offset, y.reshape(-1), *sizes)
-
-    # === Training ===
 
     def forward_training(self) -> None:
         self.read_sources()
@@ -135,3 +133,102 @@ class Connected(NchwLayer):
 
     def operations(self, dialect: Dialect) -> int:
         return 2 * self.inputs_count * self.outputs_count
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class Local(NchwLayer):
+    """A convolution whose every output location has filters of its own; `pad` counts cells."""
+
+    sets_channels = True
+
+    channels: int
+    activation: Activation
+    filters: int = positive()
+    size: int = positive(largest=1 << 12)
+    stride: int = positive(largest=1 << 12)
+    pad: int = natural(largest=1 << 12)
+    biases: Array = field(init=False)
+    weights: Array = field(init=False)
+
+    @classmethod
+    def from_section(cls, section: Section, context: BuildContext) -> Local:
+        before, activation = context.before, read_activation(section, context.dialect, "logistic")
+        layer = cls.build(section, context, channels=before.channels, activation=activation)
+        out = layer._size_for(before)
+        count = out.cells * layer.filters * layer.channels * layer.size**2
+        if out.cells < 1 or count > LARGEST_MATRIX:
+            raise section.shape_error(f"has {count} weights for an input of {before}; expected 1 to {LARGEST_MATRIX}")
+        layer.biases = np.zeros(out.outputs, np.float32)
+        layer.weights = np.zeros((out.cells, layer.filters, layer.channels, layer.size, layer.size), np.float32)
+        return layer
+
+    def _size_for(self, shape: Shape) -> Shape:
+        less = 1 if self.pad else self.size
+        if min(shape.height, shape.width) < less:
+            return Shape(self.filters, 0, 0)
+        return Shape(self.filters, (shape.height - less) // self.stride + 1, (shape.width - less) // self.stride + 1)
+
+    def out_shape(self, inputs: Sequence[Shape]) -> Shape:
+        out = self._size_for(inputs[0])
+        if out.cells != len(self.weights) or inputs[0].channels != self.channels:
+            raise self.section.shape_error(
+                f"has weights for {len(self.weights)} locations of {self.channels} channels, but its input is "
+                f"{inputs[0]}; a network with such a layer runs at one size only"
+            )
+        return out
+
+    def named_parameters(self) -> list[Parameter]:
+        return [Parameter("biases", self.biases), Parameter("weights", self.weights)]
+
+    def initialise(self, rng: np.random.Generator, dialect: Dialect) -> None:
+        self.weights[:] = 0
+        spread = np.float32(math.sqrt(2 / (self.size**2 * self.channels)))
+        # As in C, the first place only.
+        self.weights[0] = spread * (2 * rng.random(self.weights[0].shape, np.float32) - 1)
+        self.biases[:] = 0
+
+    def compute(self, x: Array, y: Array) -> None:
+        window = SlidingWindow(self.size, self.stride, self.stride, self.pad)
+        x_at, y_at = (Layout(len(x), shape).nchw for shape in (self.inputs[0], self.shape))
+        locally_connected(x.reshape(-1), x_at, window, self.weights.reshape(-1), self.biases, y.reshape(-1), y_at)
+        self._before = self.activation.apply_nchw(y)
+
+    def _padded_sides(self) -> tuple[int, int, int]:
+        """Channels, rows and columns with zeros round the input. With padding, the last filters may reach beyond it:
+        darknet has a place for each cell, whatever the filters' size."""
+        shape, out = self.inputs[0], self.shape
+        rows = max(shape.height + 2 * self.pad, (out.height - 1) * self.stride + self.size)
+        columns = max(shape.width + 2 * self.pad, (out.width - 1) * self.stride + self.size)
+        return shape.channels, rows, columns
+
+    def _patches(self, x: Array) -> tuple[Array, NDArray[np.int64]]:
+        """(batch, places, channels * size * size) of the padded input, and each one's flat index."""
+        shape, p, sides = self.inputs[0], self.pad, self._padded_sides()
+        index = np.arange(np.prod(sides)).reshape(sides)
+        windows = np.lib.stride_tricks.sliding_window_view(index, (self.size, self.size), axis=(1, 2))
+        windows = windows[:, :: self.stride, :: self.stride][:, : self.shape.height, : self.shape.width]
+        at = windows.transpose(1, 2, 0, 3, 4).reshape(self.shape.cells, -1)
+        padded = np.zeros((len(x), *sides), np.float32)
+        padded[:, :, p : p + shape.height, p : p + shape.width] = x.reshape(len(x), *astuple(shape))
+        return padded.reshape(len(x), -1)[:, at], at
+
+    def compute_backward(self, delta: Array) -> list[Array]:
+        x, shape, p = self.nchw_inputs[0], self.inputs[0], self.pad
+        change = self.activation.backward_nchw(delta, self.values, self._before)
+        change_at = change.plain().reshape(len(x), self.filters, -1)
+        self.learned["biases"].update += change_at.sum(axis=0).reshape(-1)
+        patches, at = self._patches(x)
+        weights = self.weights.reshape(self.shape.cells, self.filters, -1)
+        self.learned["weights"].update += np.einsum("nfl,nlk->lfk", change_at, patches).reshape(self.weights.shape)
+        back = np.einsum("nfl,lfk->nlk", change_at, weights)
+        padded = np.zeros((len(x), *self._padded_sides()), np.float32)
+        for item in range(len(x)):
+            np.add.at(padded[item].reshape(-1), at, back[item])
+        return [padded[:, :, p : p + shape.height, p : p + shape.width].reshape(len(x), -1)]
+
+    def table_row(self) -> str:
+        shape, out = self.inputs[0], self.shape
+        return (
+            f"Local Layer: {shape.height} x {shape.width} x {shape.channels} image, {self.filters} filters -> "
+            f"{out.height} x {out.width} x {self.filters} image"
+        )

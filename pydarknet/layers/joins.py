@@ -1,12 +1,11 @@
-"""Layers that read earlier ones: `[route]` (concatenation or a slice), `[shortcut]` (a sum, the residual connection),
-`[scale_channels]` and `[sam]` (products: squeeze-and-excitation, spatial attention)."""
+"""Layers that read earlier ones: `[route]`, `[shortcut]` (the residual connection), `[scale_channels]` and `[sam]`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +29,7 @@ _NORMALIZATIONS = {"none": "none", "relu": "relu", "avg_relu": "relu", "softmax"
 def _sources(
     section: Section, context: BuildContext, key: str, references: Iterable[int], *first: int
 ) -> tuple[int, ...]:
-    """The layers `first` and those that references name, which are told of another reader. Raises ConfigError."""
+    """The layers `first` and those that references name, told of another reader. Raises ConfigError."""
     sources = *first, *(context.resolve(section, key, reference) for reference in references)
     for source in sources:
         if source >= 0:
@@ -40,11 +39,8 @@ def _sources(
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Route(Layer):
-    """The channels of sources of equal height and width, one source after another.
-
-    With `groups`, only slice `group_id` of the equal channel slices of each source. Where the memory plan lets source
-    and output share memory, nothing is copied.
-    """
+    """The channels of sources of equal height and width, one source after another. With `groups`, only slice
+    `group_id` of each source. Where source and output share memory, nothing is copied."""
 
     groups: int = 1
     group_id: int = 0
@@ -123,8 +119,7 @@ class Route(Layer):
 
 
 def _is_same_memory(source: Tensor, first: int, output: Tensor, to: int) -> bool:
-    """Whether the source's channels from `first` on and the output's from `to` on are the same memory, as the plan of
-    the network's memory may have it (`network/memory_plan.py`)."""
+    """Whether channels from `first` and from `to` on are the same memory, as the plan may have it."""
     if first % LANES or to % LANES or source.layout.block != output.layout.block:
         return False
     begin, end = (
@@ -163,11 +158,10 @@ class _Activated(Layer):
     """A layer that joins the previous layer, x_0, and those that `from` names, and applies an activation."""
 
     activation: Activation
-    _before: Tensor = field(init=False)  # the pre-activation, in training
 
     @classmethod
     def joining(cls, section: Section, context: BuildContext, references: Iterable[int] | None, **options: Any) -> Any:
-        """The layer with these references, which there must be, and options. Raises ConfigError."""
+        """The layer with these references, which there must be. Raises ConfigError."""
         if not references:
             raise section.error("has no from=; expected the number of an earlier layer")
         sources = _sources(section, context, "from", references, context.index - 1)
@@ -176,6 +170,7 @@ class _Activated(Layer):
 
     def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
         super().setup_training(source_deltas, delta)
+        # The pre-activation.
         self._before = Tensor(self.output.layout) if self.activation.needs_input else self.output
 
     def joined(self, y: Tensor) -> list[Call]:
@@ -194,10 +189,10 @@ class _Activated(Layer):
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class _Product(_Activated):
-    """y = activation(x_0 * x_1), with x_0 broadcast to the shape of x_1."""
+class Sam(_Activated):
+    """`[sam]`: y = activation(x_0 * x_1), the product of two layers of the same shape, element by element."""
 
-    row: ClassVar[str] = "scale Layer: {self.sources[1]}"
+    row = "scale Layer: {self.sources[1]}"
     per_cell: bool = flag(key="scale_wh")
 
     @classmethod
@@ -205,8 +200,8 @@ class _Product(_Activated):
         return cls.joining(section, context, [section.integer("from", 0)] if section.has("from") else None)
 
     def wanted(self, shape: Shape) -> tuple[Shape, str]:
-        """The shape that x_0 must have where x_1 has this one, and how errors describe it."""
-        raise NotImplementedError
+        """The shape of x_0 where x_1 has this one, and how errors describe it."""
+        return shape, "equal sizes"
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         wanted, expected = self.wanted(inputs[1])
@@ -219,7 +214,7 @@ class _Product(_Activated):
         return inputs[1]
 
     def factors(self, strides: Strides) -> tuple[Strides, int]:
-        """Where the kernel finds the cells of x_0, and floats between their lanes; a stride of 0 repeats."""
+        """Where the kernel finds x_0, and floats between its lanes; a stride of 0 repeats."""
         return strides, 1
 
     def joined(self, y: Tensor) -> list[Call]:
@@ -242,8 +237,8 @@ class _Product(_Activated):
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class ScaleChannels(_Product):
-    """`[scale_channels]`: the previous layer is one factor for each channel, or with `scale_wh` for each pixel."""
+class ScaleChannels(Sam):
+    """`[scale_channels]`: the same with one factor x_0 for each channel, or with `scale_wh` for each pixel."""
 
     def wanted(self, shape: Shape) -> tuple[Shape, str]:
         if self.per_cell:
@@ -257,21 +252,12 @@ class ScaleChannels(_Product):
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Sam(_Product):
-    """`[sam]`: the product of two layers of the same shape, element by element."""
-
-    def wanted(self, shape: Shape) -> tuple[Shape, str]:
-        return shape, "equal sizes"
-
-
-@dataclass(kw_only=True, eq=False, repr=False)
 class Shortcut(_Activated):
     """y = activation(w_0 x_0 + w_1 x_1 + ...), with x_0 the previous layer. y has its shape.
 
     pjreddie's: one further source of any size, with w_0 = alpha and w_1 = beta. Where the widths differ by a factor,
     pixels are skipped on the wider side; channels that only x_0 has stay as they are. AlexeyAB's: several sources of
-    one size, with `weights_type` with trained weights for each source, or for each source and channel, normalised over
-    the sources.
+    one size, with `weights_type` with trained weights, normalised over the sources.
     """
 
     resamples: bool
@@ -321,9 +307,8 @@ class Shortcut(_Activated):
             self.weights[:] = 1
 
     def normalised_weights(self) -> Array:
-        """(sources, channels or 1) float32: the weights divided by their sum over the sources.
-
-        With `relu`, inference keeps each weight at 0.001 or more, as AlexeyAB's test commands do."""
+        """(sources, channels or 1): weights divided by their sum. With `relu`, inference keeps each at 0.001 or
+        more."""
         assert self.weights is not None
         if self.normalization == "relu":
             positive = np.maximum(self.weights, np.float32(0 if self.training else 0.001))
@@ -341,15 +326,13 @@ class Shortcut(_Activated):
         return same and len(self.sources) == 2 and self.weights is None and self.alpha == self.beta == 1.0
 
     def _gain(self, position: int) -> Array:
-        """(blocks x 16,): the factor of each channel of the source at `position`, 0 where it has no such channel.
-
-        That of x_0 is without alpha, which is applied with the next term."""
+        """(blocks x 16,): the factor of each channel of a source; that of x_0 is without alpha."""
         common, factor = min(self.shape.channels, self.inputs[position].channels), self.beta if position else 1.0
         weights = np.float32(factor) if self.weights is None else self.normalised_weights()[position]
         return padded_lanes(np.broadcast_to(weights, self.shape.channels)[:common], self.output.layout.blocks)
 
     def _kept(self, position: int) -> Array:
-        """(blocks x 16,): the factor of the sum so far as the source at `position` is added to it."""
+        """(blocks x 16,): the factor of the sum so far as a source is added to it."""
         kept = np.ones(self.shape.channels, np.float32)
         kept[: self.inputs[position].channels] = self.alpha
         return padded_lanes(kept, self.output.layout.blocks)
@@ -373,15 +356,10 @@ class Shortcut(_Activated):
         return calls
 
     def _common(self, position: int, own: Tensor, other: Tensor) -> tuple[int, int, Extent]:
-        """How the source at `position` and the output overlap: strides in the source and in the output, and the size.
-
-        own, other: tensors of the output's and of the source's shape."""
         mine, theirs = self.shape, self.inputs[position]
         down, up = _steps(theirs.width, mine.width)
         height, width = min(mine.height, theirs.height), min(mine.width, theirs.width)
         return down, up, Extent(own.layout.batch, min(own.layout.blocks, other.layout.blocks), height, width)
-
-    # === Training ===
 
     def backward(self) -> None:
         delta = self.delta
@@ -398,7 +376,7 @@ class Shortcut(_Activated):
                 elementwise.add_scaled(delta.data, x_at, np.ones_like(gain), gain, target.data, y_at, extent)
 
     def _add_weight_gradients(self, delta: Tensor) -> None:
-        """Products of delta and source; as in darknet, without the derivative of the weights' normalisation."""
+        """As in darknet, without the derivative of the weights' normalisation."""
         change = delta.plain().reshape(self.batch, self.shape.channels, -1)
         update, per_channel = self.learned["weights"].update, self.weights_type == "per_channel"
         for position, source in enumerate(self.source_tensors):
@@ -424,5 +402,5 @@ class Shortcut(_Activated):
 
 
 def _steps(theirs: int, mine: int) -> tuple[int, int]:
-    """From pixel to pixel in a source and in the output, of lengths that differ by a factor."""
+    """From pixel to pixel in a source and in the output."""
     return max(1, theirs // mine), max(1, mine // theirs)

@@ -1,11 +1,9 @@
-"""Layers with a loss that are no detection heads: `[softmax]`, `[logistic]`, `[cost]`; and `[contrastive]`, which is
-read but not trained."""
+"""Layers with a loss that are no detection heads: `[softmax]`, `[logistic]`, `[cost]`, `[contrastive]`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import ClassVar
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,7 +16,7 @@ from ..utils.arrays import Array
 from .activations import LOGISTIC
 from .base import BuildContext, Layer, sizes
 from .nchw_layer import NchwLayer
-from .simple import Identity
+from .simple import Empty
 
 MASKED = np.float32(-1234)  # darknet's mark for truths that do not count
 COST_TYPES = ("sse", "masked", "smooth", "L1")
@@ -26,7 +24,7 @@ _TINY = np.float32(1e-38)  # keeps logarithms finite
 
 
 def stacked_truth(layer: Layer, truth: Sequence[Array]) -> Array:
-    """(batch, inputs) float32: one array of the layer's input size per sample. Raises ShapeError for other sizes."""
+    """(batch, inputs): one array per sample. Raises ShapeError for other sizes."""
     expected = layer.inputs[0].outputs
     rows = [np.asarray(values, np.float32).reshape(-1) for values in truth]
     for number, row in enumerate(rows):
@@ -39,7 +37,7 @@ def stacked_truth(layer: Layer, truth: Sequence[Array]) -> Array:
 
 
 def tree_of(section: Section) -> WordTree | None:
-    """The word tree that `tree=` names, None without it. Raises DataError."""
+    """The word tree that `tree=` names. Raises DataError."""
     path = section.file("tree")
     return read_tree(path) if path else None
 
@@ -49,10 +47,10 @@ class Softmax(NchwLayer):
     """e^(x / T) / sum of e^(x / T), with the temperature T.
 
     The sum is over each of `groups` equal slices of the input; with `spatial` over the channels of each pixel; with
-    `tree` over each set of siblings. `noloss`: the layer has no loss in training.
+    `tree` over each set of siblings.
     """
 
-    row: ClassVar[str] = "softmax                                        {x.outputs:4d}"
+    row = "softmax                                        {x.outputs:4d}"
     groups: int
     temperature: float
     tree: WordTree | None
@@ -98,7 +96,7 @@ class Softmax(NchwLayer):
         y[:] = softmax_groups(np.ascontiguousarray(x.T), self.tree).T
 
     def loss(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
-        """Cross entropy with the truth, (batch, outputs), without elements of -1234; the delta of x is truth - p."""
+        """Cross entropy, without elements of -1234; the delta of x is truth - p."""
         target, p = stacked_truth(self, truth), self.values
         counted = target != MASKED
         self.value_deltas[:] = np.where(counted, target - p, np.float32(0))
@@ -111,15 +109,15 @@ class Softmax(NchwLayer):
 class Logistic(NchwLayer):
     """`[logistic]`: 1 / (1 + e^-x), with a cross-entropy loss in training."""
 
-    row: ClassVar[str] = "logistic x entropy                             {x.outputs:4d}"
-    has_loss: ClassVar[bool] = True
+    row = "logistic x entropy                             {x.outputs:4d}"
+    has_loss = True
 
     def compute(self, x: Array, y: Array) -> None:
         y[:] = x
         LOGISTIC.apply_nchw(y)
 
     def loss(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
-        """Binary cross entropy with the truth, (batch, outputs) from 0 to 1; the delta of x is truth - p."""
+        """Binary cross entropy; the delta of x is truth - p."""
         target, p = stacked_truth(self, truth), self.values
         self.value_deltas[:] = target - p
         entropy = target * np.log(np.maximum(p, _TINY)) + (1 - target) * np.log(np.maximum(1 - p, _TINY))
@@ -127,7 +125,7 @@ class Logistic(NchwLayer):
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Cost(Identity):
+class Cost(Empty):
     """`[cost]`: the difference d = truth - x of its source, as a loss; computes nothing at inference.
 
         sse      sum of d^2, with delta d
@@ -135,18 +133,16 @@ class Cost(Identity):
         smooth   d^2 where |d| < 1, else 2 |d| - 1, with delta d or its sign (Huber's loss)
         L1       sum of |d|, with delta the sign of d
 
-    Deltas are multiplied by `scale`. `smoothing`: the share of the truth that is spread evenly over all its elements.
-    `smooth_sign`: the sign of a smooth delta beyond 1, which is wrong in pjreddie's darknet.
+    Deltas are multiplied by `scale`.
     """
 
-    row: ClassVar[str] = "cost                                           {x.outputs:4d}"
-    gives_output: ClassVar[bool] = False
-    has_loss: ClassVar[bool] = True
+    row = "cost                                           {x.outputs:4d}"
+    gives_output = False
+    has_loss = True
     cost_type: str = "sse"
-    smooth_sign: float = 1.0
+    smooth_sign: float = 1.0  # of a smooth delta beyond 1, which is wrong in pjreddie's darknet
     scale: float = real(1.0)
-    smoothing: float = real(key="smooth")
-    loss_delta: Array = field(init=False)
+    smoothing: float = real(key="smooth")  # the share of the truth that is spread evenly over its elements
 
     @property
     def is_alias(self) -> bool:  # type: ignore[override]
@@ -161,7 +157,6 @@ class Cost(Identity):
         return cls.build(section, context, cost_type=name, smooth_sign=context.dialect.smooth_cost_sign)
 
     def loss(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
-        """The cost of the source, (batch, inputs), against truth of the same size; keeps the source's delta."""
         x = self.source_tensors[0].plain()
         target = stacked_truth(self, truth)
         if self.smoothing:
@@ -185,15 +180,12 @@ class Cost(Identity):
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Contrastive(Identity):
-    """`[contrastive]`: a loss on embeddings. It computes nothing at inference, and is not trained here.
+class Contrastive(Empty):
+    """`[contrastive]`: a loss on embeddings. It computes nothing at inference, and is not trained here."""
 
-    anchors: those of the [yolo] layer whose embeddings it reads, 0 without one.
-    """
-
-    gives_output: ClassVar[bool] = False
+    gives_output = False
     classes: int
-    anchors: int
+    anchors: int  # of the [yolo] layer whose embeddings it reads, 0 without one
 
     @classmethod
     def from_section(cls, section: Section, context: BuildContext) -> Layer:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import numpy as np
 
@@ -15,19 +14,13 @@ from .base import Layer
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class NchwLayer(Layer):
-    """A layer whose `compute` reads and writes NCHW order.
+    """A layer whose `compute` reads and writes NCHW order."""
 
-    nchw_inputs: the sources, unpacked: (batch, outputs of the source) float32 each.
-    values: the output, (batch, outputs) float32. It is packed into `output` where another layer reads it.
-    value_deltas: the delta of `values`, in training.
-    """
-
-    keeps_nchw_output: ClassVar[bool] = True
-    # Whether `compute` gets the same array as x and y.
-    in_place: ClassVar[bool] = False
-    values: Array = field(init=False)
-    nchw_inputs: list[Array] = field(init=False)
-    value_deltas: Array = field(init=False)
+    keeps_nchw_output = True
+    in_place = False  # whether `compute` gets the same array as x and y
+    values: Array = field(init=False)  # (batch, outputs); packed into `output` where another layer reads it
+    nchw_inputs: list[Array] = field(init=False)  # the sources, (batch, outputs of the source) each
+    value_deltas: Array = field(init=False)  # in training
 
     def setup(self, sources: list[Tensor], output: Tensor | None) -> None:
         super().setup(sources, output)
@@ -52,7 +45,7 @@ class NchwLayer(Layer):
             tensor.read_into(array)
 
     def write_output(self) -> None:
-        """Pack `values` into the output, where another layer reads it."""
+        """Pack `values` into the output, if there is one."""
         if self.output is not None:
             self.output.fill(self.values)
 
@@ -64,10 +57,8 @@ class NchwLayer(Layer):
         return [KernelCall(pack, self.values.reshape(-1), self.shape.channels, at.lanes, self.output.data, at.planes)]
 
     def compute(self, x: Array, y: Array) -> None:
-        """y (batch, outputs) from x (batch, inputs), both contiguous float32 in NCHW order."""
+        """y (batch, outputs) from x (batch, inputs), both contiguous."""
         raise NotImplementedError
-
-    # === Training ===
 
     def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
         super().setup_training(source_deltas, delta)
@@ -83,7 +74,6 @@ class NchwLayer(Layer):
                 target.add_plain(change)
 
     def compute_backward(self, delta: Array) -> Sequence[Array | None]:
-        """From delta (batch, outputs), accumulate updates; the delta of each source, (batch, its outputs), or None.
-
-        By default delta itself: where darknet does so, or where `loss` gives the delta of the source."""
+        """The delta of each source, or None; accumulates updates. By default delta itself: where darknet does so, or
+        where `loss` gives it."""
         return [delta]

@@ -1,5 +1,5 @@
-"""Layers that change the size of planes: pooling (`[maxpool]`, `[local_avgpool]`, `[avgpool]`), `[upsample]`, and
-`[reorg]` and `[reorg3d]`, which move pixels between space and channels."""
+"""Layers that change the size of planes: `[maxpool]`, `[local_avgpool]`, `[avgpool]`, `[upsample]`, `[reorg]`,
+`[reorg3d]`."""
 
 from __future__ import annotations
 
@@ -24,18 +24,13 @@ from .nchw_layer import NchwLayer
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class _WindowPool(Layer):
-    """Pooling over windows of size x size pixels.
-
-    padding: the total of both sides, as darknet counts it. blur: antialiasing, which takes over the strides.
-    """
+    """Pooling over windows of size x size pixels."""
 
     size: int
     stride_y: int
     stride_x: int
-    padding: int
-    blur: Blur | None = None
-    _target: Tensor | None = None
-    _pooled_delta: Tensor | None = None
+    padding: int  # the total of both sides, as darknet counts it
+    blur: Blur | None = None  # antialiasing, which takes over the strides
 
     kernel: ClassVar[Callable[..., Any]]
     word: ClassVar[str]
@@ -61,18 +56,16 @@ class _WindowPool(Layer):
 
     def setup(self, sources: list[Tensor], output: Tensor | None) -> None:
         super().setup(sources, output)
-        assert output is not None
-        self._target = self.blur.setup(self._pooled(self.inputs[0]), output) if self.blur else output
+        self._target = self.blur.setup(self._pooled(self.inputs[0]), self.output) if self.blur else self.output
 
     def bind(self) -> list[Call]:
-        assert self._target is not None
         (x,), y = self.source_tensors, self._target
         pool = KernelCall(type(self).kernel, x.data, x.planes, self._window, y.data, y.planes)
         return [pool, self.blur.run] if self.blur else [pool]
 
     def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
         super().setup_training(source_deltas, delta)
-        self._pooled_delta = self.blur.setup_training(delta) if self.blur and delta is not None else delta
+        self._pooled_delta = self.blur.setup_training(self.delta) if self.blur else self.delta
 
     def backward(self) -> None:
         if self.blur:
@@ -87,13 +80,10 @@ class _WindowPool(Layer):
         return float(self.size**2 * self._pooled(self.inputs[0]).outputs)
 
     def table_row(self) -> str:
-        if self.stride_x == self.stride_y:
-            window = f"  {self.size:2d}x{self.size:2d}/{self.stride_x:2d}   "
-        else:
-            window = f" {self.size:2d}x{self.size:2d}/{self.stride_x:2d}x{self.stride_y:2d} "
-        out = self._pooled(self.inputs[0])
-        operations = self.table_operations() / 1e9
-        row = f"{self.word}             {window}{sizes(self.inputs[0])} -> {sizes(out)} {operations:5.3f} BF"
+        first, last = (" ", "   ") if self.stride_x == self.stride_y else ("", f"x{self.stride_y:2d} ")
+        window = f"{first}{self.size:2d}x{self.size:2d}/{self.stride_x:2d}{last}"
+        x, out = self.inputs[0], self._pooled(self.inputs[0])
+        row = f"{self.word}              {window}{sizes(x)} -> {sizes(out)} {self.table_operations() / 1e9:5.3f} BF"
         return row + blur_row(self.blur, out)
 
 
@@ -116,7 +106,6 @@ class Maxpool(_WindowPool):
         return self.is_maxpool_2x2
 
     def add_gradient(self, target: Tensor) -> None:
-        assert self._target is not None and self._pooled_delta is not None
         (x,), y, delta, adds = self.source_tensors, self._target, self._pooled_delta, not self.overwrites
         maxpool_gradient(
             x.data, x.planes, self._window, y.data, y.planes, delta.data, delta.planes, target.data, target.planes,
@@ -138,7 +127,6 @@ class LocalAvgpool(_WindowPool):
     word: ClassVar[str] = "avg"
 
     def add_gradient(self, target: Tensor) -> None:
-        assert self._pooled_delta is not None
         delta = self._pooled_delta
         factor = np.float32(1 / self.size**2)  # as in darknet, also at the borders, where the mean is over fewer pixels
         average_gradient(delta.data, delta.planes, factor, self._window, target.data, target.planes)
@@ -148,9 +136,7 @@ class LocalAvgpool(_WindowPool):
 class DepthMaxpool(NchwLayer):
     """`[maxpool]` with `maxpool_depth`: output channel g is the maximum of the channels g + k out_channels."""
 
-    row: ClassVar[str] = (
-        "max-depth         {self.size:2d}x{self.size:2d}/{self.stride:2d}   {x_sizes} -> {y_sizes} {giga:5.3f} BF"
-    )
+    row = "max-depth         {self.size:2d}x{self.size:2d}/{self.stride:2d}   {x_sizes} -> {y_sizes} {giga:5.3f} BF"
     size: int
     stride: int
     out_channels: int = positive()
@@ -193,8 +179,8 @@ class DepthMaxpool(NchwLayer):
 class Avgpool(Layer):
     """`[avgpool]`: the mean of each channel."""
 
-    row: ClassVar[str] = "avg                          {x_sizes} ->   {y.channels:4d}"
-    sets_size: ClassVar[bool] = True
+    row = "avg                          {x_sizes} ->   {y.channels:4d}"
+    sets_size = True
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         return Shape(inputs[0].channels)
@@ -212,13 +198,10 @@ class Avgpool(Layer):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Upsample(Layer):
-    """`[upsample]`: each pixel repeated stride x stride times, times `scale`.
-
-    With `reverse` (a negative stride) the sum of each square of stride x stride pixels, times `scale`.
-    """
+    """`[upsample]`: each pixel repeated stride x stride times, or the sum of such squares, times `scale`."""
 
     stride: int
-    reverse: bool
+    reverse: bool  # a negative stride: sums
     scale: float = real(1.0)
 
     @classmethod
@@ -256,18 +239,14 @@ class Upsample(Layer):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Reorg(NchwLayer):
-    """`[reorg]`: space to depth, or with `reverse` depth to space, in YOLOv2's historical order.
+    """`[reorg]`: space to depth, or with `reverse` depth to space, in YOLOv2's historical order."""
 
-    flatten: swap channels and pixels instead. extra: so many more numbers, zeros, after a copy of the input.
-    """
-
-    row: ClassVar[str] = "reorg_old              /{self.stride:2d}  {x_sizes}   ->  {y_sizes}"
-    any_channels: ClassVar[bool] = False  # whether any number of channels can become fewer pixels
+    row = "reorg_old              /{self.stride:2d}  {x_sizes}   ->  {y_sizes}"
+    any_channels = False  # whether any number of channels can become fewer pixels
     stride: int = positive(largest=1 << 12)
     reverse: bool = flag()
-    flatten: bool = flag()
-    extra: int = natural()
-    _order: NDArray[np.int64] | None = None
+    flatten: bool = flag()  # swap channels and pixels instead
+    extra: int = natural()  # so many zeros after a copy of the input
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         (shape,), s = inputs, self.stride
@@ -291,7 +270,7 @@ class Reorg(NchwLayer):
         self._order = None if self.extra else self._input_indices()
 
     def _input_indices(self) -> NDArray[np.int64]:
-        """The index of the input element, in NCHW order, of each output element."""
+        """The input's index, in NCHW order, of each output element."""
         shape, s = self.inputs[0], self.stride
         c, h, w = shape.channels, shape.height, shape.width
         flat = np.arange(shape.outputs).reshape(c, h, w)
@@ -327,8 +306,8 @@ class Reorg(NchwLayer):
 class Reorg3d(Reorg):
     """`[reorg3d]`: space to depth, y[k, j, i] = x[k mod c, j s + (k / c) / s, i s + (k / c) mod s] for c channels."""
 
-    row: ClassVar[str] = "reorg                    /{self.stride:2d} {x_sizes} -> {y_sizes}"
-    any_channels: ClassVar[bool] = True
+    row = "reorg                    /{self.stride:2d} {x_sizes} -> {y_sizes}"
+    any_channels = True
 
     def _input_indices(self) -> NDArray[np.int64]:
         shape, s = self.inputs[0], self.stride

@@ -1,10 +1,9 @@
-"""Layers of a few lines each: `[empty]`, `[silence]`, `[dropout]`, `[crop]`, `[implicit]`, `[history]`, `[iseg]`,
-`[normalization]`, `[l2norm]`."""
+"""Layers of a few lines each."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -23,24 +22,18 @@ DEFAULT_SQUARE = 7  # pixels
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Identity(Layer):
-    """A layer that passes its source on unchanged at inference, without a copy."""
+class Empty(Layer):
+    """`[empty]`, `[silence]`, and others that pass their source on unchanged at inference, without a copy."""
 
-    is_alias: ClassVar[bool] = True
+    row = "empty "
+    is_alias = True
 
     def forward(self) -> None:
         return
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Empty(Identity):
-    """`[empty]`, `[silence]`: the identity."""
-
-    row: ClassVar[str] = "empty "
-
-
-@dataclass(kw_only=True, eq=False, repr=False)
-class Dropout(Identity):
+class Dropout(Empty):
     """`[dropout]`: the identity at inference; in training, values are dropped at random and the others scaled up.
 
     Each value is dropped with `probability`, or with `squares` at most one square of each plane. Its side is a number
@@ -64,7 +57,7 @@ class Dropout(Identity):
         return layer
 
     def side(self, width: int, height: int, progress: float) -> int:
-        """The side in pixels of squares in a plane, after the part `progress` (0 to 1) of their growth."""
+        """Of squares in a plane, after `progress` (0 to 1) of their growth."""
         wanted = (max(1, int((self.part * side or self.pixels) * progress)) for side in (width, height))
         return min(*wanted, width, height)
 
@@ -78,7 +71,6 @@ class Dropout(Identity):
         self.output.fill(x * self._factors)
 
     def _without_squares(self, batch: int) -> Array:
-        """(batch, outputs) factors: 0 in at most one square of each plane, elsewhere 1 / the part that is kept."""
         shape, end = self.shape, GROWTH_PART * self.progress.max_batches
         progress = self.progress.done / end if self.progress.done < end else 1.0
         side = self.side(shape.width, shape.height, progress)
@@ -98,7 +90,7 @@ class Dropout(Identity):
 
     @staticmethod
     def _wrapped(start: int, last: int) -> int:
-        """The start of a square; beyond the last possible one it starts again from the other side, as in darknet."""
+        """Beyond the last start, squares start again from the other side, as in darknet."""
         return max(0, min(start - last if start > last else start, last))
 
     def add_gradient(self, target: Tensor) -> None:
@@ -116,11 +108,9 @@ class Dropout(Identity):
 @dataclass(kw_only=True, eq=False, repr=False)
 class Crop(NchwLayer):
     """`[crop]`: the centre of the picture; in training a random window of that size, with `flip` mirrored at random.
+    Values are moved from 0..1 to -1..1 unless `noadjust`."""
 
-    Values are moved from 0..1 to -1..1 unless `noadjust`.
-    """
-
-    row: ClassVar[str] = "Crop Layer: {x.height} x {x.width} -> {y.height} x {y.width} x {x.channels} image"
+    row = "Crop Layer: {x.height} x {x.width} -> {y.height} x {y.width} x {x.channels} image"
     ignored: ClassVar[Sequence[str]] = ("angle", "saturation", "exposure", "shift")
     height: int = positive(key="crop_height")
     width: int = positive(key="crop_width")
@@ -164,21 +154,15 @@ class Crop(NchwLayer):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Implicit(Layer):
-    """`[implicit]`: trained values that do not depend on the picture, of shape (filters, atoms, 1).
+    """`[implicit]`: trained values that do not depend on the picture, of shape (filters, atoms, 1)."""
 
-    Their initial values are uniform in mean - deviation to mean + deviation.
-    """
-
-    row: ClassVar[str] = (
-        "implicit Layer: {self.filters} x {self.atoms} \t mean={self.mean:.2f}, std={self.deviation:.2f} "
-    )
-    sets_channels: ClassVar[bool] = True
-    sets_size: ClassVar[bool] = True
+    row = "implicit Layer: {self.filters} x {self.atoms} \t mean={self.mean:.2f}, std={self.deviation:.2f} "
+    sets_channels = True
+    sets_size = True
     filters: int = positive(128)
     atoms: int = positive()
     mean: float = real()
     deviation: float = real(0.2, key="std")
-    weights: Array = field(init=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -208,7 +192,7 @@ class Implicit(Layer):
 class History(NchwLayer):
     """`[history]`: at inference, x in the first channels and zeros in those of earlier frames."""
 
-    row: ClassVar[str] = "HISTORY b = {self.batch}, s = {self.history_size:2d}, steps =  1   {x_sizes} -> {y_sizes} "
+    row = "HISTORY b = {self.batch}, s = {self.history_size:2d}, steps =  1   {x_sizes} -> {y_sizes} "
     history_size: int = positive(4, largest=1 << 10)
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
@@ -250,14 +234,11 @@ class Normalization(NchwLayer):
     The sum is darknet's recurrence from channel to channel, whose first window is shorter than the textbook's.
     """
 
-    row: ClassVar[str] = (
-        "Local Response Normalization Layer: {x.width} x {x.height} x {x.channels} image, {self.size} size"
-    )
+    row = "Local Response Normalization Layer: {x.width} x {x.height} x {x.channels} image, {self.size} size"
     alpha: float = real(0.0001)
     beta: float = real(0.75)
     kappa: float = real(1.0)
     size: int = positive(5)
-    _factors: Array = field(init=False)
 
     def compute(self, x: Array, y: Array) -> None:
         channels = self.shape.channels
@@ -282,7 +263,7 @@ class Normalization(NchwLayer):
 class L2Norm(NchwLayer):
     """`[l2norm]`: the channels of each pixel divided by their Euclidean norm."""
 
-    row: ClassVar[str] = "l2norm                                         {x.outputs:4d}"
+    row = "l2norm                                         {x.outputs:4d}"
 
     def compute(self, x: Array, y: Array) -> None:
         planes = x.reshape(len(x), self.shape.channels, -1)

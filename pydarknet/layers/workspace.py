@@ -21,7 +21,7 @@ class Workspace:
         self.queue = np.zeros(most_threads() * CACHE_LINE, np.int64)
 
     def of(self, size: int) -> Array:
-        """An array of at least `size` float32, aligned to a cache line; it replaces a smaller one."""
+        """At least `size` float32, aligned to a cache line."""
         if self.array.size < size:
             self.array = aligned_zeros(size)
         return self.array
@@ -33,7 +33,7 @@ _current = ContextVar("workspace", default=_shared)  # for which a thread makes 
 
 @contextlib.contextmanager
 def using(workspace: Workspace) -> Iterator[None]:
-    """Calls that this thread makes within the block use this workspace, for as long as they live."""
+    """Calls that this thread makes within the block use this workspace."""
     before = _current.set(workspace)
     try:
         yield

@@ -1,4 +1,4 @@
-"""The tensors between the layers of a network: fusion, layouts, aliasing, lifetimes, and memory.
+"""The plan of a pass: the tensors between the layers of a network and their memory, then the calls of kernels.
 
 Five passes go over one list of `TensorPlan`s, one for the input and one for each output that some layer reads:
 
@@ -21,23 +21,27 @@ An example of eight layers, for one picture of 32 x 32 and three channels:
     6 route 5, 2               5, 2                        16 lanes, halo 1   the whole         2, 7
     7 convolutional 8, 3x3     6                           16 lanes, halo 0                     7, 8 (the output)
 
-Layer 6 copies nothing: layers 2 and 5 write straight into its tensor, which therefore exists from step 2 on. Layer 4
-adds layer 2 while layer 3 stores its sums. `tests/network/test_memory_plan.py` holds the example to its word.
+Layer 6 copies nothing: layers 2 and 5 write straight into its tensor. Layer 4 adds layer 2 while layer 3 stores its
+sums. `tests/network/test_memory_plan.py` holds the example to its word.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..errors import ShapeError
 from ..layers import INPUT, Layer
 from ..layers.convolution.nchw import fits_four_lanes
+from ..runtime.program import Call, fuse_calls, pass_under_way
 from ..tensor import NCHW, BorrowedInput, Layout, Shape, Tensor
-from ..utils.arrays import LANES, aligned_zeros, check_memory
+from ..utils.arrays import LANES, Array, aligned_zeros, check_memory
 
 ALIGN = 16  # floats: one cache line
 FOUR_LANES = 4  # of an input of up to four channels that only convolutions read
@@ -45,52 +49,39 @@ MOST_FUSED = 3  # layers that any layer computes besides its own work
 
 
 class Graph:
-    """Layers, the shape of the network's input, and who reads whose tensor.
+    """Layers and who reads whose tensor.
 
-    An alias is a layer that passes on what it reads (dropout at inference, a route of one source): it owns no tensor.
-    output: the layer whose output is the network's. owners: for each layer the one that owns the tensor of its output,
-    or INPUT. readers: for each owner the layers that read its tensor, once for each time that they name it.
+    An alias passes on what it reads (dropout at inference, a route of one source): it owns no tensor. owners: of the
+    tensor of each layer's output. readers: the layers that read an owner's tensor, as often as they name it.
     """
 
     def __init__(self, layers: Sequence[Layer], input_: Shape, output: int) -> None:
-        self.layers, self.input, self.output = layers, input_, output
+        self.layers, self.input = layers, input_
         self.owners: list[int] = []
-        self.readers: dict[int, list[int]] = {}
+        self.readers: dict[int, list[int]] = {index: [] for index in (INPUT, *range(len(layers)))}
         for index, layer in enumerate(layers):
             self.owners.append(self.owner(layer.sources[0]) if layer.is_alias else index)
             for source in () if layer.is_alias else layer.sources:
-                self.readers.setdefault(self.owner(source), []).append(index)
+                self.readers[self.owner(source)].append(index)
+        self.output_owner = self.owner(output)
 
     def owner(self, index: int) -> int:
-        """The owner of the tensor that layer `index`, or INPUT, gives."""
+        """Of the tensor that layer `index`, or INPUT, gives."""
         return INPUT if index == INPUT else self.owners[index]
 
     def sources(self, index: int) -> list[int]:
-        """The owners of the tensors that layer `index` reads, in the order in which it names them."""
+        """The owners of what layer `index` reads, in its order."""
         return [self.owner(source) for source in self.layers[index].sources]
 
-    def read_by(self, owner: int) -> list[int]:
-        """The layers that read the owner's tensor."""
-        return self.readers.get(owner, [])
-
     def shape(self, index: int) -> Shape:
-        """What layer `index`, or the input, gives for one picture."""
+        """Of one picture."""
         return self.input if index == INPUT else self.layers[index].shape
-
-    @property
-    def output_owner(self) -> int:
-        """The owner of the tensor that is the network's output."""
-        return self.owner(self.output)
 
 
 @dataclass(eq=False)
 class TensorPlan:
-    """The plan of one tensor, filled in by the passes.
-
-    owner: the layer that writes it, or INPUT. first, last: the steps between which it must exist, both included.
-    part_of: the tensor that contains this one, from channel `channel` on. offset: floats from the start of the
-    network's block of memory.
-    """
+    """Filled in by the passes. owner: the layer that writes it, or INPUT. first, last: the steps between which it must
+    exist. part_of: the tensor that contains it, from `channel` on. offset: floats in the network's memory."""
 
     owner: int
     batch: int
@@ -116,10 +107,9 @@ class TensorPlan:
 def plan_tensors(
     graph: Graph, batch: int, steps: Sequence[Step], keep_all: bool, four_lanes: bool = True
 ) -> list[TensorPlan]:
-    """Plan all tensors: every pass but fusion, whose result is `steps`, and allocation.
+    """All passes between fusion, whose result is `steps`, and allocation.
 
-    keep_all: all outputs are needed after the forward pass, so that no tensors share memory; then no step
-    may have several layers.
+    keep_all: all outputs are needed after a pass, so that no tensors share memory; then each step is one layer.
     four_lanes: the input may be packed in four lanes, or be the caller's NCHW array.
     """
     tensors = needed_tensors(graph, batch, steps)
@@ -131,40 +121,32 @@ def plan_tensors(
 
 
 def needed_tensors(graph: Graph, batch: int, steps: Sequence[Step]) -> list[TensorPlan]:
-    """A plan for the input and for each layer whose output is a tensor, in order.
-
-    Without one: aliases, layers inside a step, and layers that keep their output as NCHW if no layer reads it.
-    """
+    """Of the input and each output that is a tensor: none for aliases, inside a step, or of unread NCHW layers."""
     outputs = [step.output for step in steps]
-    owners = [i for i in outputs if graph.read_by(i) or not graph.layers[i].keeps_nchw_output]
+    owners = [i for i in outputs if graph.readers[i] or not graph.layers[i].keeps_nchw_output]
     return [TensorPlan(index, batch, graph.shape(index)) for index in (INPUT, *owners)]
 
 
-# --- fusion -----------------------------------------------------------------------------------------------------------
+# --- fusion ---
 
 
 class Step(NamedTuple):
-    """Layers that are computed as one.
-
-    layers: the first one, and those fused into it, the last of which gives the output. sources: the owners of the
-    tensors that they read, in the order in which the layers name them.
-    """
+    """Layers that are computed as one. sources: the owners of what they read."""
 
     layers: tuple[int, ...]
     sources: tuple[int, ...]
 
     @property
     def output(self) -> int:
-        """The owner of the tensor that they write."""
+        """The owner of what they write."""
         return self.layers[-1]
 
 
 def find_steps(graph: Graph, fuse: bool = True) -> list[Step]:
-    """The fusion pass: the steps of a pass, in order, which are all layers but aliases and those fused into others.
+    """The fusion pass: the steps in order, which are all layers but aliases and those fused into others.
 
-    A convolution, for example, adds a residual connection or pools 2 x 2 pixels while it stores its output; the sums
-    that lie between never reach memory. A layer can be fused into an earlier one only where it is the only reader of
-    the tensor between them, since nobody else then misses that tensor.
+    A layer can be fused into an earlier one only where nobody else reads the tensor between them, which then never
+    reaches memory.
     """
     steps: list[Step] = []
     taken: set[int] = set()
@@ -180,11 +162,10 @@ def find_steps(graph: Graph, fuse: bool = True) -> list[Step]:
 
 
 def _followers(graph: Graph, index: int) -> list[int]:
-    """Layers after `index` of which each is the only reader of its predecessor, as its first source, with nothing but
-    aliases between them; at most MOST_FUSED, and none after the network's output."""
+    """Up to MOST_FUSED layers, of which each alone reads its predecessor, with nothing but aliases between."""
     followers: list[int] = []
-    while index != graph.output_owner and len(graph.read_by(index)) == 1 and len(followers) < MOST_FUSED:
-        (reader,) = graph.read_by(index)
+    while index != graph.output_owner and len(graph.readers[index]) == 1 and len(followers) < MOST_FUSED:
+        (reader,) = graph.readers[index]
         adjacent = all(graph.owners[i] == index for i in range(index + 1, reader))
         if not adjacent or graph.sources(reader)[0] != index:
             break
@@ -192,36 +173,30 @@ def _followers(graph: Graph, index: int) -> list[int]:
     return followers
 
 
-# --- layout -----------------------------------------------------------------------------------------------------------
+# --- layout ---
 
 
 def set_layouts(
     graph: Graph, tensors: Sequence[TensorPlan], steps: Sequence[Step], keep_all: bool, four_lanes: bool
 ) -> None:
-    """The layout pass: the lanes of each tensor, and its halo, which is the widest that a reader needs."""
+    """The layout pass: the lanes of each tensor, and the widest halo that a reader needs."""
     nchw = set[int]() if keep_all or not four_lanes else propagate_nchw(graph, steps)
     for tensor in tensors:
         if tensor.owner in nchw:
             tensor.lanes = NCHW
-        elif tensor.owner == INPUT and four_lanes and _input_fits_four_lanes(graph):
-            tensor.lanes = FOUR_LANES
-        readers = dict.fromkeys(graph.read_by(tensor.owner))
+        elif tensor.owner == INPUT and four_lanes and graph.input.channels <= FOUR_LANES:
+            direct = [layer for layer in graph.layers if INPUT in layer.sources]
+            if all(layer.reads_four_lanes and not layer.is_alias for layer in direct):
+                tensor.lanes = FOUR_LANES
+        readers = dict.fromkeys(graph.readers[tensor.owner])
         tensor.halo = max((graph.layers[reader].halo(tensor.lanes) for reader in readers), default=0)
-
-
-def _input_fits_four_lanes(graph: Graph) -> bool:
-    """Whether the input has few channels and all its readers accept four lanes, none of them an alias."""
-    direct = [layer for layer in graph.layers if INPUT in layer.sources]
-    return graph.input.channels <= FOUR_LANES and all(layer.reads_four_lanes and not layer.is_alias for layer in direct)
 
 
 def propagate_nchw(graph: Graph, steps: Sequence[Step]) -> set[int]:
     """The owners of tensors that are kept as NCHW, which saves work for tensors with few channels.
 
-    Layout propagation: first every tensor with few channels is assumed to be NCHW. A step supports that if all its
-    sources are NCHW and it can write the layout of its output. A tensor loses the layout when its writer or one of its
-    readers does not support it, which may make other steps unable. Each step and each tensor changes at most once,
-    so the time is linear.
+    First all of these are assumed to be NCHW. A step supports that if all its sources are NCHW and it can write the
+    layout of its output. A tensor loses the layout when a step does not support it, which may make others unable.
     """
     users: dict[int, list[Step]] = {}
     able: dict[Step, Sequence[int]] = {}  # steps that can read NCHW, and the lanes in which they can write then
@@ -236,7 +211,7 @@ def propagate_nchw(graph: Graph, steps: Sequence[Step]) -> set[int]:
             written.add(step.output)
     kept = {
         owner for owner, uses in users.items()
-        if owner in written and graph.read_by(owner) and owner != graph.output_owner
+        if owner in written and graph.readers[owner] and owner != graph.output_owner
         and fits_four_lanes(graph.shape(owner)) and all(step in able for step in uses)
     }  # fmt: skip
     lost = [owner for owner in users if owner not in kept]
@@ -251,13 +226,12 @@ def propagate_nchw(graph: Graph, steps: Sequence[Step]) -> set[int]:
     return kept
 
 
-# --- aliasing ---------------------------------------------------------------------------------------------------------
+# --- aliasing ---
 
 
 def find_parts(graph: Graph, tensors: Sequence[TensorPlan]) -> None:
-    """The aliasing pass: sources of a concatenation become parts of it if they begin and end with whole channel blocks;
-    splits of whole blocks become parts of their source. Only for a batch of one, since the parts of several samples are
-    not contiguous."""
+    """The aliasing pass: sources of a concatenation become parts of it if they are whole channel blocks; splits of
+    whole blocks become parts of their source. Only for a batch of one, whose parts are contiguous."""
     by_owner = {tensor.owner: tensor for tensor in tensors}
     for tensor in tensors[1:]:
         layer, sources = graph.layers[tensor.owner], graph.sources(tensor.owner)
@@ -278,7 +252,7 @@ def find_parts(graph: Graph, tensors: Sequence[TensorPlan]) -> None:
 
 
 def _whole(part: TensorPlan) -> TensorPlan:
-    """The outermost tensor that contains a part. Afterwards it is `part_of` of the part and of all tensors between."""
+    """The outermost tensor that contains a part; afterwards `part_of` of all on the way."""
     path, whole = list[TensorPlan](), part
     while whole.part_of is not None:
         path.append(whole)
@@ -290,31 +264,30 @@ def _whole(part: TensorPlan) -> TensorPlan:
     return whole
 
 
-# --- liveness ---------------------------------------------------------------------------------------------------------
+# --- liveness ---
 
 
 def set_lifetimes(graph: Graph, tensors: Sequence[TensorPlan], steps: Sequence[Step], keep_all: bool) -> None:
-    """The liveness pass: a tensor lives from the step that writes it to its last reader; the network's output, and with
-    `keep_all` every tensor, to the end; a tensor with parts as long as any of them."""
+    """The liveness pass: from the writer to the last reader, or the end; with parts, as long as any of them."""
     begins = {step.output: step.layers[0] for step in steps}
     end = len(graph.layers)
     for tensor in tensors:
         tensor.first = begins.get(tensor.owner, tensor.owner)
         to_the_end = keep_all or tensor.owner == graph.output_owner
-        tensor.last = end if to_the_end else max(graph.read_by(tensor.owner), default=tensor.owner)
+        tensor.last = end if to_the_end else max(graph.readers[tensor.owner], default=tensor.owner)
     for part in tensors:
         if part.part_of is not None:
             part.part_of.first = min(part.part_of.first, part.first)
             part.part_of.last = max(part.part_of.last, part.last)
 
 
-# --- allocation -------------------------------------------------------------------------------------------------------
+# --- allocation ---
 
 
 def allocate(tensors: Sequence[TensorPlan]) -> dict[int, Tensor]:
-    """The allocation pass: the tensors by owner, in one block of memory. An NCHW input borrows the caller's array.
+    """The allocation pass: tensors by owner in one block of memory; an NCHW input borrows the caller's array.
 
-    Raises ShapeError if the machine does not have enough memory.
+    Raises ShapeError if the machine does not have enough.
     """
     borrowed = [tensor for tensor in tensors if tensor.owner == INPUT and tensor.layout.is_plain]
     wholes = [tensor for tensor in tensors if tensor.part_of is None and tensor not in borrowed]
@@ -334,19 +307,17 @@ def allocate(tensors: Sequence[TensorPlan]) -> dict[int, Tensor]:
 
 
 def part_tensor(part: TensorPlan, whole: Tensor) -> Tensor:
-    """The tensor of a part, in the memory of the tensor that contains it."""
+    """In the memory of the tensor that contains it."""
     start = part.channel // LANES * part.layout.block
     return Tensor(part.layout, whole.data[start : start + part.layout.size])
 
 
 def assign_offsets(tensors: Sequence[TensorPlan]) -> int:
-    """Give every tensor an offset such that tensors alive at the same time do not overlap. Returns the floats needed.
+    """Give tensors that are alive at the same time memory that does not overlap. Returns the floats needed.
 
-    Greedy by size: the largest tensor first, each in the lowest gap that is large enough. The time is quadratic in the
-    number of tensors, but computed by NumPy: 20,000 tensors take about two seconds.
+    The largest tensor first, each in the lowest gap that is large enough.
     """
-    count = len(tensors)
-    first, last, start, end = np.zeros((4, count), np.int64)  # of the tensors placed so far, sorted by offset
+    first, last, start, end = np.zeros((4, len(tensors)), np.int64)  # of the tensors placed so far, sorted by offset
     for placed, tensor in enumerate(sorted(tensors, key=lambda t: -t.size)):
         beside = (first[:placed] <= tensor.last) & (last[:placed] >= tensor.first)
         starts = start[:placed][beside]
@@ -359,3 +330,108 @@ def assign_offsets(tensors: Sequence[TensorPlan]) -> int:
             column[at + 1 : placed + 1] = column[at:placed]
             column[at] = value
     return int(end.max(initial=0))
+
+
+# --- execution ---
+
+
+@dataclass(frozen=True, repr=False)
+class ExecutionPlan:
+    """The memory and the calls of passes at one input size and batch.
+
+    Layers are bound to the tensors of one plan: that of the last `make`. `run` and `read` belong under the network's
+    lock. keeps_all: whether every layer's output can be read. tensors: of each layer's output, None where fusion or
+    NCHW layers leave it out. steps: the layers that compute, in order. calls: what they do, those of kernels joined
+    into programs. stateful: the steps that keep a state from pass to pass.
+    """
+
+    graph: Graph
+    shape: Shape
+    batch: int
+    keeps_all: bool
+    input: Tensor
+    tensors: Sequence[Tensor | None]
+    steps: Sequence[Layer]
+    calls: Sequence[Call]
+    stateful: Sequence[Layer]
+
+    @classmethod
+    def make(
+        cls, layers: Sequence[Layer], shape: Shape, batch: int, output: int, precision: str, keep_all: bool
+    ) -> ExecutionPlan:
+        """Lay out memory, and set the layers up for it. output: the layer that gives the network's.
+
+        Raises ShapeError where the machine has too little memory.
+        """
+        for layer in layers:
+            layer.training = False  # dropout passes on what it reads
+        graph = Graph(layers, shape, output)
+        for index, layer in enumerate(layers):
+            sources = [layers[owner] for owner in graph.sources(index) if owner != INPUT]
+            layer.set_precision(precision, sources, [layers[i] for i in graph.readers[index]])
+        steps = find_steps(graph, fuse=not keep_all)
+        tensors = allocate(plan_tensors(graph, batch, steps, keep_all))
+        computing = []
+        for step in steps:
+            layer, *after = (layers[i] for i in step.layers)
+            layer.fused = after
+            layer.setup([tensors[source] for source in step.sources], tensors.get(step.output))
+            computing.append(layer)
+        return cls(
+            graph, shape, batch, keep_all, tensors[INPUT],
+            [tensors.get(graph.owner(index)) for index in range(len(layers))],
+            computing, _calls_of(computing), [layer for layer in computing if layer.state_dict()],
+        )  # fmt: skip
+
+    def with_new_parameters(self) -> ExecutionPlan:
+        """The same plan, for which layers pack what they derive from parameters anew."""
+        return replace(self, calls=_calls_of(self.steps))
+
+    def run(self, x: Array) -> None:
+        """One pass for contiguous x, float32."""
+        with self._pass(x):
+            for call in self.calls:
+                call()
+
+    def run_timed(self, x: Array) -> list[float]:
+        """The seconds of filling `input`, then those of each step."""
+        clock = [time.perf_counter()]
+        with self._pass(x):
+            clock.append(time.perf_counter())
+            for layer in self.steps:
+                layer.forward()
+                clock.append(time.perf_counter())
+        return [after - before for before, after in pairwise(clock)]
+
+    @contextlib.contextmanager
+    def _pass(self, x: Array) -> Iterator[None]:
+        """If it is interrupted, as by Ctrl-C, the layers keep the state from before it."""
+        with pass_under_way():
+            states = [{name: array.copy() for name, array in layer.state_dict().items()} for layer in self.stateful]
+            try:
+                self.input.fill(x)
+                yield
+            except BaseException:
+                for layer, state in zip(self.stateful, states, strict=True):
+                    layer.load_state_dict(state)
+                raise
+            finally:
+                self.input.release()
+
+    def read(self, index: int) -> Array:
+        """A copy of what a layer gave: (n, c, h, w), or (n, outputs) where its order is not channel by channel or has
+        one cell a channel."""
+        layer, tensor, owner = self.graph.layers[index], self.tensors[index], self.graph.owner(index)
+        kept: Any = None if owner == INPUT else self.graph.layers[owner]
+        if kept is not None and kept.keeps_nchw_output:
+            values = kept.values.copy()
+        else:
+            assert tensor is not None
+            values = tensor.plain()
+        if layer.order_is_nchw and layer.shape.cells > 1:
+            return values.reshape(self.batch, layer.shape.channels, layer.shape.height, layer.shape.width)
+        return values
+
+
+def _calls_of(steps: Sequence[Layer]) -> list[Call]:
+    return fuse_calls([call for layer in steps for call in layer.calls()])

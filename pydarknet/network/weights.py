@@ -1,15 +1,17 @@
-"""The .weights file: a header, then every parameter as float32 in cfg order, without tags.
+"""The .weights file: a header, then every parameter as float32 in cfg order, without tags. Only the network knows the
+sizes, so a file of another length is an error that says what was expected and found, and where a short one ends.
 
-Only the network knows the sizes, so lengths are accounted for exactly: a file that is too short or too long is an
-error that says how many numbers were expected and found, and where a short one ends.
+Beside it, the file of the ranges of 8-bit convolutions, which `tools/quantize.py` measures.
 """
 
 from __future__ import annotations
 
-import logging
+import hashlib
+import json
+import math
 import os
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -19,18 +21,22 @@ from numpy.typing import NDArray
 
 from ..errors import WeightsError
 from ..layers.base import Layer, Parameter
-from ..utils.files import WEIGHTS, atomic_write, kind_of, read_bytes
-
-log = logging.getLogger("pydarknet")
+from ..layers.convolution.convolutional import Convolutional
+from ..utils.files import WEIGHTS, atomic_write, kind_of, log, read_bytes, read_text, to_json, write_file
 
 _SCALES = frozenset({"scales", "rolling_mean", "rolling_variance"})
 IN_MEMORY = "weights in memory"  # the name of a content without a file
+SUFFIX = ".int8"  # of the file of ranges
+FORMAT = 1  # of that file
+SAMPLED = 1024  # numbers of each parameter that the digest reads: start-up counts
 LARGEST_VERSION = 10_000  # beyond, the bytes are not a version; old "transposed" files use 1001 and little more
+
+Range = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Header:
-    """Version triple and the number of training images consumed."""
+    """Version, and the number of training images seen."""
 
     major: int
     minor: int
@@ -39,7 +45,7 @@ class Header:
 
     @property
     def wide(self) -> bool:
-        """Whether `seen` takes 64 bits: from version 0.2 on, but not in old "transposed" files."""
+        """Whether `seen` takes 64 bits: from 0.2 on, but not in old "transposed" files."""
         return self.major * 10 + self.minor >= 2 and self.major < 1000 and self.minor < 1000
 
     @property
@@ -48,12 +54,12 @@ class Header:
         return self.major > 1000 or self.minor > 1000
 
     def pack(self) -> bytes:
-        """The bytes of the header: 20, or 16 where `seen` takes 32 bits."""
+        """20 bytes, or 16 where `seen` takes 32 bits."""
         return struct.pack("<iiiQ" if self.wide else "<iiiI", self.major, self.minor, self.revision, self.seen)
 
     @classmethod
     def parse(cls, path: str, content: bytes) -> tuple[Header, int]:
-        """The header and its length. Raises WeightsError for what is not a .weights file."""
+        """The header and its length. Raises WeightsError for what is no .weights file."""
         kind = kind_of(content)
         if kind not in ("", WEIGHTS):
             raise WeightsError(f"{path}: this is {kind}, not a darknet .weights file")
@@ -77,7 +83,7 @@ class Header:
 
 @dataclass(frozen=True)
 class Loaded:
-    """The result of a load: the file's header, how many layers were filled, and how many numbers were left over."""
+    """header: of the file. layers: how many were filled. left_over: numbers."""
 
     header: Header
     layers: int
@@ -85,7 +91,7 @@ class Loaded:
 
 
 def _stored(layer: Layer) -> Iterator[tuple[Parameter, NDArray[np.float32]]]:
-    """The parameters that the file holds, each with the part of it: all, or with `numload` its first filters."""
+    """What a file holds: parameters, and of each the part, with `numload` its first filters."""
     options = layer.record_options
     for parameter in layer.named_parameters():
         if options.load and (options.scales or parameter.name.rpartition(".")[2] not in _SCALES):
@@ -93,20 +99,20 @@ def _stored(layer: Layer) -> Iterator[tuple[Parameter, NDArray[np.float32]]]:
 
 
 def stored_numbers(layer: Layer) -> int:
-    """The number of float32 values that a file holds for this layer."""
+    """How many numbers a file holds for this layer."""
     return sum(part.size for _, part in _stored(layer))
 
 
 def file_lengths(layers: Sequence[Layer]) -> tuple[int, int]:
-    """The lengths in bytes that a file of these layers may have: with a header of 16 or of 20 bytes."""
+    """In bytes, with a header of 16 or of 20 bytes."""
     numbers = sum(stored_numbers(layer) for layer in layers)
     return 16 + 4 * numbers, 20 + 4 * numbers
 
 
 def check_file_length(path: Path, layers: Sequence[Layer], name: str = "") -> None:
-    """Raise WeightsError unless the file's header and length are those of a file of exactly these layers.
+    """Raise WeightsError unless header and length are those of a file of exactly these layers.
 
-    Reads the header alone. name: how errors call the file, by default its path.
+    name: how errors call the file, by default its path.
     """
     name = name or str(path)
     try:
@@ -120,23 +126,27 @@ def check_file_length(path: Path, layers: Sequence[Layer], name: str = "") -> No
         raise WeightsError(f"{name}: {length} bytes; expected {expected}, a header of {start} and all parameters")
 
 
+def path_of(weights: str | os.PathLike[str]) -> str | os.PathLike[str]:
+    """The file itself, or the bundled or downloaded one of that name."""
+    if os.path.lexists(weights):
+        return weights
+    from ..config.published import weights_file  # what is on the disk is loaded without the table
+
+    return weights_file(weights)
+
+
 def load_weights(
     source: str | os.PathLike[str] | bytes, layers: Sequence[Layer], allow_partial: bool = False
 ) -> Loaded:
-    """Read a file, or the content of one as bytes, into the layers' parameters.
+    """Read a file, or the content of one as bytes, into the layers' parameters. Raises WeightsError.
 
-    With `allow_partial`, whole layers are filled as far as the numbers last, and numbers may be left over. Layers
-    that got nothing keep what they had. `source` may be the bare name of a bundled file, or of a downloaded one
-    (`config.published.weights_file`). Raises WeightsError.
+    allow_partial: whole layers are filled as far as the numbers last, and some may be left over. source: may be the
+    bare name of a bundled or downloaded file.
     """
     if isinstance(source, bytes):
         name, content = IN_MEMORY, source
     else:
-        path = source
-        if not os.path.lexists(path):
-            from ..config.published import weights_file  # what is on the disk is loaded without the table
-
-            path = weights_file(path)
+        path = path_of(source)
         name, content = os.fspath(path), read_bytes(path, WeightsError)
     header, start = Header.parse(name, content)
     if (len(content) - start) % 4 and not allow_partial:
@@ -160,7 +170,6 @@ def load_weights(
 
 
 def _length_error(name: str, found: int, expected: Sequence[int], layers: Sequence[Layer]) -> WeightsError:
-    """What is wrong with a file of another length."""
     total = sum(expected)
     sizes = f"{name}: the network takes {total} numbers, the file holds {found}"
     classes = _classes_that_fit(found, expected, layers)
@@ -184,12 +193,12 @@ def _length_error(name: str, found: int, expected: Sequence[int], layers: Sequen
 
 
 def _classes_of(head: Layer) -> int:
-    """The classes of a head with anchors, 0 for another layer."""
+    """0 for a layer that is no head with anchors."""
     return int(getattr(head, "classes", 0)) if head.is_head and hasattr(head, "anchors") else 0
 
 
 def _classes_that_fit(found: int, expected: Sequence[int], layers: Sequence[Layer]) -> int | None:
-    """With how many classes in its heads the network would take `found` numbers; None if that is no whole number."""
+    """With how many classes in its heads the network would take `found` numbers."""
     of_a_class = 0
     heads = [index for index, layer in enumerate(layers) if _classes_of(layer)]
     for index in heads:
@@ -216,7 +225,6 @@ def _fill(layer: Layer, numbers: NDArray[np.float32], transposed: bool) -> None:
 
 
 def _warn_of_broken_numbers(name: str, layers: Sequence[Layer]) -> None:
-    """A warning that names the first layer where parameters are NaN or infinite: its outputs will be, too."""
     found = []
     for index, layer in enumerate(layers):
         for parameter in layer.named_parameters():
@@ -233,7 +241,7 @@ def _warn_of_broken_numbers(name: str, layers: Sequence[Layer]) -> None:
 
 
 def save_weights(path: str | os.PathLike[str], layers: Sequence[Layer], header: Header) -> None:
-    """Write header and records, whole or not at all. What was loaded and not touched comes out byte for byte."""
+    """Whole or not at all. What was loaded and not touched comes out byte for byte."""
     with atomic_write(path) as stream:
         stream.write(header.pack())
         for layer in layers:
@@ -242,3 +250,82 @@ def save_weights(path: str | os.PathLike[str], layers: Sequence[Layer], header: 
                 if parameter.matrix and (header.transposed or layer.record_options.flipped):
                     values = values.reshape(len(values), -1).T
                 stream.write(np.ascontiguousarray(values, "<f4").data)
+
+
+# --- the ranges of 8-bit convolutions, in a file beside the weights ---
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """ranges: (low, high) of what layers read, by their index. digest: of the parameters. path: of the file, if any."""
+
+    ranges: Mapping[int, Range]
+    digest: str
+    path: str = ""
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Raises OutputError."""
+        ranges = {str(index): list(span) for index, span in self.ranges.items()}
+        write_file(path, f"{to_json({'format': FORMAT, 'weights': self.digest, 'ranges': ranges})}\n".encode())
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Quantization:
+        """Raises WeightsError with the path for a damaged or other file."""
+        if not os.path.lexists(path):
+            raise WeightsError(f"{path}: not found; `pydarknet quantize CFG WEIGHTS PICTURES` writes it")
+        text = read_text(path, WeightsError)
+        try:
+            content = json.loads(text)
+            if content["format"] != FORMAT:
+                raise WeightsError(f"{path}: has format {content['format']}; expected {FORMAT}")
+            ranges = {int(index): (float(low), float(high)) for index, (low, high) in content["ranges"].items()}
+            digest = str(content["weights"])
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
+            raise WeightsError(f"{path}: is no file of ranges; expected one that `pydarknet quantize` wrote") from None
+        for index, (low, high) in ranges.items():
+            if not (-math.inf < low <= 0 <= high < math.inf):
+                expected = "0 in it" if math.isfinite(low) and math.isfinite(high) else "finite numbers"
+                raise WeightsError(f"{path}: layer {index} has the range {low:g} to {high:g}; expected {expected}")
+        return cls(ranges, digest, os.fspath(path))
+
+    @classmethod
+    def unmeasured(cls, layers: Sequence[Layer]) -> Quantization:
+        """Some ranges, for random parameters: to time and to compile."""
+        return cls(dict.fromkeys(quantizable(layers), (-1.0, 1.0)), digest_of(layers))
+
+    def apply(self, layers: Sequence[Layer]) -> None:
+        """Raises WeightsError for other weights, or an index of no convolution."""
+        if self.digest != digest_of(layers):
+            raise WeightsError(f"{self.path}: was measured with other weights; run `pydarknet quantize` with these")
+        if wrong := self.ranges.keys() - quantizable(layers):
+            raise WeightsError(f"{self.path}: layer {min(wrong)} is no convolution of the network")
+        self.give_ranges(layers)
+
+    def give_ranges(self, layers: Sequence[Layer]) -> None:
+        """Unchecked. Layers whose range is another one pack their filters anew."""
+        for index, layer in quantizable(layers).items():
+            if layer.input_range != self.ranges.get(index):
+                layer.input_range = self.ranges.get(index)
+                layer.parameters_changed()
+
+
+def file_beside(weights: str | os.PathLike[str]) -> Path:
+    """Where the ranges of a weights file are: beside it, with SUFFIX."""
+    return Path(path_of(weights)).with_suffix(SUFFIX)
+
+
+def digest_of(layers: Sequence[Layer]) -> str:
+    """SHA-256 of the first SAMPLED numbers of each parameter."""
+    digest = hashlib.sha256()
+    for layer in layers:
+        for parameter in layer.named_parameters():
+            digest.update(np.ascontiguousarray(parameter.array.reshape(-1)[:SAMPLED]).tobytes())
+    return digest.hexdigest()
+
+
+def quantizable(layers: Sequence[Layer]) -> dict[int, Convolutional]:
+    """The convolutions that 8 bits can compute, by their index."""
+    return {
+        index: layer for index, layer in enumerate(layers)
+        if isinstance(layer, Convolutional) and not layer.xnor and not layer.has_filter_a_channel
+    }  # fmt: skip

@@ -1,11 +1,7 @@
 """Where compiled code is kept between runs, and the files in it.
 
-Trust. Machine code from the cache is executed, and Numba's own files beside it are pickles: whoever can write to the
-cache folder could run code as its user. Therefore only folders that nobody else can write to are used (the rules are
-in `docs/runtime.md`). The checksums in the files find damage, not malice.
-
-Files that processes without Numba read (`*.saved`) are no pickles: a checksum, a JSON text and bytes. Code that was
-compiled for a kind of processor runs only on such; what this one is, is found without LLVM.
+Machine code from the cache is executed, and files for Numba are pickles: whoever can write to the folder could run code
+as its user. Therefore only folders that nobody else can write to are used (the rules are in `docs/runtime.md`).
 """
 
 import hashlib
@@ -87,7 +83,7 @@ class Processor(NamedTuple):
 
 @cache
 def processor() -> Processor:
-    """This machine's; see `read_processor`."""
+    """This machine's."""
     return read_processor(CPUINFO)
 
 
@@ -329,7 +325,7 @@ def read(name: str) -> Any:
 
 @cache
 def _is_trusted(folder: Path) -> bool:
-    """Whether files of the folder may be run; says why not. Also where it does not exist yet."""
+    """Whether files of the folder may be run, also where it does not exist yet; says why not."""
     try:
         if folder.exists() or folder.is_symlink():
             make_own(folder, 0o022)

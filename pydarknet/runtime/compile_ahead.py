@@ -2,14 +2,11 @@
 that asks for a kernel compiles it; others wait for its file, or compile something else.
 
 A network says what it is about to run (`will_run`). The first kernel that is not in the cache starts helpers, once
-for a work (`kernel_is_missing`, which `jit.py` calls). A helper prints the names of the files that the work lacks, and
-compiles those that nobody has claimed. This process goes on; where a helper has claimed what it needs, it compiles
-what nobody has claimed, and waits when there is nothing left.
+for a work (`kernel_is_missing`). A helper prints the names of the files that the work lacks, and compiles those that
+nobody has claimed. Where a helper has claimed what this process needs, it compiles what nobody has claimed, and waits
+when there is nothing left.
 
-A claim is a lock on a small file beside the kernel's cache file. The system releases it when its process ends, however
-that ends, so that nobody waits for a process that is gone.
-
-Imports nothing heavy: a process that finds all kernels compiled pays for one assignment.
+A claim is a lock on a small file beside the kernel's cache file. The system releases it when its process ends.
 """
 
 import contextlib

@@ -11,7 +11,7 @@ import math
 import socket
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Container, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,13 +19,11 @@ from typing import Any, TypeVar
 import uvicorn
 from python_multipart import parse_form
 from python_multipart.exceptions import ParseError
-from starlette.applications import Starlette
+from starlette.datastructures import URL
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from ..errors import DivergedError, ImageError, OptionError
@@ -43,7 +41,14 @@ READ: dict[str, Callable[[str], Any]] = {
     "boolean": lambda text: {"true": True, "1": True, "false": False, "0": False}[text],
 }
 NAMED = {"number": "a number", "integer": "a whole number"}
-STATUS = {BusyError: 429, StoppedError: 503, ImageError: 400, OptionError: 400, DivergedError: 500}
+STATUS: dict[type[Exception], int] = {
+    BusyError: 429,
+    StoppedError: 503,
+    ImageError: 400,
+    OptionError: 400,
+    DivergedError: 500,
+}
+REFUSED: tuple[type[Exception], ...] = (HTTPException, *STATUS)
 BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)  # seconds: the buckets of the histogram
 Result = TypeVar("Result")
 Answer = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -66,35 +71,17 @@ class Limits:
 class Metrics:
     """Requests by address and status, and a histogram of the seconds that they took, in the form of Prometheus."""
 
-    def __init__(self, engine: Engine, paths: Container[str]) -> None:
-        self._engine, self._paths = engine, paths
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
         self._requests: Counter[tuple[str, int]] = Counter()
         self._buckets: Counter[float] = Counter()
         self._seconds = 0.0
 
-    def middleware(self, app: ASGIApp) -> ASGIApp:
-        """The application, with every answer counted.
-
-        Addresses that do not exist are counted together, so that clients cannot fill memory.
-        """
-
-        async def counted(scope: Scope, receive: Receive, send: Send) -> None:
-            start, status = time.perf_counter(), 500
-
-            async def noted(message: Message) -> None:
-                nonlocal status
-                status = message.get("status", status)
-                await send(message)
-
-            try:
-                await app(scope, receive, noted)
-            finally:
-                seconds = time.perf_counter() - start
-                self._requests[scope["path"] if scope["path"] in self._paths else "other", status] += 1
-                self._seconds += seconds
-                self._buckets[next((bound for bound in BOUNDS if seconds <= bound), math.inf)] += 1
-
-        return counted
+    def count(self, path: str, status: int, seconds: float) -> None:
+        """Count an answer."""
+        self._requests[path, status] += 1
+        self._seconds += seconds
+        self._buckets[next((bound for bound in BOUNDS if seconds <= bound), math.inf)] += 1
 
     def lines(self) -> Iterator[str]:
         """All of them."""
@@ -114,42 +101,64 @@ class Metrics:
 
 
 class Service:
-    """The addresses, and what they share: the engine, the limits, the token, the counts."""
+    """The ASGI application: the addresses, and what they share: the engine, the limits, the token, the counts.
+
+    It has no framework around it: for a small network, routes and middleware would take a tenth of the time.
+    """
 
     def __init__(self, engine: Engine, address: str, token: str | None, limits: Limits) -> None:
-        self.engine, self.limits = engine, limits
+        self.engine, self.limits, self.metrics = engine, limits, Metrics(engine)
         self._address, self._token = address, token
         self._bytes = 0  # of all bodies under way
         self._page, openapi = (path.read_text(encoding="utf-8") for path in (PAGE, OPENAPI))
         self._openapi = json.loads(openapi)
         self._openapi["info"]["version"] = __version__
-        answers = [  # address, answer, method, whether the token is asked for
-            ("/v1/detect", self.detect, "POST", True),
-            ("/v1/classify", self.classify, "POST", True),
-            ("/v1/model", self.model, "GET", True),
-            ("/metrics", self.counts, "GET", True),
-            ("/healthz", self.health, "GET", False),
-            ("/openapi.json", self.description, "GET", False),
-            ("/", self.index, "GET", False),
-        ]
-        self.routes = [Route(path, self._guarded(answer, asks), methods=[way]) for path, answer, way, asks in answers]
-        self.metrics = Metrics(engine, {path for path, *_ in answers})
+        # Of each address: the answer, the method, whether the token is asked for.
+        self._answers: dict[str, tuple[Answer, str, bool]] = {
+            "/v1/detect": (self.detect, "POST", True),
+            "/v1/classify": (self.classify, "POST", True),
+            "/v1/model": (self.model, "GET", True),
+            "/metrics": (self.counts, "GET", True),
+            "/healthz": (self.health, "GET", False),
+            "/openapi.json": (self.description, "GET", False),
+            "/": (self.index, "GET", False),
+        }
 
-    def _guarded(self, answer: Answer, asks_for_token: bool) -> Answer:
-        """`answer`, which pages of other sites do not get: HTTPException 403, by the headers `Host` and `Origin`; nor
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request and count it.
+
+        Addresses that do not exist are counted together, so that clients cannot fill memory.
+        """
+        path, start, status = scope["path"], time.perf_counter(), 500
+        try:
+            try:
+                response = await self._answered(Request(scope, receive))
+            except REFUSED as error:
+                response = _refused(error)
+            status = response.status_code
+            await response(scope, receive, send)
+        finally:
+            self.metrics.count(path if path in self._answers else "other", status, time.perf_counter() - start)
+
+    async def _answered(self, request: Request) -> Response:
+        """The answer, which pages of other sites do not get: HTTPException 403, by the headers `Host` and `Origin`; nor
         does who lacks the token of the header `Authorization`: 401."""
-
-        async def guarded(request: Request) -> Response:
-            headers = request.headers
-            origin = headers.get("origin") if request.method == "POST" else None
-            if why := refusal(self._address, self._token, headers.get("host"), origin):
-                raise HTTPException(403, why)
-            scheme, _, given = headers.get("authorization", "").partition(" ")
-            if asks_for_token and not knows(self._token, given if scheme == "Bearer" else ""):
-                raise HTTPException(401, "expected the header Authorization: Bearer TOKEN")
-            return await answer(request)
-
-        return guarded
+        path, method, headers = request.scope["path"], request.method, request.headers
+        if path not in self._answers:
+            other = path.rstrip("/") if path.endswith("/") else f"{path}/"
+            if other in self._answers:
+                return RedirectResponse(str(URL(scope={**request.scope, "path": other})))
+            raise HTTPException(404)
+        answer, expected, asks_for_token = self._answers[path]
+        if method != expected and (method, expected) != ("HEAD", "GET"):
+            raise HTTPException(405, headers={"Allow": "GET, HEAD" if expected == "GET" else expected})
+        origin = headers.get("origin") if method == "POST" else None
+        if why := refusal(self._address, self._token, headers.get("host"), origin):
+            raise HTTPException(403, why)
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        if asks_for_token and not knows(self._token, given if scheme == "Bearer" else ""):
+            raise HTTPException(401, "expected the header Authorization: Bearer TOKEN")
+        return await answer(request)
 
     # --- addresses ---
 
@@ -208,14 +217,16 @@ class Service:
 
     async def _result(self, request: Request, work: Coroutine[Any, Any, Result]) -> Result:
         """The result of `work`, which is cancelled when the client goes."""
-        task, gone = asyncio.ensure_future(work), asyncio.ensure_future(_disconnected(request))
+        here, gone = asyncio.current_task(), asyncio.ensure_future(_disconnected(request))
+        assert here is not None
+        gone.add_done_callback(lambda task: task.cancelled() or here.cancel())
         try:
-            await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-            if not task.done():
-                raise HTTPException(499, "the client has gone")
-            return task.result()
+            return await work
+        except asyncio.CancelledError:
+            if not gone.done():
+                raise
+            raise HTTPException(499, "the client has gone") from None
         finally:
-            task.cancel()
             gone.cancel()
 
     @contextlib.asynccontextmanager
@@ -224,16 +235,22 @@ class Service:
 
         The body counts towards the bound of all bodies as long as the block runs.
         """
-        body = bytearray()
+        here, body, loop = asyncio.current_task(), bytearray(), asyncio.get_running_loop()
+        assert here is not None
+        overdue = loop.call_later(self.limits.reading, here.cancel)  # cheaper than the task of `asyncio.wait_for`
         try:
-            await asyncio.wait_for(self._read(request, body), self.limits.reading)
+            await self._read(request, body)
+            overdue.cancel()
             is_form = request.headers.get("content-type", "").startswith("multipart/form-data")
             yield _file_of_form(request, body) if is_form else (bytes(body), None)
-        except asyncio.TimeoutError:
+        except asyncio.CancelledError:
+            if overdue.cancelled() or loop.time() < overdue.when():
+                raise
             raise HTTPException(408, f"the request did not arrive within {self.limits.reading:g} s") from None
         except ClientDisconnect:
             raise HTTPException(499, "the client has gone") from None
         finally:
+            overdue.cancel()
             self._bytes -= len(body)
 
     async def _read(self, request: Request, body: bytearray) -> None:
@@ -289,7 +306,7 @@ def _file_of_form(request: Request, body: bytearray) -> tuple[bytes, str | None]
     return files[0].file_object.read(), name.decode("utf-8", "replace") if name else None
 
 
-async def _refuse(_: Request, error: Exception) -> Response:
+def _refused(error: Exception) -> Response:
     """JSON of one line, also for addresses and methods that do not exist."""
     if not isinstance(error, HTTPException):
         error = HTTPException(next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), str(error))
@@ -300,20 +317,15 @@ async def _refuse(_: Request, error: Exception) -> Response:
 
 def make_app(
     engine: Engine, *, address: str = LOOPBACK, token: str | None = None, limits: Limits | None = None
-) -> Starlette:
+) -> Service:
     """The ASGI application that answers with `engine`. The caller closes the engine when the application has ended.
 
     address: what it listens on, which decides with `token` whose requests are refused (`utils/http_server.py`).
     """
-    service = Service(engine, address, token, limits or Limits())
-    return Starlette(
-        routes=service.routes,
-        exception_handlers=dict.fromkeys((HTTPException, *STATUS), _refuse),
-        middleware=[Middleware(service.metrics.middleware)],
-    )
+    return Service(engine, address, token, limits or Limits())
 
 
-def run(app: Starlette, listening: socket.socket, started: Callable[[], None]) -> None:
+def run(app: Service, listening: socket.socket, started: Callable[[], None]) -> None:
     """Serve until SIGINT or SIGTERM; requests under way are finished. `started` is called when the port answers."""
     config = uvicorn.Config(
         app,

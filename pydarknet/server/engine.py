@@ -24,7 +24,7 @@ from ..images.header import image_size
 from ..images.image import Picture, decode_image, encode_image
 from ..inference.classifier import Classification
 from ..inference.detections import Detections
-from ..inference.detector import DetectionResult, DetectorInput, DetectorOptions, detect_inputs, prepare_input
+from ..inference.detector import DetectionResult, DetectorOptions, TiledInput, detect_prepared, prepare_picture
 from ..model import Model
 from ..runtime.threads import threads
 
@@ -32,7 +32,7 @@ AHEAD = 1  # threads beyond one for each copy, which prepare pictures meanwhile
 MOST_PARAMETERS = 1 << 28  # of all copies together, by default: 1 GiB
 PIXELS = 50_000_000  # of a picture, by default: 150 MB once it is decoded
 Result = TypeVar("Result")
-Waiting = tuple[DetectorInput, Future[DetectionResult]]  # a picture that waits for a pass, and what comes of it
+Waiting = tuple[TiledInput, Future[DetectionResult]]  # a picture that waits for a pass, and what comes of it
 
 
 class BusyError(Exception):
@@ -96,7 +96,6 @@ class Engine:
 
     def options(self, thresh: float | None, nms: float, hier: float) -> DetectorOptions:
         """Options of a request; thresh None: that of the dialect's `detector test`. Raises OptionError."""
-        thresh = self.model.dialect.detector_thresh if thresh is None else thresh
         return DetectorOptions.of(self.model, thresh, hier, nms)
 
     @property
@@ -124,7 +123,7 @@ class Engine:
 
     def _found(self, content: bytes, options: DetectorOptions) -> Detections:
         """The objects in a picture file, whose bytes are the `source` of the result."""
-        picture = prepare_input(self.model, self._decoded(content), options)
+        picture = prepare_picture(self.model, self._decoded(content), options)
         found = self._result(picture).detections()
         found.source = content
         return found
@@ -148,11 +147,11 @@ class Engine:
             raise ImageError(f"the picture has {size[0]} x {size[1]} pixels; expected at most {self.max_pixels}")
         return decode_image(content)
 
-    def _result(self, picture: DetectorInput) -> DetectionResult:
+    def _result(self, picture: TiledInput) -> DetectionResult:
         """What the network finds, in a pass of its own or, where a batch of pictures waits, together with others."""
         if self._batch_model is None:
             with self._idle_model() as model:
-                return detect_inputs(model, [picture], self._names)[0]
+                return detect_prepared(model, [picture], self._names)[0]
         mine: Future[DetectionResult] = Future()
         self._waiting.append((picture, mine))
         with self._turn:
@@ -168,7 +167,7 @@ class Engine:
     def _compute(self, model: Model, waiting: Sequence[Waiting]) -> None:
         """One pass for all."""
         try:
-            results = detect_inputs(model, [picture for picture, _ in waiting], self._names)
+            results = detect_prepared(model, [picture for picture, _ in waiting], self._names, len(waiting))
         except Exception as error:
             for _, future in waiting:
                 future.set_exception(error)

@@ -56,7 +56,7 @@ def average_iou(boxes: Sizes, anchors: Sizes) -> float:
 def find_anchors(boxes: Sizes, count: int, distance: str = "iou", seed: int = 0, restarts: int = 10) -> Clusters:
     """`count` anchors for boxes (n, 2), by k-means: the best of several random starts.
 
-    distance: iou or sse. The same seed gives the same anchors. Raises DataError for fewer different boxes, OptionError.
+    distance: iou or sse. Raises DataError for fewer different boxes, OptionError.
     """
     if distance not in DISTANCES:
         raise OptionError(f"distance {distance!r}: expected {' or '.join(DISTANCES)}")
@@ -89,8 +89,7 @@ def _checked(sizes: Sizes, what: str) -> Sizes:
 
 
 def _start_anchors(boxes: Sizes, count: int, by_iou: bool, rng: np.random.Generator) -> Sizes:
-    """Random boxes, each with a probability proportional to its distance from the nearest one before it (Arthur and
-    Vassilvitskii, k-means++, 2007)."""
+    """Random boxes, distant ones more probably (Arthur and Vassilvitskii, k-means++, 2007)."""
     chosen = [boxes[rng.integers(len(boxes))]]
     distances = _distances(boxes, chosen[0], by_iou)
     while len(chosen) < count:
@@ -111,10 +110,6 @@ def _distances(boxes: Sizes, anchor: Sizes, by_iou: bool) -> NDArray[np.float64]
 
 
 def _run(boxes: Sizes, anchors: Sizes, by_iou: bool) -> tuple[float, Sizes, int]:
-    """k-means until nothing changes or improves: (mean distance, anchors, steps) of the best step.
-
-    Means do not always reduce 1 - IoU, so it may not be the last one.
-    """
     nearest = np.zeros(len(boxes), np.int32)
     means, _, _ = _step(boxes, anchors, by_iou, nearest)
     best, best_at, steps, changes = (np.inf, anchors), 0, 0, 1

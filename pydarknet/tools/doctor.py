@@ -65,10 +65,7 @@ def packages() -> dict[str, str | None]:
 
 
 def kernel_cache() -> dict[str, Any]:
-    """The folder of compiled kernels, their number, and the code that this process would run.
-
-    code: "shipped" with the package, or "saved machine code" of this machine, both without Numba; or "Numba".
-    """
+    """The folder of compiled kernels, their number, and the code that this process would run."""
     library, folder = shipped.library(), CACHE_FOLDER
     files = [path for path in folder.rglob("*") if path.is_file()] if folder else []
     others = [other for other in folder.parent.glob("kernels-*") if other != folder] if folder else []

@@ -85,9 +85,9 @@ def peak() -> float:
 
 
 def warm_up(cfg: str | os.PathLike[str], train: bool = False) -> float:
-    """Run one forward pass of a network with random weights, and with `train` one training step with its update.
+    """Run one forward pass, and with `train` a training step, so that every kernel of it is in the cache.
 
-    Afterwards every kernel that they call is in the cache. Returns the seconds. Raises DarknetError.
+    Returns the seconds. Raises DarknetError.
     """
     start = time.perf_counter()
     model = load_model(cfg)

@@ -11,10 +11,10 @@ from ..errors import OptionError
 from ..images.image import Picture, fit_for_detect
 from ..inference.classifier import prepare_input
 from ..inference.detector import letterboxes
-from ..layers.convolution.converted import FLOAT32, INT8, checked_precision
+from ..layers.convolution.direct import FLOAT32, INT8, checked_precision
 from ..model import Model
 from ..network.network import Network
-from ..network.quantization import Quantization, Range, digest_of, quantizable
+from ..network.weights import Quantization, Range, digest_of, quantizable
 from ..utils.arrays import Array
 
 COMPARED = 4  # pictures on which layers are compared one by one
@@ -23,8 +23,7 @@ AGAIN = 0.5  # IoU from which on an object is found again
 
 
 class Measured(NamedTuple):
-    """quantization: the ranges of the layers that 8 bits serve. layers: how many are computed in 8 bits. error: of the
-    outputs, the root of the mean square relative to that of float32."""
+    """The ranges, the number of layers in 8 bits, and the error: a root of the mean square relative to float32."""
 
     quantization: Quantization
     layers: int
@@ -32,10 +31,9 @@ class Measured(NamedTuple):
 
 
 def quantize(model: Model, pictures: Sequence[Picture], step: Callable[[], object] = lambda: None) -> Measured:
-    """Measure the ranges on pictures, (h, w, 3) uint8 RGB, and give them to the model.
+    """Measure the ranges on pictures, (h, w, 3) uint8 RGB, and give them to the model, in int8 then.
 
-    Its precision becomes int8; a layer whose error stands out stays float32. step: called after each picture
-    and each convolution. Raises OptionError.
+    A layer whose error stands out stays float32. step: called for each picture and layer. Raises OptionError.
     """
     if not pictures:
         raise OptionError("quantize: expected at least one picture")
@@ -86,7 +84,6 @@ def prepared(model: Network, picture: Picture) -> Array:
 def _error_with(
     model: Network, quantization: Quantization, inputs: Sequence[Array], expected: Sequence[Sequence[Array]]
 ) -> float:
-    """The largest error of an output in 8 bits, relative to that output."""
     model.quantize(quantization)
     model.precision = INT8
     worst = 0.0
@@ -120,7 +117,6 @@ def agreement(model: Model, pictures: Sequence[Picture]) -> tuple[int, int]:
 
 
 def _answer(model: Model, picture: Picture) -> list[tuple[int, Array]]:
-    """The class and box of each object; of a classifier the best class, and all."""
     if model.heads:
         objects = model.detect(picture)
         return list(zip(objects.class_id.tolist(), objects.xywh, strict=True))

@@ -29,7 +29,6 @@ def layer_table(network: Network) -> Iterator[str]:
 
 
 def _has_plane(network: Network, layer: Layer) -> bool:
-    """Whether darknet stores a width and a height above 1, which are the input's."""
     if layer.kind == "detection":
         return layer.section.integer("side", 7) > 1
     while layer.kind == "route":  # has those of its first source

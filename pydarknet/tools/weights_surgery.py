@@ -77,15 +77,14 @@ def swap_red_and_blue(network: Network) -> None:
         network.parameters_changed()
 
 
-# --- batch normalisation ---------------------------------------------------------------------------------------------
+# --- batch normalisation ---
 
 
 def normalize(network: Network, variance: float = 0.0) -> None:
     """Add batch normalisation to convolutions and `[connected]` layers that have none: scales 1, means 0, `variance`.
 
-    The cfg needs `batch_normalize=1`. darknet's variance of 0 is for networks that are trained further; with 1 the
-    network computes the same as before, except for epsilon. As in darknet, batch normalisation of `[gru]` (AlexeyAB:
-    and `[lstm]`) is reset where it exists, and not added where it does not.
+    darknet's variance of 0 is for networks that are trained further; with 1 the network computes the same, except
+    for epsilon. In `[gru]` (AlexeyAB: and `[lstm]`) it is reset where it exists, and not added where it does not.
     """
     if variance < 0:
         raise OptionError(f"variance {variance}: expected at least 0")
@@ -103,10 +102,9 @@ def normalize(network: Network, variance: float = 0.0) -> None:
 
 
 def fold(network: Network, remove: bool = False) -> None:
-    """Fold batch normalisation into weights and biases, and reset it to scales 1, means 0, variances 1.
+    """Fold batch normalisation into weights and biases, and reset it to scales 1, means 0, variances 1, or remove it.
 
-    remove: remove it; the cfg then needs `batch_normalize=0`. Of recurrent layers only in `[gru]`, and in AlexeyAB's
-    darknet, if it is not removed, in `[lstm]`.
+    Of recurrent layers only in `[gru]`, and in AlexeyAB's darknet, if it is not removed, in `[lstm]`.
     """
     of_lstm = network.dialect.tools_know_lstm and not remove
     for part in (part for layer in network.layers for part in parts_of(layer, of_lstm)):
@@ -158,14 +156,11 @@ def cfg_text(network: Network) -> str:
     return "\n".join(lines)
 
 
-# --- files -----------------------------------------------------------------------------------------------------------
+# --- files ---
 
 
 def average(network: Network, paths: Sequence[Path], allow_partial: bool = False) -> None:
-    """Load the mean of several weights files: all arrays of convolutions, biases and weights of `[connected]`.
-
-    All else is that of the first file. Raises OptionError, WeightsError.
-    """
+    """Load the mean of convolutions and `[connected]` of several files; all else is that of the first file."""
     if not paths:
         raise OptionError("no weights files; expected at least one")
     loaded = network.load_weights(paths[0], allow_partial)
@@ -200,10 +195,9 @@ def load_first_layers(network: Network, path: Path, count: int, allow_partial: b
 def one_off(network: Network, path: Path, classes: int) -> int:
     """Convert the last layer but one from a classifier's to that of a detector of three anchors.
 
-    The layer has 3 (5 + n) filters in the network, n >= `classes`, and `classes` in the file. The file's filters become
-    filters 5 and following of the first third, which is then copied to the others. The five filters before them get
-    biases 0 and initial weights (pjreddie: a tenth of these). Returns the number of filters. Raises OptionError,
-    WeightsError.
+    The layer has 3 (5 + n) filters, n >= `classes`, and `classes` in the file. The file's become filters 5 and
+    following of the first third, which is then copied to the others. The five filters before them are initial
+    ones. Returns the number of filters. Raises OptionError, WeightsError.
     """
     layer, where = network.layers[-2] if len(network.layers) > 1 else None, f"{network.path}: the last layer but one"
     if not isinstance(layer, Convolutional) or layer.norm or layer.window.size != 1 or layer.groups != 1:
@@ -229,7 +223,7 @@ def one_off(network: Network, path: Path, classes: int) -> int:
     return layer.filters
 
 
-# --- to print ---------------------------------------------------------------------------------------------------------
+# --- to print ---
 
 
 def filter_rows(network: Network, index: int) -> Array:
@@ -253,10 +247,7 @@ RECURRENT: dict[type[Layer], tuple[str, dict[str, str]]] = {
 
 
 def statistics(network: Network) -> Iterator[list[tuple[str, list[Moments]]]]:
-    """For each layer, titles with the moments of scales, biases and weights.
-
-    Only `[connected]`, `[gru]` and (AlexeyAB) `[lstm]` with batch normalisation have any.
-    """
+    """Titles of each layer with the moments of scales, biases and weights, if it has batch normalisation."""
     known = (Gru, Lstm) if network.dialect.tools_know_lstm else Gru
     for index, layer in enumerate(network.layers):
         found: list[tuple[str, list[Moments]]] = []

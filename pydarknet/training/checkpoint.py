@@ -1,22 +1,18 @@
-"""Checkpoints: weights written during training, each with a state file beside it from which a run resumes.
+"""Checkpoints: NAME, an ordinary .weights file, and NAME.state.npz with all else from which a run resumes.
 
-A checkpoint is a pair: NAME, an ordinary .weights file, and NAME.state.npz with everything else that training needs
-(accumulated updates with momentum, counters, the average loss, the loader's position, random states, states of hooks).
-The state holds the hash of its weights, so files that do not belong together are never taken for a pair.
-
-Both files are written under temporary names. Then the weights are renamed, then the state. A kill between the two
-leaves NAME.state.npz.new, whose hash fits the new weights. A kill before both leaves the old pair. So a complete pair
-exists at every moment.
+The state holds the hash of its weights. Both are written under temporary names; then the weights are renamed, then
+the state. A kill between the two leaves NAME.state.npz.new, whose hash fits: a complete pair exists at every moment.
 """
+
+from __future__ import annotations
 
 import io
 import json
-import logging
 import math
 import os
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,11 +23,9 @@ from ..errors import OutputError, WeightsError
 from ..network.network import Network
 from ..network.weights import Header
 from ..utils.arrays import Array
-from ..utils.files import atomic_write, flush, hash_of
+from ..utils.files import atomic_write, flush, hash_of, log
 from .learner import Learner
 from .state import COUNT, FINITE, SEED, TABLE, TEXT, check_arrays, check_values, or_none
-
-log = logging.getLogger("pydarknet")
 
 FORMAT = 3  # of the state file; raised when names or meanings change. 1 named arrays by numbers, 2 had no hooks
 STATE, NEW = ".state.npz", ".new"
@@ -47,14 +41,14 @@ _PROGRESS = {
 
 
 def base_name(cfg: str | os.PathLike[str], backslashes: bool = False) -> str:
-    """The name of a cfg file up to its first dot; AlexeyAB's darknet takes backslashes for separators as well."""
+    """A cfg's name up to its first dot. backslashes: separate as well."""
     name = os.fspath(cfg).rpartition("/")[2]
     return (name.rpartition("\\")[2] if backslashes else name).partition(".")[0]
 
 
 @dataclass(frozen=True)
 class Progress:
-    """The progress of a training run: the content of a state file besides the learner's state."""
+    """What a state file says of a run besides the learner's state."""
 
     iteration: int
     start: int  # the iteration at which the run began
@@ -67,29 +61,72 @@ class Progress:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A pair on the disk."""
+    """A pair on the disk. content: the JSON object of its state file."""
 
-    weights: Path
     state: Path
     content: Mapping[str, Any]
 
+    @classmethod
+    def read(cls, state: Path) -> Checkpoint:
+        """Raises WeightsError for the state file of another version."""
+        arrays = _read(state, lambda name: name == _CONTENT)
+        wrong = f"{state} is not the state of a training run"
+        if _CONTENT not in arrays:
+            raise WeightsError(f"{wrong}: it has no {_CONTENT}")
+        with naming(wrong, ValueError, RecursionError):
+            content = json.loads(str(arrays[_CONTENT]))
+        if isinstance(content, dict) and content.get("format", FORMAT) != FORMAT:
+            raise WeightsError(
+                f"{state} has format {str(content['format'])[:20]!r} of another version of pydarknet; expected "
+                f"{FORMAT}. To start a new run from its weights, name them without resume: {cls(state, {}).weights}"
+            )
+        with naming(wrong):
+            check_values(content, _KINDS, "")
+            progress = content["progress"]
+            check_values(progress, _PROGRESS, "progress")
+            check_values(progress["hooks"], dict.fromkeys(progress["hooks"], TABLE), "progress.hooks")
+        return cls(state, content)
+
     @property
-    def iteration(self) -> int:
-        return int(self.content["progress"]["iteration"])
+    def weights(self) -> Path:
+        return self.state.with_name(self.state.name.removesuffix(NEW).removesuffix(STATE))
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the state belongs to the weights."""
+        try:
+            return bool(self.content["hash"] == hash_of(self.weights))
+        except OSError:
+            return False
 
     @property
     def progress(self) -> Progress:
         return Progress(**self.content["progress"])
 
+    @property
+    def iteration(self) -> int:
+        return self.progress.iteration
+
+
+@contextmanager
+def naming(what: str, *errors: type[Exception]) -> Iterator[None]:
+    """A WeightsError of the block, or one of `errors`, becomes one that begins with `what`."""
+    try:
+        yield
+    except WeightsError as error:
+        raise WeightsError(f"{what}: {error}") from error
+    except errors as error:
+        text = " ".join(str(error).split())[:200] or type(error).__name__
+        raise WeightsError(f"{what}: {text}") from error
+
 
 def _is_in_file(network: Network) -> bool:
-    """Whether a .weights file holds all parameters of the network, so that it restores them."""
+    """Whether a .weights file restores all parameters."""
     return all(layer.record_options.is_whole and layer.record_options.save for layer in network.layers)
 
 
 def save(folder: Path, name: str, learner: Learner, progress: Progress) -> Path:
-    """Write a pair and return the path of its weights. An older pair of that name exists until then. Raises
-    OutputError."""
+    """Write a pair and return the path of its weights. Raises OutputError."""
     network = learner.network
     network.header = Header(*network.dialect.version, learner.seen)
     arrays = learner.state_dict()
@@ -116,7 +153,7 @@ def save(folder: Path, name: str, learner: Learner, progress: Progress) -> Path:
 def writing_pair(network: Network, target: Path, beside: Path) -> Iterator[tuple[str, Path]]:
     """Write weights and, in the block, a file that belongs to them, so that a complete pair exists at every moment.
 
-    Yields the hash of the weights, which the file must hold, and its temporary path. Raises OutputError.
+    Yields the hash of the weights, for that file, and its temporary path. Raises OutputError.
     """
     weights, new = target.with_name(f".{target.name}{NEW}"), beside.with_name(beside.name + NEW)
     try:
@@ -132,7 +169,6 @@ def writing_pair(network: Network, target: Path, beside: Path) -> Iterator[tuple
 
 
 def _parameters(network: Network) -> dict[str, Array]:
-    """All parameters by their names in a state file: layer, number and name of the array in a .weights file's order."""
     return {
         f"parameter.layer.{index}.{number}.{record.name}": record.array
         for index, layer in enumerate(network.layers)
@@ -141,46 +177,32 @@ def _parameters(network: Network) -> dict[str, Array]:
 
 
 def newest(folder: Path, base: str) -> Checkpoint | None:
-    """The pair with the highest iteration of the network `base`; None if the folder has no pair.
+    """The pair of the network `base` with the highest iteration; None if the folder has none.
 
     Files that do not belong together are skipped with a warning. Raises WeightsError if no pair is complete.
     """
-    found, wrong = [], []
+    found: list[Checkpoint] = []
+    wrong = []
     for path in _files(folder, base):
-        if not path.name.endswith((STATE, STATE + NEW)):
-            continue
-        name = path.name.removesuffix(NEW).removesuffix(STATE)
-        try:
-            content = _content(path)
-        except WeightsError as error:
-            wrong.append(str(error))
-            continue
-        if (content["base"], content["weights"]) == (base, name):
-            found.append(Checkpoint(folder / name, path, content))
-    for checkpoint in sorted(found, key=lambda c: c.iteration, reverse=True):
-        if _hash(checkpoint.weights) == checkpoint.content["hash"]:
+        if path.name.endswith((STATE, STATE + NEW)):
+            try:
+                found.append(Checkpoint.read(path))
+            except WeightsError as error:
+                wrong.append(str(error))
+    mine = [each for each in found if (each.content["base"], each.content["weights"]) == (base, each.weights.name)]
+    for checkpoint in sorted(mine, key=lambda each: each.iteration, reverse=True):
+        if checkpoint.is_whole:
             for line in wrong:
                 log.warning("%s; it is skipped", line)
             return checkpoint
-        if checkpoint.state.name.endswith(
-            STATE
-        ):  # else the process was killed before it renamed the weights; the older pair is complete
+        if checkpoint.state.name.endswith(STATE):  # else a kill came first, and the older pair is whole
             wrong.append(f"{checkpoint.weights} is missing, or not the file that {checkpoint.state.name} belongs to")
     if wrong:
         raise WeightsError(f"{folder}: no checkpoint of {base} to resume from: {wrong[0]}")
     return None
 
 
-def _hash(weights: Path) -> str:
-    """The hash of a file; "" if it cannot be read."""
-    try:
-        return hash_of(weights)
-    except OSError:
-        return ""
-
-
 def _files(folder: Path, base: str, hidden: str = "") -> list[Path]:
-    """Files of the network `base` in a folder; `hidden`: that many dots before the name."""
     try:
         return sorted(p for p in folder.iterdir() if p.name.startswith((f"{hidden}{base}.", f"{hidden}{base}_")))
     except FileNotFoundError:
@@ -189,55 +211,27 @@ def _files(folder: Path, base: str, hidden: str = "") -> list[Path]:
         raise OutputError(f"{folder}: cannot read the folder: {error.strerror or error}") from error
 
 
-def _content(path: Path) -> dict[str, Any]:
-    """The JSON object of a state file, checked against the format of this version. Raises WeightsError."""
-    arrays = _read(path, lambda name: name == _CONTENT)
-    if _CONTENT not in arrays:
-        raise WeightsError(f"{path} is not the state of a training run: it has no {_CONTENT}")
-    try:
-        content = json.loads(str(arrays[_CONTENT]))
-    except (ValueError, RecursionError) as error:
-        raise WeightsError(f"{path} is not the state of a training run: {_one_line(error)}") from error
-    if isinstance(content, dict) and content.get("format", FORMAT) != FORMAT:
-        weights = path.name.removesuffix(NEW).removesuffix(STATE)
-        raise WeightsError(
-            f"{path} has format {str(content['format'])[:20]!r} of another version of pydarknet; expected {FORMAT}. To "
-            f"start a new run from its weights, name them without resume: {path.with_name(weights)}"
-        )
-    try:
-        check_values(content, _KINDS, "")
-        progress = content["progress"]
-        check_values(progress, _PROGRESS, "progress")
-        check_values(progress["hooks"], dict.fromkeys(progress["hooks"], TABLE), "progress.hooks")
-    except WeightsError as error:
-        raise WeightsError(f"{path} is not the state of a training run: {error}") from error
-    return dict(content)
-
-
 def _read(path: Path, is_wanted: Callable[[str], bool]) -> dict[str, Array]:
-    """The wanted arrays of a state file by name. Takes at most as much memory as the file's size. Raises
-    WeightsError."""
+    """The wanted arrays by name, in no more memory than the file's size."""
     found: dict[str, Array] = {}
-    try:
+    # zipfile and numpy raise many types of errors for damaged files
+    with naming(f"{path} is not the state of a training run", Exception), zipfile.ZipFile(path) as archive:
         left = path.stat().st_size
-        with zipfile.ZipFile(path) as archive:
-            for info in archive.infolist():
-                name = info.filename.removesuffix(_NPY)
-                if not is_wanted(name):
-                    continue
-                if name in found:
-                    raise ValueError(f"it has two arrays {name[:60]!r}")
-                left -= info.file_size
-                if info.compress_type != zipfile.ZIP_STORED or left < 0:
-                    raise ValueError(f"array {name[:60]!r} is not stored as it was written")
-                found[name] = _array(archive.read(info))
-    except Exception as error:  # zipfile and numpy raise many types of errors for damaged files
-        raise WeightsError(f"{path} is not the state of a training run: {_one_line(error)}") from error
+        for info in archive.infolist():
+            name = info.filename.removesuffix(_NPY)
+            if not is_wanted(name):
+                continue
+            if name in found:
+                raise ValueError(f"it has two arrays {name[:60]!r}")
+            left -= info.file_size
+            if info.compress_type != zipfile.ZIP_STORED or left < 0:
+                raise ValueError(f"array {name[:60]!r} is not stored as it was written")
+            found[name] = _array(archive.read(info))
     return found
 
 
 def _array(data: bytes) -> Array:
-    """The array of an .npy file as numpy.savez writes it, without pickled objects. Raises ValueError and others."""
+    """What numpy.savez wrote, without pickled objects. Raises ValueError and others."""
     stream = io.BytesIO(data)
     if (version := np.lib.format.read_magic(stream)) != (1, 0):
         raise ValueError(f"it has an array of version {version}")
@@ -248,12 +242,8 @@ def _array(data: bytes) -> Array:
     return values.reshape(shape, order="F" if by_columns else "C")
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
-
-
 def check_fits(checkpoint: Checkpoint, network: Network, subdivisions: int) -> None:
-    """Raise WeightsError if the checkpoint is of a run with another dialect or mini-batch, which cannot be resumed."""
+    """Raise WeightsError for a run with another dialect or mini-batch."""
     content, name = checkpoint.content, network.path
     for key, has in (("dialect", network.dialect.name), ("batch", network.batch), ("subdivisions", subdivisions)):
         if content[key] != has:
@@ -264,6 +254,11 @@ def check_fits(checkpoint: Checkpoint, network: Network, subdivisions: int) -> N
             )
 
 
+def naming_run(checkpoint: Checkpoint, network: Network) -> AbstractContextManager[None]:
+    """A WeightsError of the block names the state file and the network."""
+    return naming(f"{checkpoint.state}: not the state of a training run of {network.path}")
+
+
 def load_parameters(checkpoint: Checkpoint, network: Network) -> None:
     """Load the checkpoint's parameters into the network. Raises WeightsError."""
     if _is_in_file(network):
@@ -271,7 +266,7 @@ def load_parameters(checkpoint: Checkpoint, network: Network) -> None:
         return
     expected = _parameters(network)
     found = _read(checkpoint.state, lambda name: name.startswith("parameter."))
-    with naming_file(checkpoint, network):
+    with naming_run(checkpoint, network):
         check_arrays(found, expected)
     for name, array in expected.items():
         array[...] = found[name]
@@ -279,33 +274,22 @@ def load_parameters(checkpoint: Checkpoint, network: Network) -> None:
 
 
 def restore(checkpoint: Checkpoint, learner: Learner) -> None:
-    """Load the rest of the checkpoint into a learner of the right input size. Raises WeightsError before any change."""
-    with_parameters = not _is_in_file(learner.network)
-    state = _read(checkpoint.state, lambda name: name != _CONTENT)
-    parameters = {name: state.pop(name) for name in list(state) if with_parameters and name.startswith("parameter.")}
-    with naming_file(checkpoint, learner.network):
-        check_arrays(parameters, _parameters(learner.network) if with_parameters else {})
+    """Load all but parameters. Raises WeightsError before any change."""
+    network = learner.network
+    parameters = {} if _is_in_file(network) else _parameters(network)
+    state = _read(checkpoint.state, lambda name: name != _CONTENT and name not in parameters)
+    with naming_run(checkpoint, network):
         learner.load_state_dict(state, checkpoint.content["training"])
 
 
-@contextmanager
-def naming_file(checkpoint: Checkpoint, network: Network) -> Iterator[None]:
-    """Let a WeightsError of the block name the state file and the network."""
-    try:
-        yield
-    except WeightsError as error:
-        raise WeightsError(f"{checkpoint.state}: not the state of a training run of {network.path}: {error}") from error
-
-
 def clean(folder: Path, base: str) -> None:
-    """Clean up after runs of this network that were killed while they wrote: delete temporary files, and rename a state
-    whose weights were renamed already. Raises OutputError."""
+    """After kills: delete temporary files, rename states whose weights are renamed. Raises OutputError."""
     hidden = [*_files(folder, base, "."), *_files(folder, base, "..")]
     temporary = [path for path in hidden if path.name.endswith((".part", NEW))]
     states = [path for path in _files(folder, base) if path.name.endswith(STATE + NEW)]
     for path in [*temporary, *states]:
         try:
-            if path in states and _is_whole(path):
+            if path in states and _belongs(path):
                 path.replace(path.with_name(path.name.removesuffix(NEW)))
             else:
                 path.unlink(missing_ok=True)
@@ -313,10 +297,8 @@ def clean(folder: Path, base: str) -> None:
             raise OutputError(f"{path}: cannot be renamed or deleted: {error.strerror or error}") from error
 
 
-def _is_whole(state: Path) -> bool:
-    """Whether a state belongs to the weights of its name."""
-    weights = state.with_name(state.name.removesuffix(NEW).removesuffix(STATE))
+def _belongs(state: Path) -> bool:
     try:
-        return bool(_content(state)["hash"] == _hash(weights))
+        return Checkpoint.read(state).is_whole
     except WeightsError:
         return False

@@ -1,4 +1,4 @@
-"""When and under which names a training run writes weights: checkpoints on darknet's schedules, and the best weights.
+"""When and under which names a run writes weights: checkpoints on darknet's schedules, and the best weights.
 
 NAME_best.json belongs to NAME_best.weights and holds its hash and its measurement.
 """
@@ -6,7 +6,6 @@ NAME_best.json belongs to NAME_best.weights and holds its hash and its measureme
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,25 +15,20 @@ import numpy as np
 
 from ..network.network import Network
 from ..network.weights import Header
-from ..utils.files import hash_of, to_json, write_file
+from ..utils.files import hash_of, log, to_json, write_file
 from . import checkpoint
 from .checkpoint import NEW
-from .hooks import Hook, Run
-from .metrics_log import IterationRecord
+from .hooks import Hook, IterationRecord, Run
 from .setup import TrainingSetup
 from .state import COUNT, check_values
-
-log = logging.getLogger("pydarknet")
 
 
 @dataclass
 class CheckpointSchedule:
     """The checkpoints that are due after an iteration, by dialect and kind of run.
 
-    kind: detector, classifier or text. batch: pictures of an iteration. pictures: those of the training list.
-    weights_interval, last_interval: iterations between numbered and between rolling checkpoints, unless the kind of run
-    has others. every: the interval of further rolling checkpoints. saved: for AlexeyAB's dialect, the iteration of the
-    last save of each kind.
+    kind: detector, classifier or text. batch: pictures of an iteration. pictures: in the training list. intervals: in
+    iterations, unless the kind of run has others. saved: when AlexeyAB's checkpoints of each kind were last saved.
     """
 
     base: str
@@ -49,58 +43,47 @@ class CheckpointSchedule:
 
     @classmethod
     def of(cls, setup: TrainingSetup, pictures: int) -> CheckpointSchedule:
-        """The schedule of a run with a training set of `pictures` pictures."""
-        data, iteration, is_text = setup.data, setup.progress.iteration, setup.kind == "text"
+        """pictures: in the training list."""
+        data, is_text = setup.data, setup.kind == "text"
         intervals = 10000 if setup.max_batches >= 10000 else 1000, 100
         weights, last = setup.model.dialect.rnn_saves if is_text else intervals
-        return cls(
-            setup.base,
-            setup.alexeyab,
-            setup.kind,
-            setup.imgs,
-            pictures,
-            weights_interval=data.positive("saveweights", weights),
-            last_interval=data.positive("savelast", last),
-            every=setup.options.save_every,
-            saved={} if is_text else {"weights": iteration, "last": iteration},
-        )
+        weights, last = data.positive("saveweights", weights), data.positive("savelast", last)
+        saved = {} if is_text else dict.fromkeys(("weights", "last"), setup.progress.iteration)
+        run = setup.base, setup.alexeyab, setup.kind, setup.imgs, pictures
+        return cls(*run, weights, last, setup.options.save_every, saved)
 
     @property
     def rolling(self) -> str:
-        """The name of the checkpoint that each save overwrites."""
+        """The checkpoint that each save overwrites."""
         return f"{self.base}_last.weights" if self.alexeyab and self.kind != "text" else f"{self.base}.backup"
 
     @property
     def final(self) -> str:
-        """The name of the final weights."""
+        """The weights at a run's end."""
         return f"{self.base}_final.weights" if self.alexeyab or self.kind != "classifier" else f"{self.base}.weights"
 
     def due(self, iteration: int, seen: int) -> list[str]:
-        """The file names of the checkpoints that are due now, the rolling one last."""
+        """The file names that are due now, the rolling one last."""
+        number = iteration
         if self.kind == "text":
-            number, rolls = self._multiple(iteration, self.weights_interval), iteration % self.last_interval == 0
+            numbered, rolls = iteration % self.weights_interval == 0, iteration % self.last_interval == 0
         elif self.alexeyab:
-            number, rolls = self._alexeyab(iteration)
+            numbered, rolls = self._alexeyab(iteration)
         elif self.kind == "detector":
-            number = self._multiple(iteration, 100 if iteration < 1000 else 10000)
-            rolls = iteration % 100 == 0
+            numbered, rolls = iteration % (100 if iteration < 1000 else 10000) == 0, iteration % 100 == 0
         else:
-            epoch = seen // self.pictures
-            number, rolls = epoch if epoch > (seen - self.batch) // self.pictures else None, iteration % 1000 == 0
+            number = seen // self.pictures  # epochs
+            numbered, rolls = number > (seen - self.batch) // self.pictures, iteration % 1000 == 0
         rolls = rolls or (self.every is not None and iteration % self.every == 0)
-        names = [] if number is None else [f"{self.base}_{number}.weights"]
+        names = [f"{self.base}_{number}.weights"] if numbered else []
         return [*names, self.rolling] if rolls else names
 
-    @staticmethod
-    def _multiple(iteration: int, interval: int) -> int | None:
-        return iteration if iteration % interval == 0 else None
-
-    def _alexeyab(self, iteration: int) -> tuple[int | None, bool]:
+    def _alexeyab(self, iteration: int) -> tuple[bool, bool]:
         is_detector = self.kind == "detector"
         weights, last = (self.weights_interval, self.last_interval) if is_detector else (1000, 100)
-        number = iteration if self._is_due("weights", iteration, weights, multiples=is_detector) else None
+        numbered = self._is_due("weights", iteration, weights, multiples=is_detector)
         rolls = weights > last and self._is_due("last", iteration, last, multiples=is_detector and iteration > 1)
-        return number, rolls
+        return numbered, rolls
 
     def _is_due(self, kind: str, iteration: int, interval: int, multiples: bool) -> bool:
         due = iteration >= self.saved[kind] + interval or (multiples and iteration % interval == 0)
@@ -110,10 +93,7 @@ class CheckpointSchedule:
 
 
 class Checkpointer(Hook):
-    """Writes checkpoints on a schedule, and the final weights.
-
-    last_saved: the newest checkpoint; None before the first.
-    """
+    """Writes checkpoints, and the final weights. last_saved: the newest."""
 
     name = "checkpoints"
 
@@ -129,19 +109,19 @@ class Checkpointer(Hook):
         names = self.schedule.due(record.iteration, run.learner.seen)
         record.saved += tuple(self.save(run, name) for name in names)
         average = run.learner.ema
-        if names and average is not None and average.begun:
+        if names and average is not None and average.averages:
             path = self.folder / f"{self.base}_ema.weights"
             average.save(path)
             record.saved += (path,)
 
     def after_run(self, run: Run) -> None:
-        """Write the checkpoint to resume from, or the final weights, unless the run has resumed from that very file."""
+        """Nothing is written if the run has resumed from that very file."""
         name = self.schedule.rolling if run.interrupted else self.schedule.final
         if (self.last_saved, self._saved_at) != (self.folder / name, run.iteration):
             self.save(run, name)
 
     def save(self, run: Run, name: str) -> Path:
-        """Write a checkpoint and return its path. Raises DivergedError and OutputError."""
+        """Raises DivergedError and OutputError."""
         check_parameters(run)
         path = checkpoint.save(self.folder, name, run.learner, run.progress())
         self.last_saved, self._saved_at = path, run.iteration
@@ -162,7 +142,7 @@ class Checkpointer(Hook):
 
 
 class BestWeights(Hook):
-    """NAME_best.weights in a folder, the weights of the best measurement of all runs, and its sidecar."""
+    """NAME_best.weights, of the best measurement of all runs, and its sidecar."""
 
     def __init__(self, folder: Path, base: str) -> None:
         self.path = folder / f"{base}_best.weights"
@@ -181,7 +161,7 @@ class BestWeights(Hook):
         record.saved += (path,) if path else ()
 
     def record(self) -> dict[str, Any] | None:
-        """The sidecar's content; None if there are no weights, or no sidecar that belongs to them."""
+        """The sidecar's content; None if there is none that belongs to the weights."""
         if not self.path.is_file():
             return None
         for candidate in (self.sidecar, self.sidecar.with_name(self.sidecar.name + NEW)):
@@ -194,22 +174,15 @@ class BestWeights(Hook):
         return None
 
     def save_if_best(self, network: Network, value: float, about: dict[str, Any]) -> Path | None:
-        """Write the network's parameters unless the weights in the folder are better. Returns the path if they are
-        written.
+        """Write the network's parameters, and return their path, unless the weights in the folder are better.
 
-        value: the measurement. about: further content of the sidecar. Weights without a sidecar, such as darknet's own,
-        are renamed to NAME_best.old.weights. Raises OutputError.
+        about: further content of the sidecar. Weights without one, such as darknet's own, are renamed to
+        NAME_best.old.weights. Raises OutputError.
         """
         known = self.record()
         if known is not None and known["value"] > value:
-            log.warning(
-                "%s has %s = %f of iteration %s, better than %f; it is kept",
-                self.path,
-                known.get("kind", "value"),
-                known["value"],
-                known.get("iteration", "?"),
-                value,
-            )
+            what = f"{known.get('kind', 'value')} = {known['value']:f} of iteration {known.get('iteration', '?')}"
+            log.warning("%s has %s, better than %f; it is kept", self.path, what, value)
             return None
         with checkpoint.writing_pair(network, self.path, self.sidecar) as (hash_, sidecar):
             if known is None and self.path.exists():
@@ -222,7 +195,7 @@ class BestWeights(Hook):
 
 
 def check_parameters(run: Run) -> None:
-    """Raise DivergedError if a parameter is not finite, so that such weights are never written."""
+    """Raise DivergedError for one that is not finite, so that it is never written."""
     for index, layer in enumerate(run.model.layers):
         if not all(np.isfinite(record.array).all() for record in layer.named_parameters()):
             raise run.diverged(run.iteration, f"layer {index} [{layer.kind}] has parameters that are not finite")

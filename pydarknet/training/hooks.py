@@ -1,31 +1,87 @@
-"""Hooks of a training run: its tasks besides learning, called before and after the run and each iteration.
+"""Hooks of a training run, its tasks besides learning; and the record of an iteration, which they get.
 
-The order of calls is fixed: earlier results are moved aside; validation, the user's hooks, train.jsonl, the best
-weights, checkpoints, chart.png. A user's hook therefore sees the iteration's measurement, can add numbers to its line
-in train.jsonl, and has its state in the iteration's checkpoint.
+The order is fixed: earlier results are moved aside; validation, the user's hooks, train.jsonl, the best weights,
+checkpoints, chart.png.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from ..errors import DivergedError, OptionError
+from ..evaluation import Report
+from ..layers.heads.base import Statistics
 from ..model import Model
 from ..utils.arrays import Array
 from .checkpoint import Progress
 from .learner import Learner
-from .metrics_log import IterationRecord
 from .setup import TrainingSetup
 from .state import COUNT, FINITE, Kind, check_values
 
 
-class Run(Protocol):
-    """The interface of a training run (Trainer) for its hooks.
+@dataclass(frozen=True)
+class HeadReport:
+    """The statistics of one head for one mini-batch."""
 
-    iteration: the last finished one, 0 at first. average: the moving average of the loss; None before the first
-    iteration. last_batch: the images and truth of the last mini-batch, as for `Model.train_step`; None before the
-    first.
+    index: int
+    kind: str
+    line: str  # darknet's, without the line end
+    statistics: Statistics
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """The result of one validation."""
+
+    kind: str  # map, or accuracy of a classifier
+    value: float  # 0 to 1
+    best: float = -1.0  # of this run, this measurement included
+    seconds: float = 0.0
+    report: Report | None = None  # detectors
+    missing: Sequence[Path] = ()  # label files that do not exist
+
+    @property
+    def is_best(self) -> bool:
+        return self.value >= self.best
+
+
+@dataclass
+class IterationRecord:
+    """Hooks fill in `measurement` and `saved`; a user's hook may add to `metrics`."""
+
+    iteration: int  # counted from 1
+    loss: float  # mean over the pictures
+    average: float  # 0.9 of the previous average and 0.1 of the loss
+    rate: float  # the learning rate
+    images: int  # the number of iterations times the pictures of an iteration
+    seconds: float  # of computing
+    load_seconds: float  # of waiting for pictures
+    width: int
+    height: int
+    batch: int  # pictures of a mini-batch
+    heads: tuple[HeadReport, ...] = ()  # mini-batch by mini-batch
+    resized: bool = False  # whether this iteration is the first at a newly drawn size
+    measurement: Measurement | None = None  # made after this iteration
+    saved: tuple[Path, ...] = ()  # weights written after this iteration
+    metrics: dict[str, float] = field(default_factory=dict)  # other numbers for train.jsonl, by name
+
+    def entry(self) -> dict[str, Any]:
+        """The iteration's object in train.jsonl."""
+        left_out = {"heads", "resized", "measurement", "saved", "metrics"}
+        entry = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in left_out}
+        if self.measurement is not None:
+            entry[self.measurement.kind] = self.measurement.value
+        return {**self.metrics, **entry}
+
+
+class Run(Protocol):
+    """A training run (Trainer) as its hooks know it.
+
+    iteration: the last finished one. average: the moving average of the loss. last_batch: the images and truth of the
+    last mini-batch, as for `Model.train_step`. Both are None before the first.
     """
 
     setup: TrainingSetup
@@ -38,16 +94,16 @@ class Run(Protocol):
 
     @property
     def validator(self) -> Hook | None:
-        """The hook that measures; None if the run does not."""
+        """The hook that measures, if there is one."""
 
     def stop(self) -> None:
-        """End after the iteration in progress; `resume` can continue the run."""
+        """End after this iteration, with a checkpoint from which `resume` continues."""
 
     def finish(self, reason: str) -> None:
-        """End after the iteration in progress, with the final weights, as if it were the last one."""
+        """End after this iteration, with the final weights, as if it were the last one."""
 
     def progress(self) -> Progress:
-        """The state of the run, for a checkpoint."""
+        """For a checkpoint."""
 
     def diverged(self, iteration: int, what: str) -> DivergedError:
         """The error for a loss or parameters that are not finite."""
@@ -56,15 +112,15 @@ class Run(Protocol):
 class Hook:
     """One task of a training run. Every method does nothing unless a subclass overrides it.
 
-    name: the hook's key in checkpoints, if it has a state; by default the name of the class. state: the attributes that
-    are in checkpoints, and what each must be there; a hook may write `state_dict` and `load_state_dict` itself instead.
+    name: its key in checkpoints, by default that of the class. state: the attributes in checkpoints, and what each
+    must be there; a hook may write `state_dict` and `load_state_dict` itself instead.
     """
 
     name = ""
     state: ClassVar[Mapping[str, Kind]] = {}
 
     def before_run(self, run: Run) -> None:
-        """Called once, before the first iteration; not for a Trainer whose `run` is never iterated."""
+        """Called once, before the first iteration."""
 
     def before_step(self, run: Run) -> None:
         """Called before each iteration."""
@@ -73,14 +129,14 @@ class Hook:
         """Called after each iteration with its record, which the hook may change."""
 
     def after_run(self, run: Run) -> None:
-        """Called once, after the last iteration or after `stop`; not when an error ends the run."""
+        """Called once, after the last iteration or `stop`; not when an error ends the run."""
 
     def state_dict(self) -> dict[str, Any]:
-        """The state that the hook needs after `resume`, as values for JSON; empty by default."""
+        """What the hook needs after `resume`, as values for JSON."""
         return {name: getattr(self, name) for name in self.state}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore a state of `state_dict`. Raises WeightsError for any other content."""
+        """Raises WeightsError for what is no result of `state_dict`."""
         if self.state:
             check_values(state, self.state, self.key)
         for name in self.state:
@@ -88,22 +144,16 @@ class Hook:
 
     @property
     def key(self) -> str:
-        """The hook's key in checkpoints."""
+        """In checkpoints."""
         return self.name or type(self).__name__
-
-    @property
-    def has_state(self) -> bool:
-        """Whether there can be a state of the hook in checkpoints."""
-        return bool(self.state) or type(self).state_dict is not Hook.state_dict
 
 
 class EarlyStopping(Hook):
-    """Ends the run after `patience` consecutive validations without an improvement on the best one."""
+    """Ends the run after `patience` (at least 1) validations without an improvement."""
 
     state: ClassVar[Mapping[str, Kind]] = {"best": FINITE, "best_iteration": COUNT, "waited": COUNT}
 
     def __init__(self, patience: int) -> None:
-        """Raises OptionError if patience is below 1."""
         if patience < 1:
             raise OptionError(f"patience {patience}: expected at least 1")
         self.patience, self.best, self.best_iteration, self.waited = patience, -1.0, 0, 0

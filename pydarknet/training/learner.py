@@ -1,31 +1,28 @@
-"""Training step by step: forward pass, loss and backward pass of each mini-batch; an update after `subdivisions`."""
+"""Training step by step: forward pass, loss and backward pass of mini-batches; an update after `subdivisions`."""
 
 import contextlib
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
 
-from ..config.sections import Section
+from ..config.sections import Config, Section
 from ..errors import OptionError
 from ..layers import INPUT, Layer
 from ..layers.base import Trainable, TrainingProgress
-from ..layers.convolution.converted import FLOAT32
+from ..layers.convolution.direct import FLOAT32
 from ..layers.heads.yolo_loss import DeltaRejection, YoloLoss
 from ..network.memory_plan import Graph, allocate, find_steps, plan_tensors
 from ..network.network import Network
 from ..runtime.program import pass_under_way
 from ..tensor import Layout, Tensor
 from ..utils.arrays import Array
+from ..utils.files import log
 from ..utils.prefetch import interrupts_held
 from .lr_schedule import LearningRateSchedule
 from .optimizer import MovingAverage, Optimizer, reject_similar
 from .state import COUNT, FINITE, FLAG, TABLE, check_arrays, check_generator, check_values
-from .unsupported import unsupported
-
-log = logging.getLogger("pydarknet")
 
 T = TypeVar("T")
 _COUNTERS = {
@@ -37,20 +34,55 @@ HALF_DONE = (
     "that is loaded again, or restored from a checkpoint"
 )
 
+# Rare options of darknet's GPU and OpenCV builds, by section ("": every layer), with the actual behaviour. An option
+# with the value 0 is off.
+UNSUPPORTED: Mapping[str, Mapping[str, str]] = {
+    "net": {
+        "track": "pictures are drawn one by one, not as sequences of frames",
+        "contrastive": "pictures are not drawn in pairs",
+        "contrastive_jit_flip": "pictures are not drawn in pairs",
+        "contrastive_color": "pictures are not drawn in pairs",
+        "unsupervised": "classes are those of the labels",
+        "adversarial_lr": "there is no adversarial training",
+        "attention": "there is no adversarial training",
+        "try_fix_nan": "deltas are not limited; a loss that is not finite ends the run",
+        "notruth": "layers get the truth",
+    },
+    "convolutional": {
+        "cbn": "statistics are those of each mini-batch, as with batch_normalize",
+        "assisted_excitation": "outputs are not raised where objects are",
+        "sway": "filters are not rotated",
+        "rotate": "filters are not rotated",
+        "stretch": "filters are not stretched",
+        "stretch_sway": "filters are not stretched",
+        "reverse": "updates are not reversed",
+        "coordconv": "coordinates are not added",
+    },
+    "crop": {
+        "angle": "pictures are not rotated",
+        "saturation": "colours are not changed",
+        "exposure": "colours are not changed",
+        "shift": "colours are not changed",
+    },
+    "cost": {"ratio": "all deltas count", "thresh": "all deltas count"},
+    "maxpool": {"maxpool_zero_nonmax": "outputs are not changed"},
+    "yolo": {"embedding_layer": "embeddings are not trained"},
+    "": {"truth": "later layers learn from the labels"},
+}
+UNTRAINED = {"contrastive": "embeddings are not trained", "iseg": "masks are not trained"}
+NEUTRAL = {("crop", "saturation"): 1.0, ("crop", "exposure"): 1.0}
+ALIASES = {"conv": "convolutional", "max": "maxpool", "Gaussian_yolo": "yolo"}
+
 
 class Learner:
-    """A network set up for training: deltas beside its activations, the optimizer, the number of images seen.
+    """A network set up for training, with memory for mini-batches of the cfg's size.
 
-    A delta is minus the gradient of the loss (darknet's word). seen: counts each mini-batch as one of the cfg's size,
-    whatever its real size. parameters: the trainable ones, each with its layer, by their names in checkpoints, such as
-    layer.3.weights. ema: the moving average of the parameters; None without `ema_alpha`.
+    seen: images; each mini-batch counts as one of the cfg's size. parameters: the trainable ones, each with its layer,
+    by their names in checkpoints. ema: their moving average, if any. Raises ConfigError, ShapeError, and OptionError
+    for another precision than float32.
     """
 
     def __init__(self, network: Network) -> None:
-        """Allocate memory for mini-batches of the cfg's size, and log unsupported options.
-
-        Raises ConfigError and ShapeError, and OptionError for a network of another precision than float32.
-        """
         if network.precision != FLOAT32:
             raise OptionError(f"precision {network.precision}: training is always in {FLOAT32}")
         net = network.config.net
@@ -64,13 +96,12 @@ class Learner:
         alpha = net.real("ema_alpha", 0.0)
         self.ema = MovingAverage(network, alpha, self.schedule.max_batches) if alpha else None
         self._reject_every = net.natural("weights_reject_freq", 0, 1 << 40)
-        self._mini_batches = 0
-        self._half_done = False  # whether a backward pass or an update was interrupted
+        self._mini_batches, self._half_done = 0, False  # half: a backward pass or an update was interrupted
         self._rng = np.random.default_rng(network.seed)
         self._progress = TrainingProgress(self.update_count, self.schedule.max_batches)
         self._rejection = DeltaRejection.from_section(net)
-        stops = [(i, layer.learning_options.stop) for i, layer in enumerate(network.layers)]
-        self._stops = [(i, stop) for i, stop in stops if stop]
+        options = enumerate(layer.learning_options for layer in network.layers)
+        self._stops = [(index, each.stop) for index, each in options if each.stop]
         lasting = [i for i, stop in self._stops if stop == 1 or not network.dialect.stops_for_a_while]
         self._stop_index = max(lasting, default=-1)
         with network.held():
@@ -97,29 +128,20 @@ class Learner:
         self._layers = [layer for layer in network.layers if not layer.is_alias]
         self.parameters: dict[str, tuple[Layer, Trainable]] = {}
         for index, layer in enumerate(network.layers):
-            if not layer.is_alias:
-                layer.overwrites = index in overwriting.values()
-                self._prepare_layer(graph, index, tensors, deltas)
+            if layer.is_alias:
+                continue
+            sources = graph.sources(index)
+            layer.overwrites = index in overwriting.values()
+            layer.setup([tensors[source] for source in sources], tensors.get(index))
+            # Layers before stopbackward are not trained, but get a delta, so that they need no special case.
+            delta = deltas.get(index) or (Tensor(Layout(layer.batch, layer.shape)) if index in tensors else None)
+            layer.setup_training([deltas.get(source) for source in sources], delta)
+            for trainable in layer.trainables():
+                self.parameters[f"layer.{index}.{trainable.name}"] = layer, trainable
         self._setups = network.setups
 
-    def _prepare_layer(
-        self, graph: Graph, index: int, tensors: Mapping[int, Tensor], deltas: Mapping[int, Tensor]
-    ) -> None:
-        layer, sources, owner = graph.layers[index], graph.sources(index), graph.owner(index)
-        layer.setup([tensors[source] for source in sources], tensors.get(owner))
-        # Layers before stopbackward are not trained; they get a delta to write to, so that they need no special case.
-        delta = deltas.get(owner) or (Tensor(Layout(layer.batch, layer.shape)) if owner in tensors else None)
-        layer.setup_training([deltas.get(source) for source in sources], delta)
-        for trainable in layer.trainables():
-            name = f"layer.{index}.{trainable.name}"
-            assert name not in self.parameters
-            self.parameters[name] = layer, trainable
-
     def resize(self, width: int, height: int, batch: int | None = None) -> None:
-        """Change the input size, in pixels, and the pictures of a mini-batch (default: the cfg's).
-
-        Accumulated updates are kept. Raises ShapeError for a size that the network cannot have.
-        """
+        """Change the input size in pixels, and the mini-batch (default: the cfg's). Raises ShapeError."""
         batch = self.mini_batch if batch is None else batch
         if (width, height, batch) == (self.network.input.width, self.network.input.height, self.network.batch):
             return
@@ -129,7 +151,7 @@ class Learner:
                 self._prepare_again()
 
     def _prepare_again(self) -> None:
-        """Allocate memory again, after the network was used for inference or resized. Accumulated updates are kept."""
+        """After inference or `resize`. Accumulated updates are kept."""
         before = {name: trainable.update for name, (_, trainable) in self.parameters.items()}
         carried = self._carried()
         self._prepare()
@@ -140,38 +162,31 @@ class Learner:
                 array[:] = carried[name]
 
     def state_dict(self) -> dict[str, Array]:
-        """The arrays that a resumed run needs besides the network's parameters: accumulated updates, Adam's moments,
-        the moving average, and the state that layers carry from one mini-batch to the next.
-
-        No copies. The names are those of checkpoints: update.layer.3.weights, optimizer.layer.3.weights.mean,
-        average.layer.3.weights, layer.3.carried.hidden.
-        """
-        averages = self.ema.state_dict() if self.ema else {}
+        """What a resumed run needs besides parameters, not copied, by the names in docs/training.md."""
+        averages = self.ema.averages if self.ema else {}
         return self._own_state() | {f"average.{name}": array for name, array in averages.items()}
 
     def _own_state(self) -> dict[str, Array]:
-        """`state_dict` without the moving average, which has no arrays before it begins."""
+        """Without the moving average, which has no arrays before it begins."""
         updates = {f"update.{name}": trainable.update for name, (_, trainable) in self.parameters.items()}
-        kept = self.optimizer.state_dict(self.parameters)
-        return updates | {f"optimizer.{name}": array for name, array in kept.items()} | self._layer_states()
+        optimizer = {f"optimizer.{name}": a for name, a in self.optimizer.state_dict(self.parameters).items()}
+        return updates | optimizer | self._of_layers(lambda layer: layer.state_dict())
 
     def _of_layers(self, named: Callable[[Layer], Mapping[str, T]]) -> dict[str, T]:
-        """What `named` gives for each layer, by the names of checkpoints."""
         each = enumerate(self.network.layers)
         return {f"layer.{index}.{name}": value for index, layer in each for name, value in named(layer).items()}
-
-    def _layer_states(self) -> dict[str, Array]:
-        return self._of_layers(lambda layer: layer.state_dict())
 
     def _carried(self) -> dict[str, Array]:
         return self._of_layers(lambda layer: layer.carried())
 
     def load_state_dict(self, state: Mapping[str, Array], counters: Mapping[str, Any]) -> None:
-        """Restore the results of `state_dict` and `counters`, at the same input size and batch.
-
-        Raises WeightsError, before any change, if a name, shape, dtype or value is not the expected one.
-        """
-        self._check_counters(counters)
+        """Restore `state_dict` and `counters`, of the same size. Raises WeightsError before any change."""
+        check_values(counters, _COUNTERS, "training")
+        check_values(counters["rejection"], dict.fromkeys(self._rejection.state_dict(), FINITE), "training.rejection")
+        generators = self._generators()
+        check_values(counters["random"], dict.fromkeys(generators, TABLE), "training.random")
+        for name, rng in generators.items():
+            check_generator(counters["random"][name], rng, f"training.random.{name}")
         own, averages = self._own_state(), {}
         if self.ema and counters["average_begun"]:
             averages = {f"average.{name}": array for name, array in self.ema.parameters().items()}
@@ -184,23 +199,15 @@ class Learner:
         self._half_done = False
 
     def counters(self) -> dict[str, Any]:
-        """The numbers that belong to `state_dict`, as values for JSON: counts, and the states of random generators."""
+        """What belongs to `state_dict`, for JSON."""
         return {
             "seen": self.seen,
             "steps": self._mini_batches,
             "updates": self.optimizer.updates,
-            "average_begun": self.ema is not None and self.ema.begun,
+            "average_begun": self.ema is not None and bool(self.ema.averages),
             "rejection": self._rejection.state_dict(),
             "random": {name: rng.bit_generator.state for name, rng in self._generators().items()},
         }
-
-    def _check_counters(self, counters: Mapping[str, Any]) -> None:
-        check_values(counters, _COUNTERS, "training")
-        check_values(counters["rejection"], dict.fromkeys(self._rejection.state_dict(), FINITE), "training.rejection")
-        generators = self._generators()
-        check_values(counters["random"], dict.fromkeys(generators, TABLE), "training.random")
-        for name, rng in generators.items():
-            check_generator(counters["random"][name], rng, f"training.random.{name}")
 
     def _load_counters(self, counters: Mapping[str, Any]) -> None:
         self.seen, self._mini_batches, self.optimizer.updates = counters["seen"], counters["steps"], counters["updates"]
@@ -210,32 +217,27 @@ class Learner:
             rng.bit_generator.state = counters["random"][name]
 
     def _generators(self) -> dict[str, np.random.Generator]:
-        """Every random generator of training, by its name in checkpoints."""
         return {"training": self._rng} | self._of_layers(lambda layer: layer.generators())
 
     def forget(self, sequence: int) -> None:
-        """Set the state that recurrent layers carry for a sequence of the mini-batch to 0."""
+        """Set what recurrent layers carry for a sequence of the mini-batch to 0."""
         for array in self._carried().values():
             array[sequence] = 0
 
     @property
     def update_count(self) -> int:
-        """The number of updates, from the number of images seen."""
+        """The number of updates, from the images seen."""
         return self.seen // (self.mini_batch * self.subdivisions)
 
     def step(self, images: Array, truth: Sequence[Array]) -> float:
-        """Train on one mini-batch; parameters are updated after every `subdivisions` mini-batches.
+        """Train on one mini-batch; parameters are updated after every `subdivisions` of them.
 
-        images: (n, c, h, w) or (n, inputs) float32. truth: n arrays, one for each picture. Returns the mean of the
-        losses of all layers that have one, each summed over the mini-batch. Raises OptionError for other sizes.
+        images: (n, c, h, w) or (n, inputs) float32. truth: an array for each picture. Returns the mean of the losses of
+        all layers that have one, each summed over the mini-batch. Raises OptionError for other sizes.
         """
         network = self.network
-        array = np.asarray(images)
-        if (
-            array.dtype != np.float32
-            or len(array) != network.batch
-            or array.size != network.batch * network.input.outputs
-        ):
+        array, numbers = np.asarray(images), network.batch * network.input.outputs
+        if array.dtype != np.float32 or len(array) != network.batch or array.size != numbers:
             raise OptionError(
                 f"images are {array.dtype} of shape {array.shape}; expected float32, a mini-batch of "
                 f"{network.batch} x {network.input}"
@@ -268,12 +270,9 @@ class Learner:
         return loss
 
     def _changed_by_forward(self) -> dict[str, Array]:
-        """The state that a forward pass with loss changes, besides tensors and counters: that of each layer, and the
-        running statistics of batch normalisation."""
-        return self._layer_states() | self._of_layers(_running)
+        return self._of_layers(lambda layer: {**layer.state_dict(), **_running(layer)})
 
     def _undo_forward(self, before: Mapping[str, Array], counters: Mapping[str, Any]) -> None:
-        """Restore the state from before a forward pass that has failed."""
         with self._uninterrupted():
             self._load_counters(counters)
             for name, array in self._changed_by_forward().items():
@@ -281,8 +280,7 @@ class Learner:
 
     @contextlib.contextmanager
     def _uninterrupted(self) -> Iterator[None]:
-        """Let Ctrl-C wait for the end of the block, whose changes cannot be undone. If anything ends the block earlier,
-        such as a second Ctrl-C, the learner cannot be used any more."""
+        """Ctrl-C waits for the end of the block. After anything that ends it earlier, the learner cannot be used."""
         with interrupts_held(lambda: log.warning("%s", WAITING)):
             half_done, self._half_done = self._half_done, True
             yield
@@ -323,23 +321,40 @@ class Learner:
 
 
 def _running(layer: Layer) -> dict[str, Array]:
-    """The running statistics of a layer's batch normalisations, not copied."""
     numbered = enumerate(layer.named_parameters())  # parts of recurrent layers may have equal names
     return {f"{number}.{each.name}": each.array for number, each in numbered if "rolling" in each.name}
 
 
 def _first_delta_writers(graph: Graph) -> dict[int, int]:
-    """Layers whose delta need not be cleared before the backward pass, mapped to the layer that writes it first, which
-    is their last reader."""
+    """Layers whose delta need not be cleared, and their last readers, which write it first."""
     found = {}
     for owner, readers in graph.readers.items():
-        last = graph.layers[readers[-1]]
-        if last.can_overwrite and len(last.sources) == 1 and not last.learning_options.forward_only:
+        last = graph.layers[readers[-1]] if readers else None
+        if last and last.can_overwrite and len(last.sources) == 1 and not last.learning_options.forward_only:
             found[owner] = readers[-1]
     return found
 
 
 def mini_batch(net: Section) -> int:
-    """The pictures of one forward pass by `[net]`: batch / subdivisions, times the length of a sequence."""
+    """The pictures of one pass: batch / subdivisions, times the length of a sequence."""
     batch, subdivisions = net.positive("batch", 1), net.positive("subdivisions", 1)
     return max(1, batch // subdivisions) * net.positive("time_steps", 1)
+
+
+def unsupported(config: Config) -> list[str]:
+    """A line for each unsupported option or section that is on."""
+    lines = []
+    for section in [config.net, *config.layers]:
+        kind = "net" if section is config.net else ALIASES.get(section.kind, section.kind)
+        if kind in UNTRAINED:
+            lines.append(_line(section, section.line, "", UNTRAINED[kind]))
+        effects = {**UNSUPPORTED[""], **UNSUPPORTED.get(kind, {})}
+        for option in section.options:
+            neutral = NEUTRAL.get((kind, option.key), 0.0)
+            if option.key in effects.keys() - section.foreign and section.real(option.key, 0.0) != neutral:
+                lines.append(_line(section, option.line, f" {option.key}={option.value}", effects[option.key]))
+    return lines
+
+
+def _line(section: Section, number: int, option: str, effect: str) -> str:
+    return f"{section.path}:{number}: [{section.kind}]{option} is not supported in training: {effect}"

@@ -5,7 +5,6 @@ batch.jpg    the last mini-batch after augmentation, with its ground truth
 worst_1.jpg  and so on: the pictures of the last validation with most missed objects
 """
 
-import logging
 import math
 import time
 from collections.abc import Sequence
@@ -16,31 +15,29 @@ import numpy as np
 
 from ..boxes import Box
 from ..errors import DarknetError
-from ..evaluation.pictures import annotated
+from ..evaluation.evaluate import annotated
 from ..images.image import Picture, encode_image, load_image, write_image
 from ..images.operations import as_picture, class_colour, draw_boxes
 from ..inference.video.mjpeg_server import Stream, jpeg_part
 from ..utils.arrays import Array
-from ..utils.files import to_json, write_file
-from .hooks import Hook, Run
-from .metrics_log import CHART, IterationRecord
+from ..utils.files import log, to_json, write_file
+from .hooks import Hook, IterationRecord, Run
+from .run_folder import CHART
 from .validation import AveragePrecision, Validator
 
 FOLDER = "live"
 SECONDS = 5.0  # between two drawings of a mini-batch
-PAUSE = 200  # times what drawing the last one took: drawing is half a hundredth of the time of training at most
+PAUSE = 200  # times what drawing the last one took: half a hundredth of the time of training
 PICTURES = 16  # of a mini-batch that are drawn
 TALLEST = 240  # pixels, the height of each picture
 
-log = logging.getLogger("pydarknet")
-
 
 class LiveHook(Hook):
-    """Updates the folder `live` of a run. If it cannot be written, there is one warning, and the run continues."""
+    """Updates the folder. If it cannot be written, there is one warning."""
 
     def __init__(self) -> None:
         self.folder = Path(FOLDER)  # in the run's folder, once the run has started
-        self._due = self._drawing_due = -math.inf  # when the next state is written, the next mini-batch drawn
+        self._due = self._drawing_due = -math.inf  # of the next state, the next drawing of a mini-batch
         self._worst: list[dict[str, Any]] = []
         self._is_off = False
 
@@ -113,9 +110,9 @@ class ChartStream(Hook):
 
 
 def draw_batch(images: Array, truth: Sequence[Array], names: Sequence[str]) -> Picture | None:
-    """A grid of the first PICTURES of a mini-batch, (n, c, h, w) float32, with their objects; None for other inputs.
+    """A grid of the first pictures of a mini-batch, (n, c, h, w) float32, with their objects; None for other inputs.
 
-    truth: as for `Model.train_step`; of a class vector, the name of the largest entry is drawn.
+    truth: as for `Model.train_step`; of a class vector, the largest entry is named.
     """
     if images.ndim != 4 or images.shape[1] not in (1, 3):
         return None
@@ -143,7 +140,7 @@ def _draw_truth(picture: Picture, truth: Array, names: Sequence[str]) -> Picture
 
 
 def _step(height: int, tallest: int) -> int:
-    """Draw every nth pixel of a picture, so that it is at most `tallest` pixels high: n, a power of two."""
+    """n, a power of two: with every nth pixel, a picture is at most `tallest` high."""
     return 1 << max(0, math.ceil(math.log2(height / tallest)))
 
 

@@ -13,7 +13,7 @@ from ..config.sections import Section, integer, natural, read_options, real
 
 @dataclass(frozen=True)
 class LearningRateSchedule:
-    """The options of `[net]` that determine the learning rate. A policy may read all of them."""
+    """The options of `[net]` that determine the learning rate."""
 
     learning_rate: float = real(0.001)
     policy: str = "constant"
@@ -31,7 +31,7 @@ class LearningRateSchedule:
 
     @classmethod
     def from_section(cls, net: Section) -> LearningRateSchedule:
-        """Read `[net]`. An unknown policy counts as constant, with a warning; raises ConfigError for missing lists."""
+        """An unknown policy counts as constant, with a warning. Raises ConfigError."""
         policy = net.text("policy", "constant") or "constant"
         if policy not in POLICIES:
             net.warn(f"Couldn't find policy {policy}, going with constant")
@@ -54,14 +54,11 @@ class LearningRateSchedule:
         )
 
     def at(self, update: int) -> float:
-        """The learning rate of update number `update`, counted from 1; infinite or NaN if the formula overflows."""
+        """Of an update, counted from 1; infinite or NaN if the formula overflows."""
         with np.errstate(all="ignore"):
             if update < self.burn_in:
                 return self.learning_rate * float(np.power(update / self.burn_in, self.power))
             return float(POLICIES[self.policy](self, update))
-
-
-Policy = Callable[[LearningRateSchedule, int], float]
 
 
 def _steps(s: LearningRateSchedule, update: int) -> float:
@@ -70,8 +67,7 @@ def _steps(s: LearningRateSchedule, update: int) -> float:
 
 
 def _sgdr(s: LearningRateSchedule, update: int) -> float:
-    """Cosine from the learning rate down to learning_rate_min, in cycles that grow (Loshchilov and Hutter, SGDR,
-    2017)."""
+    """Cosine down to learning_rate_min in growing cycles (Loshchilov and Hutter, 2017)."""
     start, cycle = 0, max(1, s.sgdr_cycle)
     while start + cycle < update:
         start += cycle
@@ -80,8 +76,8 @@ def _sgdr(s: LearningRateSchedule, update: int) -> float:
     return s.learning_rate_min + 0.5 * height * float(1 + np.cos(np.pi * (update - start) / cycle))
 
 
-# The policies by their names in cfg files; each is a function from the number of updates to the learning rate.
-POLICIES: Mapping[str, Policy] = {
+# By their names in cfg files; each is a function from the number of updates to the learning rate.
+POLICIES: Mapping[str, Callable[[LearningRateSchedule, int], float]] = {
     "constant": lambda s, update: s.learning_rate,
     "step": lambda s, update: s.learning_rate * np.power(s.scale, update // s.step),
     "steps": _steps,

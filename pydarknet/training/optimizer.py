@@ -1,10 +1,8 @@
-"""What changes parameters after the mini-batches of an iteration: update rules, their moving average, similar filters.
+"""What changes parameters after an iteration: update rules, their moving average, similar filters.
 
-The update rules are SGD with momentum and Adam, as in darknet's GPU builds. An update is minus the sum of the gradients
-over all pictures of an iteration, which backward passes accumulate.
+An update is minus the sum of the gradients over all pictures of an iteration, which backward passes accumulate.
 """
 
-import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,8 +16,7 @@ from ..layers import Layer
 from ..layers.base import Trainable
 from ..network.network import Network
 from ..utils.arrays import Array
-
-log = logging.getLogger("pydarknet")
+from ..utils.files import log
 
 Parameters = Mapping[str, tuple[Layer, Trainable]]  # by their names in checkpoints
 UPDATES_AFTER = 1000  # the number of updates after the average has replaced the parameters
@@ -29,7 +26,7 @@ NEAR_HEAD = 3  # layers before a head that are not changed
 
 @dataclass
 class SGD:
-    """Stochastic gradient descent: update -= decay * weights; weights += lr / pictures * update; update *= momentum.
+    """update -= decay * weights; weights += lr / pictures * update; update *= momentum.
 
     Biases and scales do not decay.
     """
@@ -39,26 +36,23 @@ class SGD:
     def step(
         self, name: str, parameter: Trainable, lr: float, decay: float, pictures: int, count: int
     ) -> None:  # fmt: skip
-        """Update one parameter.
+        """Update one parameter, named as in checkpoints.
 
-        name: its name in checkpoints. lr: the learning rate times the layer's own factor. decay: the weight decay of
-        all pictures. pictures: the number of gradients that were summed. count: the number of the update, by which Adam
-        corrects its bias.
+        lr: with the layer's own factor. decay: of all pictures, whose gradients were summed. count: of updates, by
+        which Adam corrects its bias.
         """
         weights, update = parameter.array.reshape(-1), parameter.update.reshape(-1)
         decay = decay if parameter.decays else 0.0
         sgd_step(weights, update, np.float32(lr / pictures), np.float32(decay), np.float32(self.momentum))
 
     def state_of(self, name: str, parameter: Trainable) -> dict[str, Array]:
-        """The arrays that the rule keeps for a parameter between updates, of its shape, not copied. None here: the
-        momentum is part of the accumulated update."""
+        """What the rule keeps for a parameter, not copied: nothing beside the update."""
         return {}
 
 
 @dataclass
 class Adam:
-    """Adam (Kingma and Ba, 2015) as darknet computes it: updates are not divided by the number of pictures, and biases
-    and scales decay like weights."""
+    """Kingma and Ba, 2015, as in darknet: of the sum of the gradients; biases and scales decay as well."""
 
     beta1: float = 0.9
     beta2: float = 0.999
@@ -80,7 +74,7 @@ class Adam:
         )
 
     def state_of(self, name: str, parameter: Trainable) -> dict[str, Array]:
-        """The running means of a parameter's updates and of their squares, zeros before its first update."""
+        """The running means of a parameter's updates and of their squares."""
         if name not in self._moments:
             shape = parameter.array.shape
             self._moments[name] = {kind: np.zeros(shape, np.float32) for kind in ("mean", "square")}
@@ -88,49 +82,41 @@ class Adam:
 
 
 class Optimizer:
-    """Applies the update rule to every parameter that is not frozen."""
+    """Applies the update rule of `[net]` to every parameter that is not frozen."""
 
     def __init__(self, layers: Sequence[Layer], net: Section, dialect: Dialect) -> None:
-        """Read the options of `[net]` for updates."""
         self.momentum, self.decay = net.real("momentum", 0.9), net.real("decay", 0.0001)
         self.rule: SGD | Adam = SGD(self.momentum)
         if net.flag("adam"):
             self.rule = Adam(net.real("B1", 0.9), net.real("B2", 0.999), net.real("eps", dialect.adam_epsilon))
         self.updates = 0  # since the run began; a resumed run continues the count
-        self._by_iteration = dialect.adam_by_iteration
+        self._by_iteration, self._mends = dialect.adam_by_iteration, dialect.mends_updates
         self._clip, self._burn_in = net.real("clip", 0.0), net.natural("burn_in", 0, 1 << 40)
-        self._mends = dialect.mends_updates
         last = max((i for i, layer in enumerate(layers) if layer.learning_options.norm_only), default=-1)
         self._norm_only = {id(layer) for layer in layers[: last + 1]}
 
     def step(self, parameters: Parameters, iteration: int, lr: float, pictures: int) -> None:
-        """Update the parameters after iteration `iteration`, counted from 1, with the gradients of `pictures`
-        pictures."""
+        """iteration: counted from 1. pictures: whose gradients were summed."""
         self.updates += 1
         count = iteration if self._by_iteration else self.updates
         for name, (layer, parameter) in parameters.items():
-            if self._is_frozen(layer, iteration):
+            options = layer.learning_options
+            waits = iteration <= options.from_iteration or iteration < options.from_burn_in * self._burn_in
+            if waits or not layer.training or id(layer) in self._norm_only:
                 continue
             self._mend_update(layer, parameter)
-            rate = lr * layer.learning_options.rate
-            self.rule.step(name, parameter, rate, self.decay * pictures, pictures, count)
-            limit = layer.learning_options.clip or (self._clip if layer.has_filters else 0.0)
+            self.rule.step(name, parameter, lr * options.rate, self.decay * pictures, pictures, count)
+            limit = options.clip or (self._clip if layer.has_filters else 0.0)
             if limit and parameter.decays:
                 np.clip(parameter.array, -limit, limit, out=parameter.array)
 
     def state_dict(self, parameters: Parameters) -> dict[str, Array]:
-        """The arrays that the next update needs, besides parameters and accumulated updates; not copied."""
+        """What the next update needs, besides parameters and updates; not copied."""
         return {
             f"{name}.{kind}": array
             for name, (_, parameter) in parameters.items()
             for kind, array in self.rule.state_of(name, parameter).items()
         }
-
-    def _is_frozen(self, layer: Layer, iteration: int) -> bool:
-        options = layer.learning_options
-        if not layer.training or id(layer) in self._norm_only:
-            return True
-        return iteration <= options.from_iteration or iteration < options.from_burn_in * self._burn_in
 
     def _mend_update(self, layer: Layer, parameter: Trainable) -> None:
         update = parameter.update
@@ -142,65 +128,54 @@ class Optimizer:
 
 class MovingAverage:
     """AlexeyAB's `ema_alpha`, for all convolutions: ema = alpha * ema + (1 - alpha) * parameters, after each update
-    of a run's second half. It replaces the parameters near the end of the run."""
+    of a run's second half. Near its end it replaces the parameters.
+
+    max_batches: updates of the whole run. averages: by `parameters`' names, once begun.
+    """
 
     def __init__(self, network: Network, alpha: float, max_batches: int) -> None:
-        """max_batches: the number of updates of the whole run."""
         self.network, self.alpha = network, alpha
         self.first, self.last = max_batches // 2, max_batches - UPDATES_AFTER
-        self._averages: dict[str, Array] = {}
+        self.averages: dict[str, Array] = {}
         if self.last <= self.first:
             net = network.config.net
-            log.warning(
-                "%s:%d: ema_alpha: with max_batches=%d the average would be used after iteration %d, before it starts; "
-                "it has no effect",
-                net.path,
-                net.line,
-                max_batches,
-                max(0, self.last),
-            )
-
-    @property
-    def begun(self) -> bool:
-        return bool(self._averages)
+            where = f"{net.path}:{net.line}: ema_alpha: with max_batches={max_batches}"
+            used = f"after iteration {max(0, self.last)}"
+            log.warning("%s the average would be used %s, before it starts; it has no effect", where, used)
 
     def update(self, number: int) -> bool:
-        """Include the parameters after update `number`. Returns whether the averages have replaced them."""
+        """Returns whether the averages have replaced the parameters."""
         if number < self.first:
             return False
         current = self.parameters()
-        if not self._averages:
-            self._averages = {name: array.copy() for name, array in current.items()}
+        if not self.averages:
+            self.averages = {name: array.copy() for name, array in current.items()}
         if number == self.last:
-            self._write(current, self._averages)
+            self._write(current, self.averages)
             return True
         if number < self.last:
             alpha = np.float32(self.alpha)
             for name, array in current.items():
-                self._averages[name] *= alpha
-                self._averages[name] += (1 - alpha) * array
+                self.averages[name] *= alpha
+                self.averages[name] += (1 - alpha) * array
         return False
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a .weights file with the averages in place of the parameters. Raises OutputError."""
+        """Write the averages as weights. Raises OutputError."""
         current = self.parameters()
         before = {name: array.copy() for name, array in current.items()}
-        self._write(current, self._averages)
+        self._write(current, self.averages)
         try:
             self.network.save_weights(path)
         finally:
             self._write(current, before)
 
-    def state_dict(self) -> dict[str, Array]:
-        """The averages, not copied; empty before the first one."""
-        return dict(self._averages)
-
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
-        """Restore the averages: nothing, or an array for each of `parameters`. The caller has checked the shapes."""
-        self._averages = {name: state[name].copy() for name in self.parameters() if state}
+        """Restore nothing, or an array for each of `parameters`, of checked shapes."""
+        self.averages = {name: state[name].copy() for name in self.parameters() if state}
 
     def parameters(self) -> dict[str, Array]:
-        """Biases, scales and weights of every convolution with parameters of its own, by their names in checkpoints."""
+        """Those of every convolution of its own, by their names in checkpoints."""
         found: dict[str, Array] = {}
         for index, layer in enumerate(self.network.layers):
             trained = layer.trainables() if layer.has_filters else []
@@ -214,10 +189,10 @@ class MovingAverage:
 
 
 def reject_similar(layers: Sequence[Layer], rng: np.random.Generator) -> list[int]:
-    """AlexeyAB's `weights_reject_freq`: initialise one of two very similar filters again, the first of a convolution's
-    most similar pair, if their cosine is above SIMILARITY.
+    """AlexeyAB's `weights_reject_freq`: of two filters of a convolution whose cosine is above SIMILARITY, the most
+    similar ones, initialise the first again.
 
-    The first layer, linear convolutions and those near a head are not changed. Returns the indices of changed layers.
+    Not in the first layer, linear convolutions and those near a head. Returns the indices of changed layers.
     """
     changed = []
     for index, layer in enumerate(layers):
@@ -243,7 +218,6 @@ def reject_similar(layers: Sequence[Layer], rng: np.random.Generator) -> list[in
 
 
 def _most_similar(filters: np.ndarray) -> tuple[tuple[int, int], float]:
-    """The first pair of rows with the largest cosine, and that cosine."""
     lengths = np.linalg.norm(filters, axis=1)
     unit = filters / np.where(lengths > 0, lengths, 1)[:, None]
     cosines = unit @ unit.T

@@ -4,40 +4,33 @@ A run overwrites files with darknet's names, and `resume` takes the checkpoint o
 earlier run are therefore moved to a folder NAME.old1, NAME.old2, ... inside.
 """
 
-from __future__ import annotations
-
+import csv
+import io
 import json
-import logging
 import math
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import OptionError, OutputError, WeightsError
 from ..network.weights import Header
 from ..utils.figure import new_figure, save_figure
-from ..utils.files import flush, read_bytes, to_json, write_file
+from ..utils.files import flush, log, output_errors, read_bytes, read_text, to_json, write_file
 from .checkpoint import NEW, STATE
-from .hooks import Hook, Run
-from .metrics_log import CHART, METRICS_LOG, IterationRecord, read_entries
+from .hooks import Hook, IterationRecord, Run
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-log = logging.getLogger("pydarknet")
-
+METRICS_LOG, CHART = "train.jsonl", "chart.png"
 TOP = 20.0  # of the loss axis; AlexeyAB's `max_chart_loss`
 MARGIN = 2.5  # the loss axis ends at least at this multiple of the last average
 MEASURES = {"map": "mAP", "accuracy": "accuracy"}  # keys of train.jsonl, and their names in the chart
 
 
 class EarlierResults(Hook):
-    """Moves results of an earlier run of the network to another folder, unless the run is resumed."""
+    """Calls `set_aside`, unless the run is resumed."""
 
     def __init__(self, final: str) -> None:
-        """final: the name of the weights at a run's end."""
         self.final = final
 
     def before_run(self, run: Run) -> None:
@@ -48,11 +41,11 @@ class EarlierResults(Hook):
 
 
 def set_aside(folder: Path, base: str, final: str, begins_with: Path | None, seen: int) -> Path | None:
-    """Move results of earlier runs of the network `base` to a new folder inside. Returns it, or None if there are none.
+    """Move results of earlier runs of the network `base` to a new folder inside, and return it if there are any.
 
     begins_with: the initial weights of the new run, which have seen `seen` images; they stay. If they are in this
-    folder, weights that have not seen more images stay too, because the run continues from them. Best weights stay,
-    because their sidecar records their measurement. final: the name of a run's final weights. Raises OutputError.
+    folder, weights that have not seen more stay too; so do best weights, whose sidecar records their measurement.
+    final: the name of the weights at a run's end. Raises OutputError.
     """
     aside = next(path for n in range(1, 1 << 30) if not (path := folder / f"{base}.old{n}").exists())
     try:
@@ -82,19 +75,17 @@ def set_aside(folder: Path, base: str, final: str, begins_with: Path | None, see
 
 
 def _is_in(folder: Path, path: Path | None) -> bool:
-    """Whether a file is directly in a folder."""
     return path is not None and folder.exists() and path.parent.exists() and path.parent.samefile(folder)
 
 
 def _weights(folder: Path, base: str, final: str) -> list[Path]:
-    """The weights files in the folder that runs of the network have written as checkpoints or averages."""
     name = re.escape(base)
     pattern = rf"{re.escape(final)}|{name}(\.backup|_final\.weights|_last\.weights|_ema\.weights|_\d+\.weights)"
     return sorted(path for path in folder.iterdir() if re.fullmatch(pattern, path.name) and path.is_file())
 
 
 def _seen(path: Path) -> float:
-    """The number of images that weights have seen; infinite for a file that is not a weights file."""
+    """Infinite for a file that is not a weights file."""
     try:
         with path.open("rb") as stream:
             return Header.parse(str(path), stream.read(512))[0].seen
@@ -103,7 +94,6 @@ def _seen(path: Path) -> float:
 
 
 def _move(path: Path, aside: Path, keep: bool) -> None:
-    """Move a file to a folder. keep: copy it instead."""
     shutil.copy2(path, aside / path.name) if keep else path.replace(aside / path.name)
 
 
@@ -122,15 +112,12 @@ class MetricsLog(Hook):
         self.append(record.entry())
 
     def start(self, iteration: int, keep: bool) -> None:
-        """Truncate the file after `iteration`, if it belongs to this run (`keep`); otherwise rename it to
-        train.old.jsonl. Raises OutputError."""
+        """Truncate the file after `iteration`; if it is of another run (not `keep`), rename it. Raises OutputError."""
         if not self.path.exists():
             return
         if not keep:
-            try:
+            with output_errors(self.path):
                 self.path.replace(self.path.with_suffix(".old.jsonl"))
-            except OSError as error:
-                raise OutputError(f"{self.path}: cannot write: {error.strerror or error}") from error
             return
         kept = []
         for line in read_bytes(self.path, OutputError).splitlines(keepends=True):
@@ -141,11 +128,8 @@ class MetricsLog(Hook):
 
     def append(self, entry: Mapping[str, Any]) -> None:
         """Add a line. Raises OutputError."""
-        try:
-            with self.path.open("ab") as stream:
-                stream.write(to_json(entry).encode() + b"\n")
-        except OSError as error:
-            raise OutputError(f"{self.path}: cannot write: {error.strerror or error}") from error
+        with output_errors(self.path), self.path.open("ab") as stream:
+            stream.write(to_json(entry).encode() + b"\n")
 
 
 def _is_up_to(line: bytes, iteration: int) -> bool:
@@ -155,12 +139,42 @@ def _is_up_to(line: bytes, iteration: int) -> bool:
         return False
 
 
+def read_entries(log_path: Path) -> list[dict[str, Any]]:
+    """The lines of `train.jsonl`, with NaN where it has null. Raises OutputError."""
+    try:
+        entries = [json.loads(line) for line in read_text(log_path, OutputError).splitlines()]
+        return [{name: math.nan if value is None else value for name, value in entry.items()} for entry in entries]
+    except ValueError as error:
+        raise OutputError(f"{log_path}: cannot read: {error}") from error
+
+
+def write_csv(entries: Sequence[Mapping[str, Any]], path: str | Path) -> None:
+    """A line for each iteration, a column for each name. Raises OutputError."""
+    columns = list(dict.fromkeys(name for entry in entries for name in entry))
+    text = io.StringIO()
+    table = csv.DictWriter(text, columns, lineterminator="\n")
+    table.writeheader()
+    table.writerows(entries)
+    write_file(path, text.getvalue().encode())
+
+
+def write_tensorboard(entries: Sequence[Mapping[str, Any]], folder: str | Path) -> None:
+    """A scalar for each number of an entry. Raises OptionError without tensorboardX, OutputError."""
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError:
+        raise OptionError("this needs the package tensorboardX: pip install 'pydarknet[tensorboard]'") from None
+    with output_errors(folder), SummaryWriter(str(folder)) as writer:
+        for entry in entries:
+            for name in entry.keys() - {"iteration"}:
+                writer.add_scalar(name, entry[name], entry["iteration"])
+
+
 class Chart(Hook):
     """Draws chart.png whenever weights are written, and at the end.
 
     It is made from train.jsonl each time, so that the curve of a resumed run has no gap. top: the end of the loss axis;
-    None: by the average loss. Without matplotlib, or if the file cannot be written, there is one warning and no chart;
-    the run continues.
+    None: by the average loss. If it cannot be drawn, there is one warning, and the run continues.
     """
 
     def __init__(self, path: Path, log_path: Path, title: str, max_batches: int, top: float | None = None) -> None:
@@ -176,7 +190,7 @@ class Chart(Hook):
         self.draw()
 
     def draw(self) -> None:
-        """Write chart.png."""
+        """Write chart.png, or say once why not."""
         if self._is_off:
             return
         try:
@@ -185,7 +199,7 @@ class Chart(Hook):
             self._is_off = True
             log.warning("%s is not drawn: %s", self.path.name, error)
 
-    def _figure(self, entries: list[dict[str, Any]]) -> Figure:
+    def _figure(self, entries: list[dict[str, Any]]) -> Any:
         figure = new_figure()
         figure.set_size_inches(10, 7)
         axes = figure.subplots()
@@ -193,8 +207,7 @@ class Chart(Hook):
         axes.plot(iterations, [entry["loss"] for entry in entries], ".", color="tab:blue", markersize=2, alpha=0.3)
         averages = [entry["average"] for entry in entries]
         axes.plot(iterations, averages, color="tab:blue", label="average loss")
-        axes.set_xlim(0, max([self.max_batches, *iterations[-1:], 1]))
-        axes.set_ylim(0, self._top(averages))
+        axes.set(xlim=(0, max([self.max_batches, *iterations[-1:], 1])), ylim=(0, self._top(averages)))
         axes.set(xlabel="iteration", ylabel="loss", title=self._title(entries))
         axes.grid(alpha=0.3)
         handles = axes.get_legend_handles_labels()[0]
@@ -208,10 +221,8 @@ class Chart(Hook):
         return figure
 
     def _top(self, averages: list[float]) -> float:
-        if self.top is not None:
-            return self.top
-        if not averages:
-            return 1.0
+        if self.top or not averages:
+            return self.top or 1.0
         return min(1.05 * max(averages), max(TOP, MARGIN * averages[-1]))
 
     def _title(self, entries: list[dict[str, Any]]) -> str:

@@ -1,9 +1,14 @@
-"""The setup of a training run: options, the network with parameters, progress, input sizes, pictures."""
+"""The setup of a training run: options, the network with parameters, progress, pictures; the size of each iteration."""
 
-import logging
+from __future__ import annotations
+
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from ..config.dialect import Dialect
 from ..config.sections import Option, Section, read_config, read_data
@@ -14,20 +19,23 @@ from ..layers.heads.base import Head
 from ..layers.heads.detection import DetectionHead
 from ..model import Model, load_model
 from ..network.weights import Header
+from ..tensor import Layout, Shape
 from ..utils.arrays import check_memory
+from ..utils.files import log
 from . import checkpoint
 from .checkpoint import Progress, base_name
 from .learner import mini_batch
-from .multiscale import MultiScaleSchedule, training_bytes
-
-log = logging.getLogger("pydarknet")
 
 File = str | os.PathLike[str]
+CLASSIFIER_PERIOD, DETECTOR_PERIOD = 40, 10  # iterations at one size
+SMALLEST, LARGEST = 320, 608  # pixels, sides of pjreddie's detectors
+LAST_AT_LARGEST = 200  # iterations at the end of a run, which have the largest size
+_SIZES = 0x517E  # part of the seed, so that sizes do not repeat the random numbers of other draws
 
 
 @dataclass(frozen=True)
 class MeasuringOptions:
-    """Options of `detector train -map`: those of `detector map`, and the number of epochs between validations."""
+    """Options of `detector train -map`. epochs: between validations."""
 
     thresh: float = 0.25
     iou_thresh: float = 0.5
@@ -35,7 +43,6 @@ class MeasuringOptions:
     epochs: int = 4
 
     def __post_init__(self) -> None:
-        """Raises OptionError for a threshold that is not finite."""
         check_finite(thresh=self.thresh, iou_thresh=self.iou_thresh)
 
 
@@ -43,14 +50,11 @@ class MeasuringOptions:
 class TrainOptions:
     """Options of a training run.
 
-    seed: that of all random numbers. threads: those that compute, and those that load pictures. max_batches:
-    iterations, instead of the cfg's. clear: count iterations from 0, not from the weights' images seen. dialect: auto,
-    pjreddie or alexeyab. backup: the folder for weights, instead of the .data file's. resume: continue from the newest
-    checkpoint in that folder, if it has one. checks: check all labels before the run. save_every: the interval, in
-    iterations, of further checkpoints. allow_partial: accept weights with more numbers than the network has. measure:
-    measure mAP (classifiers: accuracy) on the list `valid` during the run, and keep the best weights. measuring:
-    options of that. min_size: the smallest side, in pixels, of multi-scale training with pjreddie's dialect, instead of
-    320. chart: draw chart.png.
+    seed: of all random numbers. threads: that compute, and that load pictures. max_batches: instead of the cfg's.
+    clear: count iterations from 0. dialect: auto, pjreddie or alexeyab. backup: the folder for weights. resume: from
+    the newest checkpoint there. checks: of all labels, before the run. save_every: iterations between further
+    checkpoints. allow_partial: accept weights with too many numbers. measure: on the list `valid`, and keep the best
+    weights. min_size: of pjreddie's multi-scale training, instead of 320 pixels.
     """
 
     seed: int | None = None
@@ -76,20 +80,19 @@ class TrainOptions:
 
 
 class TrainingSetup:
-    """The network of a run with its parameters, before a learner is created.
+    """The network of a run with its parameters, before a learner is created. Raises DarknetError.
 
-    kind: detector, classifier, or text. imgs: pictures of an iteration. resumed: the checkpoint that the run resumes
-    from, None for a new run. progress: the state of the run. start: the iteration after which it began.
+    data: a .data file, or its content. kind: detector, classifier, or text. imgs: pictures of an iteration. start: the
+    iteration after which the run began.
     """
 
     def __init__(
         self, data: File | Section, cfg: File, weights: File | None, options: TrainOptions, is_text: bool
     ) -> None:  # fmt: skip
-        """data: a .data file, or its content. Raises DarknetError."""
         self.options, self.weights = options, weights
         self.data = data if isinstance(data, Section) else read_data(data)
         self.model = self._build(cfg)
-        net = self.net
+        self.net = net = self.model.config.net
         self.kind = "text" if is_text else "detector" if self.model.heads else "classifier"
         self.alexeyab = self.model.dialect.name == "alexeyab"
         self.subdivisions = net.positive("subdivisions", 1)
@@ -109,11 +112,6 @@ class TrainingSetup:
         what = f"{self.model.path}: training mini-batches of {self.model.batch} at {width} x {height}"
         check_memory(training_bytes(self.model, width, height, options.measure), what)
 
-    @property
-    def net(self) -> Section:
-        """The section `[net]`."""
-        return self.model.config.net
-
     def _build(self, cfg: File) -> Model:
         options, config = self.options, read_config(cfg)
         net, seed = config.net, options.seed or 0
@@ -123,7 +121,6 @@ class TrainingSetup:
         return model
 
     def _begin(self) -> Progress:
-        """The progress of a new run, from initial weights or random parameters."""
         model, options, weights = self.model, self.options, self.weights
         if weights is not None:
             model.loaded = model.load_weights(weights, allow_partial=True)
@@ -161,8 +158,7 @@ class TrainingSetup:
 
 
 def open_pictures(data: Section, model: Model) -> DetectionDataset | ClassificationDataset:
-    """The training set of a .data file: with boxes for a network with heads, else with classes. Raises DataError,
-    ConfigError."""
+    """Of a detector or classifier, by the layers. Raises DataError, ConfigError."""
     net = model.config.net
     heads = [layer for layer in model.layers if isinstance(layer, Head)]
     if heads:
@@ -172,9 +168,123 @@ def open_pictures(data: Section, model: Model) -> DetectionDataset | Classificat
 
 
 def detection_set(data: Section, net: Section, head: Head, dialect: Dialect) -> DetectionDataset:
-    """The detection training set of a .data file, with the options of a head. Raises DataError, ConfigError."""
+    """With the options of a head. Raises DataError, ConfigError."""
     wanted = head.pictures
     return DetectionDataset.from_config(
         data, net, dialect, classes=head.classes, jitter=wanted.jitter, resize=wanted.resize,
         max_boxes=wanted.max_boxes, grid=isinstance(head, DetectionHead),
     )  # fmt: skip
+
+
+# --- multi-scale training ---
+
+
+@dataclass(frozen=True)
+class MultiScaleSchedule:
+    """The input size of each iteration: every `period` iterations one is drawn, from the seed alone."""
+
+    width: int
+    height: int
+    period: int = 0  # 0: always the cfg's size
+    rule: str = ""  # square, classifier, coefficient
+    coefficient: float = 0.0
+    step: int = 32
+    seed: int = 0
+    max_batches: int = 0
+    smallest: int = SMALLEST  # side, of the rule "square"
+    mini_batch: int = 1
+    grows_batch: bool = False  # mini-batches are larger at smaller sizes
+
+    @classmethod
+    def of(cls, model: Model, seed: int, max_batches: int, smallest: int | None = None) -> MultiScaleSchedule:
+        """Read `random` of the last head, or of [net] for pjreddie's classifiers. smallest: instead of 320 pixels.
+
+        Raises OptionError for networks without that rule.
+        """
+        net, alexeyab = model.config.net, model.dialect.name == "alexeyab"
+        rule: dict[str, Any] = {}
+        head = model.layers[model.heads[-1]] if alexeyab and model.heads else model.layers[-1]
+        random = head.pictures.random if isinstance(head, Head) else 0.0
+        if not model.heads and not alexeyab and net.flag("random"):
+            rule = {"rule": "classifier", "period": CLASSIFIER_PERIOD}
+        elif random and not alexeyab:
+            rule = {"rule": "square", "period": DETECTOR_PERIOD, "smallest": smallest or SMALLEST}
+        elif random:
+            rule = {
+                "rule": "coefficient",
+                "period": DETECTOR_PERIOD,
+                "coefficient": 1.4 if random == 1 else random,
+                "step": net.positive("resize_step", 32),
+                "grows_batch": net.flag("dynamic_minibatch"),
+            }
+        if smallest is not None and "smallest" not in rule:
+            raise OptionError(
+                f"min_size {smallest}: only pjreddie's detectors with random=1 in the last layer change between "
+                f"{SMALLEST} and {LARGEST}"
+            )
+        if smallest is not None and (smallest % 32 or not 32 <= smallest <= LARGEST):
+            raise OptionError(f"min_size {smallest}: expected a multiple of 32 from 32 to {LARGEST}")
+        width, height = model.input.width, model.input.height
+        return cls(width, height, seed=seed, max_batches=max_batches, mini_batch=model.batch, **rule)
+
+    @property
+    def vary(self) -> bool:
+        return self.period > 0
+
+    @property
+    def largest(self) -> tuple[int, int]:
+        """(width, height)"""
+        if self.rule == "coefficient":
+            return self._scaled(max(self.coefficient, 1 / self.coefficient))
+        side = {"square": LARGEST, "classifier": 448}.get(self.rule)
+        return (side, side) if side else (self.width, self.height)
+
+    def at(self, done: int, start: int) -> tuple[int, int]:
+        """(width, height) after `done` iterations, in a run that started after `start`."""
+        if not self.vary:
+            return self.width, self.height
+        done = start + (done - start) // self.period * self.period
+        rng = np.random.default_rng([self.seed, _SIZES, done])
+        if self.rule == "classifier":
+            side = 32 * int(rng.integers(4, 15))
+            return side, side
+        if self.rule == "square":
+            side = 32 * int(rng.integers(self.smallest // 32, LARGEST // 32 + 1))
+            side = LARGEST if done + LAST_AT_LARGEST > self.max_batches else side
+            return side, side
+        if done == start or done > self.max_batches - 100:
+            return self._scaled(self.coefficient)
+        factor = 1 + (self.coefficient - 1) * rng.random()
+        factor = 1 / factor if rng.random() < 0.5 else factor
+        width, height = self._scaled(factor)
+        if factor < 1 and (width > self.width or height > self.height):
+            return self.width, self.height
+        return width, height
+
+    def batch_at(self, width: int, height: int) -> int:
+        """With `dynamic_minibatch`, about 0.8 times the pictures that take as much memory as at the largest size."""
+        if not self.grows_batch:
+            return self.mini_batch
+        fits = self.mini_batch * math.prod(self._scaled(self.coefficient)) // (width * height)
+        return int(fits * 0.8) if int(fits * 0.8) > self.mini_batch else max(1, fits)
+
+    def _scaled(self, factor: float) -> tuple[int, int]:
+        sides = (math.floor(factor * side / self.step + 1 + 0.5) for side in (self.width, self.height))
+        width, height = (max(1, steps) * self.step for steps in sides)
+        return width, height
+
+
+def training_bytes(model: Model, width: int, height: int, validates: bool = False) -> int:
+    """An estimate of the memory for training: layers' outputs, deltas and arrays kept for backward passes; parameters,
+    updates, packed for both passes, Adam's moments and averages. validates: with a second network."""
+    given = Shape(model.input.channels, height, width)
+    total = 4 * Layout(1, given, halo=1).size
+    for layer, shape in zip(model.layers, model.shapes_at(given), strict=True):
+        kept = 2 + layer.section.flag("batch_normalize")
+        activation = getattr(layer, "activation", None)
+        kept += activation is not None and activation.needs_input
+        kept += layer.kind in ("convolutional", "conv", "deconvolutional")
+        total += kept * 4 * Layout(1, shape, halo=1).size
+    net = model.config.net
+    copies = 5 + 2 * net.flag("adam") + bool(net.real("ema_alpha", 0.0)) + 2 * validates
+    return total * model.batch + 4 * copies * model.parameter_count

@@ -1,7 +1,4 @@
-"""Checks of a restored state: names, shapes, dtypes and values.
-
-The whole state is checked before any of it is copied to the network.
-"""
+"""Checks of a restored state: names, shapes, dtypes and values, before any of it is copied to the network."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -19,16 +16,12 @@ _WORD = 1 << 62  # above every count that fits into a .weights file
 Kind = tuple[str, Callable[[Any], bool]]
 
 
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
 def _is_count(value: Any) -> bool:
-    return _is_integer(value) and 0 <= value < _WORD
+    return type(value) is int and 0 <= value < _WORD
 
 
 COUNT: Kind = ("an integer from 0 on, below 2**62", _is_count)
-SEED: Kind = ("an integer from 0 on", lambda value: _is_integer(value) and value >= 0)
+SEED: Kind = ("an integer from 0 on", lambda value: type(value) is int and value >= 0)
 FINITE: Kind = (
     "a finite number",
     lambda value: (isinstance(value, float) and math.isfinite(value)) or _is_count(value),
@@ -45,10 +38,7 @@ def or_none(kind: Kind) -> Kind:
 
 
 def check_values(found: Any, expected: Mapping[str, Kind], what: str) -> None:
-    """Compare the names of a JSON object and the kind of each value. `what`: its name, "" for the outermost.
-
-    Raises WeightsError.
-    """
+    """Compare names and kinds of an object, called `what` ("": the outermost). Raises WeightsError."""
     if not isinstance(found, dict):
         raise WeightsError(f"{what or 'content'} is {_short(found)}; expected an object")
     prefix = f"{what}." if what else ""
@@ -59,21 +49,16 @@ def check_values(found: Any, expected: Mapping[str, Kind], what: str) -> None:
 
 
 def check_arrays(found: Mapping[str, Array], expected: Mapping[str, Array]) -> None:
-    """Compare the names, shapes and dtypes of arrays with those of the arrays they will be copied to.
-
-    Raises WeightsError.
-    """
+    """Compare with the arrays that `found` will be copied to. Raises WeightsError."""
     _check_names(found, expected, "array ")
     for name, array in expected.items():
-        it = found[name]
-        if (it.dtype, it.shape) != (array.dtype, array.shape):
-            raise WeightsError(
-                f"array {name} is {it.dtype} of shape {it.shape}; expected {array.dtype} of shape {array.shape}"
-            )
+        has, expects = (f"{each.dtype} of shape {each.shape}" for each in (found[name], array))
+        if has != expects:
+            raise WeightsError(f"array {name} is {has}; expected {expects}")
 
 
 def check_generator(found: Any, rng: np.random.Generator, what: str) -> None:
-    """Check the state of a random generator by loading it into another generator. Raises WeightsError."""
+    """Raise WeightsError if another such generator cannot have this state."""
     trial = type(rng.bit_generator)()
     try:
         trial.state = found
@@ -85,14 +70,14 @@ def check_generator(found: Any, rng: np.random.Generator, what: str) -> None:
 
 
 def _check_names(found: Mapping[str, Any], expected: Mapping[str, Any], prefix: str) -> None:
-    for name in (name for name in expected if name not in found):
-        raise WeightsError(f"{prefix}{name} is missing")
-    for name in (name for name in found if name not in expected):
-        raise WeightsError(f"{prefix}{_short(name)} is unknown")
+    for name in [*expected, *found]:
+        if name not in found:
+            raise WeightsError(f"{prefix}{name} is missing")
+        if name not in expected:
+            raise WeightsError(f"{prefix}{_short(name)} is unknown")
 
 
 def _short(value: Any) -> str:
-    """A value in one line of bounded length."""
     try:
         text = repr(value)
     except (ValueError, RecursionError):  # an integer of thousands of digits

@@ -7,13 +7,13 @@ from typing import Any
 from ..config.sections import Section
 from ..datasets.dataloader import Text, TextStreams
 from ..inference.text_generation import SymbolPredictor
-from .metrics_log import IterationRecord
+from .hooks import IterationRecord
 from .setup import File
 from .trainer import Trainer
 
 
 class TextTrainer(Trainer):
-    """A training run on a text. tokenized: see `text.Text`. hooks and other options: as for Trainer."""
+    """A training run on a text. tokenized: see `Text`. Other arguments: as for Trainer."""
 
     is_text = True
 
@@ -48,8 +48,8 @@ class TextTrainer(Trainer):
 def train_text(
     text: File, cfg: File, weights: File | None = None, *, tokenized: bool = False, **options: Any
 ) -> Iterator[IterationRecord]:
-    """Train the recurrent network of a .cfg file to predict a text, and yield a record after each iteration.
+    """Train a recurrent network to predict a text, and yield a record after each iteration.
 
-    tokenized: see `text.Text`. hooks and other options: as for `trainer.train`. Raises DarknetError.
+    The arguments are those of TextTrainer. Raises DarknetError.
     """
     return TextTrainer(text, cfg, weights, tokenized=tokenized, **options).run()

@@ -1,26 +1,23 @@
 """Validation during training: mAP of detectors, accuracy of classifiers, on the list `valid`.
 
-A second network of the same cfg, at the cfg's size, gets a copy of the parameters and uses the running statistics of
-batch normalisation, so that validation does not change the run.
+A second network at the cfg's size gets a copy of the parameters, so that validation does not change the run.
 """
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import replace
 from typing import ClassVar
 
 from ..config.sections import Section
-from ..evaluation import GroundTruth, Report, evaluate
+from ..evaluation import GroundTruth, evaluate
 from ..evaluation.classification import BatchClassifier, ConfusionCounts, read_list
-from ..evaluation.pictures import Worst
+from ..evaluation.evaluate import Worst
 from ..inference.classifier import middle
 from ..model import Model
 from ..network.network import Network
 from ..runtime.compile_time import clock
-from .hooks import Hook, Run
-from .metrics_log import IterationRecord, Measurement
-from .setup import MeasuringOptions
+from .hooks import Hook, IterationRecord, Measurement, Run
+from .setup import MeasuringOptions, TrainingSetup
 from .state import COUNT, FINITE, Kind
 
 LEAST_INTERVAL = 100  # iterations between two validations, at least
@@ -28,20 +25,10 @@ ACCURACY_EPOCHS = 2  # between two validations of a classifier
 WORST = 8  # pictures with most missed objects that a validation keeps
 
 
-@dataclass(frozen=True)
-class ValidationResult:
-    """The value of a metric, 0 to 1. For detectors: its report, and the label files that do not exist."""
-
-    value: float
-    report: Report | None = None
-    missing: Sequence[Path] = ()
-
-
 class ValidationMetric:
     """A metric and its schedule.
 
-    epochs: of training between two validations. least_interval: iterations between them, at least. earliest: the
-    iteration before which there is none.
+    epochs, least_interval (in iterations): between two validations. earliest: the first iteration that may have one.
     """
 
     kind = ""
@@ -49,47 +36,46 @@ class ValidationMetric:
     least_interval, earliest = 0, 0
 
     def interval(self, pictures: int, batch: int) -> int:
-        """Iterations between two validations. pictures: in the training list. batch: per iteration."""
+        """In iterations. pictures: in the training list. batch: per iteration."""
         return max(self.least_interval, self.epochs * pictures // batch)
 
     def next(self, last: int, interval: int, burn_in: int) -> int:
-        """The iteration of the next validation, after one at iteration `last`."""
+        """The next iteration with a validation, after one at iteration `last`."""
         return max(last + interval, burn_in, self.earliest)
 
-    def run(self, network: Network) -> ValidationResult:
+    def run(self, network: Network) -> Measurement:
         """Measure a network."""
         raise NotImplementedError
 
 
 class AveragePrecision(ValidationMetric):
-    """mAP of a detector, as with AlexeyAB's `-map`."""
+    """mAP on the list `valid`, or else `train`, as with `-map`. Raises DataError."""
 
     kind = "map"
 
     def __init__(self, model: Model, data: Section, options: MeasuringOptions, threads: int) -> None:
-        """Read the list `valid`, or `train` if there is none. Raises DataError."""
         self.options, self.threads = options, threads
         self.epochs, self.least_interval = options.epochs, LEAST_INTERVAL
         self.worst = Worst(WORST)  # of the last measurement
         self.truth = GroundTruth.from_data(data, model.classes, model.dialect, "valid", "train")
 
-    def run(self, network: Network) -> ValidationResult:
+    def run(self, network: Network) -> Measurement:
         o = self.options
         self.worst = Worst(WORST)
         result = evaluate(
             network, self.truth, thresh=o.thresh, iou_thresh=o.iou_thresh, points=o.points, threads=self.threads,
             each=self.worst.add,
         )  # fmt: skip
-        return ValidationResult(result.report.mean_average_precision, result.report, self.truth.missing)
+        report = result.report
+        return Measurement(self.kind, report.mean_average_precision, report=report, missing=self.truth.missing)
 
 
 class Accuracy(ValidationMetric):
-    """Top-k accuracy of a classifier, as with AlexeyAB's `-topk`: the result of `classifier valid`."""
+    """Top-k accuracy on the same list, as with `-topk`. Raises DataError and ConfigError."""
 
     kind, epochs = "accuracy", ACCURACY_EPOCHS
 
     def __init__(self, data: Section, labels: Sequence[str], threads: int) -> None:
-        """Read the list `valid`, or `train` if there is none. Raises DataError and ConfigError."""
         self.top, self.labels, self.threads = data.positive("top", 5), labels, threads
         self.earliest = LEAST_INTERVAL
         path = data.file("valid", "train")
@@ -97,21 +83,23 @@ class Accuracy(ValidationMetric):
             raise data.error("valid= is missing: the list of validation pictures")
         self.pictures = read_list(path)
 
-    def run(self, network: Network) -> ValidationResult:
+    def run(self, network: Network) -> Measurement:
         tally = ConfusionCounts(self.labels, self.top)
         for answer in BatchClassifier(network, self.pictures, middle, threads=self.threads):
             tally.add(answer)
-        return ValidationResult(tally.top_accuracy)
+        return Measurement(self.kind, tally.top_accuracy)
 
 
 class Validator(Hook):
-    """The validations of a run: the iteration of the last one, its value and the best one."""
+    """The validations of a run. last, value: of the last one. best: the best value.
+
+    model: before a learner is made for it.
+    """
 
     name = "validation"
     state: ClassVar[Mapping[str, Kind]] = {"last": COUNT, "value": FINITE, "best": FINITE}
 
     def __init__(self, model: Model, metric: ValidationMetric, interval: int, start: int) -> None:
-        """model: the network to be trained, before a learner is made for it."""
         self.metric, self.interval = metric, interval
         self.model, self._copy = model, copy.deepcopy(model)
         self._burn_in = model.config.net.natural("burn_in", 0, 1 << 40)
@@ -119,7 +107,7 @@ class Validator(Hook):
 
     @property
     def next(self) -> int:
-        """The iteration after which the next validation is due. The last iteration of a run always has one."""
+        """When the next validation is due; the last iteration always has one."""
         return self.metric.next(self.last, self.interval, self._burn_in)
 
     def after_step(self, run: Run, record: IterationRecord) -> None:
@@ -127,7 +115,7 @@ class Validator(Hook):
             record.measurement = self.measure(record.iteration)
 
     def measure(self, iteration: int) -> Measurement:
-        """Copy the parameters to the second network and validate it."""
+        """Validate a copy of the parameters."""
         began = clock()
         for mine, its in zip(self._copy.layers, self.model.layers, strict=True):
             for record, other in zip(mine.named_parameters(), its.named_parameters(), strict=True):
@@ -135,16 +123,20 @@ class Validator(Hook):
         self._copy.parameters_changed()
         result = self.metric.run(self._copy)
         self.last, self.value, self.best = iteration, result.value, max(self.best, result.value)
-        seconds = clock() - began
-        return Measurement(self.metric.kind, result.value, self.best, seconds, result.report, result.missing)
+        return replace(result, best=self.best, seconds=clock() - began)
 
 
-def choose_metric(
-    model: Model, data: Section, labels: Sequence[str], options: MeasuringOptions, threads: int
-) -> ValidationMetric:
-    """mAP for a network with heads, else accuracy. Raises DataError and ConfigError before anything is computed."""
-    if not model.heads:
-        return Accuracy(data, labels, threads)
-    model.names_path = data.file("names")
-    _ = model.names
-    return AveragePrecision(model, data, options, threads)
+def make_validator(setup: TrainingSetup, pictures: int, labels: Sequence[str]) -> Validator:
+    """Of mAP for a network with heads, else of accuracy. pictures: in the training list. labels: of a classifier.
+
+    Raises DataError and ConfigError before anything is computed.
+    """
+    model, data, options, threads = setup.model, setup.data, setup.options.measuring, setup.options.threads or 2
+    metric: ValidationMetric
+    if model.heads:
+        model.names_path = data.file("names")
+        _ = model.names
+        metric = AveragePrecision(model, data, options, threads)
+    else:
+        metric = Accuracy(data, labels, threads)
+    return Validator(model, metric, metric.interval(pictures, setup.imgs), setup.start)

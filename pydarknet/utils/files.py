@@ -43,9 +43,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open a temporary file beside `path`; when the block ends well, flush it to the disk and rename it to `path`.
 
     Whatever happens before that (an exception, a full disk, a kill), `path` keeps its former content.
-    Devices and pipes (`/dev/stdout`) have no content to keep and are written directly.
-
-    Raises OutputError with the path and the system's reason.
+    Devices and pipes (`/dev/stdout`) are written directly. Raises OutputError.
     """
     target = Path(path)
     if target.exists() and not target.is_file() and not target.is_dir():
@@ -79,7 +77,7 @@ def part_of(path: str | os.PathLike[str], suffix: str = ".part") -> Iterator[Pat
     """An empty temporary file beside `path`, for code that writes by name; its name ends in `suffix`.
 
     When the block ends well, the file is renamed to `path`; otherwise it is deleted. It has the permissions of the
-    former `path`, or those of any new file. Raises OutputError with the path and the system's reason.
+    former `path`, or those of any new file. Raises OutputError.
     """
     target = Path(os.path.realpath(path))
     with output_errors(path):
@@ -118,8 +116,7 @@ def write_folder_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def _unused_name(target: Path, suffix: str, create: Callable[[Path], None]) -> Path:
-    """What `create` made under a hidden name beside `target`. The kernel applies the user's umask: reading the umask
-    would mean setting it for all threads of the process."""
+    """What `create` made under a hidden name beside `target`, with the user's umask: to read it is to set it."""
     while True:
         name = target.parent / f".{target.name[:50]}.{secrets.token_hex(4)}{suffix}"
         with contextlib.suppress(FileExistsError):
@@ -164,8 +161,8 @@ def check_readable(path: str | os.PathLike[str]) -> None:
 
 
 def check_space(path: Path) -> None:
-    """After a library that tells of no errors has written the file: flush it to the disk and see whether it can still
-    grow, as it cannot on a full disk. Raises OSError."""
+    """After a library that tells of no errors has written the file: flush it, and see whether it can still grow, as it
+    cannot on a full disk. Raises OSError."""
     with path.open("r+b") as stream:
         size = stream.seek(0, os.SEEK_END)
         try:
@@ -203,10 +200,7 @@ def _read_pipe(handle: int, largest: int) -> bytes:
 
 def read_text(path: str | os.PathLike[str], error: type[DarknetError]) -> str:
     """The content of the text file at `path`, as UTF-8 with undecodable bytes kept as surrogates; as UTF-16 if it
-    begins with that byte order mark, as files written by PowerShell's `>` do.
-
-    Raises `error` with the path and the reason; for a file with NUL bytes the kind of file is named.
-    """
+    begins with that byte order mark, as PowerShell writes. Raises `error` with the path and the reason."""
     return decode_text(path, read_bytes(path, error, LARGEST_TEXT), error)
 
 
@@ -280,10 +274,7 @@ _CONTENTS = {  # by a pattern of the first bytes
 
 
 def kind_of(content: bytes) -> str:
-    """The kind of a file with this content, with its article: `a JPEG picture`; empty for others.
-
-    A text of no known kind is `a text file`.
-    """
+    """The kind of a file with this content: `a JPEG picture`, `a text file`; empty for others."""
     start = content[:EXAMINED]
     text = None if b"\0" in start else _text_of(start)
     if text is not None:

@@ -42,8 +42,7 @@ def knows(token: str | None, given: str) -> bool:
 def refusal(address: str, token: str | None, host: str | None, origin: str | None = None) -> str | None:
     """Why a request is refused, in one line; None where it is not.
 
-    address: what the server listens on. host, origin: headers of the request, None where it has none; `origin` only of
-    a request that costs or changes something.
+    host, origin: headers of the request, None where it has none; `origin` only of one that costs or changes something.
     """
     if token is not None or host is None:  # browsers always send `Host`
         return None
@@ -96,10 +95,7 @@ def url_of(address: str, port: int) -> str:
 
 
 class BoundedServer(ThreadingHTTPServer):
-    """A server for IPv4 or IPv6, in threads that do not keep the process alive.
-
-    It listens from the start. Clients that come before `start` wait for it.
-    """
+    """A server in threads that do not keep the process alive. Clients that come before `start` wait for it."""
 
     daemon_threads = True
     block_on_close = False
@@ -108,8 +104,7 @@ class BoundedServer(ThreadingHTTPServer):
     def __init__(
         self, address: str, port: int, handler: Callable[..., BaseHTTPRequestHandler], token: str | None = None
     ) -> None:
-        """port: 0 lets the system choose. address: of the interface to listen on. token: what clients have to give as
-        `?token=TOKEN`. Raises OptionError, see `listen`."""
+        """address, port: see `listen`. token: what clients have to give as `?token=TOKEN`. Raises OptionError."""
         listening = listen(address, port)
         super().__init__((address, port), handler, bind_and_activate=False)
         self.socket.close()

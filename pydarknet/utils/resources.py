@@ -1,6 +1,5 @@
-"""Find the files that come with the package: networks in `cfg/`; names, trees, a picture and weights in `data/`.
+"""The files that come with the package: networks in `cfg/`; names, trees, a picture and weights in `data/`.
 
-An installed wheel has both folders inside the package; a checkout or an editable install has them beside it.
 Nothing here imports more than the standard library.
 """
 
@@ -23,11 +22,7 @@ NAMES_BY_CLASSES = {
 
 
 def bundled(relative: str) -> Path | None:
-    """Return the bundled file of that name, such as `data/coco.names` or `cfg/tiny.cfg`.
-
-    The name starts with `cfg/` or `data/` and stays below that folder. Returns None where the package has no
-    such file.
-    """
+    """The bundled file of that name, such as `data/coco.names` or `cfg/tiny.cfg`; None where the package has none."""
     parts = PurePosixPath(relative).parts
     if len(parts) < 2 or parts[0] not in FOLDERS or ".." in parts:
         return None
@@ -64,10 +59,8 @@ def downloaded(name: str) -> Path | None:
 
 
 def bundled_names(classes: int, cfg: str = "") -> Path | None:
-    """Return the bundled names of a network with so many classes, or None where there are none.
-
-    They are those of the file `data/NAME.names` for the bundled `cfg/NAME.cfg`, else the list of that length.
-    """
+    """The bundled names of a network with so many classes: `data/NAME.names` for the bundled `cfg/NAME.cfg`, else the
+    list of that length, else None."""
     own = bundled(f"cfg/{Path(cfg).name}")
     if own and _is_file(Path(cfg)) and own.samefile(cfg) and (names := bundled(f"data/{own.stem}.names")):
         return names
@@ -75,13 +68,11 @@ def bundled_names(classes: int, cfg: str = "") -> Path | None:
 
 
 def find_file(path: str, near: Path | None) -> Path:
-    """Return the file that a .data or .cfg file calls `path`.
+    """The file that a .data or .cfg file calls `path`. Raises DataError, which lists everything that was tried.
 
-    A relative path is tried against the current folder, then against `near` (the folder of the file that
-    names it), then as a bundled file, and last as the bundled file of the same bare name below `data/`. An
-    absolute path is taken as it stands. Backslashes, as Windows writes them, are tried as slashes, too.
-
-    Raises DataError with one line that lists everything that was tried.
+    A relative path is tried against the current folder, then against `near` (the folder of the file that names it),
+    then as a bundled file, and last as the bundled file of the same bare name below `data/`. Backslashes, as Windows
+    writes them, are tried as slashes, too.
     """
     wanted, posix = Path(path), PurePosixPath(path)
     candidates = [wanted] if near is None or wanted.is_absolute() else [wanted, near / wanted]
@@ -96,7 +87,7 @@ def find_file(path: str, near: Path | None) -> Path:
 
 
 def _home() -> Path:
-    """Return the folder that holds `cfg` and `data`: the package itself in a wheel, else the one above it."""
+    """The folder that holds `cfg` and `data`: the package itself in a wheel, else the one above it."""
     package = Path(str(files("pydarknet")))
     return package if all((package / folder).is_dir() for folder in FOLDERS) else package.parent
 

@@ -21,8 +21,7 @@ from ..config.dialect import choose_dialect
 from ..config.published import Published, find_published
 from ..config.sections import read_config
 from ..errors import DarknetError, DownloadError, OptionError, OutputError
-from ..network.builder import without_warnings
-from ..network.network import Network
+from ..network.network import Network, without_warnings
 from ..network.weights import check_file_length, file_lengths
 from ..utils.files import make_folder, write_file
 from ..utils.resources import models_folder, network_file
@@ -56,11 +55,9 @@ def download(
     progress  called with (bytes so far, bytes of the file if known)
     report    called with one line for each action
 
-    A file is accepted if it has exactly the parameters of the network and, if a public list states a checksum, that
-    checksum. A download that was cut off is continued, in the same call and in the next one.
-
-    Raises OptionError for an unknown name or a missing pooch, DownloadError for files that cannot be fetched or have
-    wrong bytes, OutputError for a folder that cannot be written.
+    A file is accepted if it has exactly the parameters of the network and, if stated, the checksum of a public list. A
+    download that was cut off is continued, in the same call and in the next one. Raises OptionError for an unknown name
+    or a missing pooch, DownloadError, OutputError.
     """
     entry = find_published(name)
     try:
@@ -106,7 +103,6 @@ def _check_length(path: Path, expected: list[Any], name: str) -> None:
 
 
 def _wrong_checksum(entry: Published, path: Path, where: str, pooch: Any) -> str:
-    """The error of a file with a wrong checksum, else empty."""
     algorithm, _, stated = entry.checksum.partition(":")
     found = pooch.file_hash(str(path), alg=algorithm) if stated else stated
     wrong = f"{where}: {_algorithm(entry)} {found}; expected {stated}, as stated by {entry.stated_by}"
@@ -142,10 +138,7 @@ def _fetch(
 
 @contextmanager
 def _staging_folder(target: Path) -> Iterator[Path]:
-    """A hidden folder beside `target`, for this process alone. It stays only if it has a part.
-
-    Raises DownloadError if another process uses it, OutputError.
-    """
+    """A hidden folder beside `target`, for this process alone. It stays only if it has a part."""
     staging = target.with_name(f".{target.name}.part")
     make_folder(staging)
     try:
@@ -170,13 +163,7 @@ class _CutError(Exception):
 
 
 class Transfer:
-    """Fetches a file over HTTP into `part`: continued after a cut, never longer than expected.
-
-    sizes        the sizes in bytes that the file may have; empty if unknown
-    check        called with the path of the whole file before it is moved; raises an error for a wrong file
-    progress     called after each block
-    any_version  continue a part of another version or server: for files whose checksum is compared afterwards
-    """
+    """Fetches a file over HTTP into `part`: continued after a cut, never longer than expected."""
 
     def __init__(
         self,
@@ -186,6 +173,8 @@ class Transfer:
         progress: Progress | None = None,
         any_version: bool = False,
     ) -> None:
+        """sizes: the sizes in bytes that the file may have; empty if unknown. check: called with the whole file before
+        it is moved. any_version: continue a part of another version: for files whose checksum is compared later."""
         self.part, self.sizes, self.check, self.progress = part, sizes, check, progress
         self.any_version, self.resumed = any_version, False  # resumed: bytes of an earlier run are in the file
         self.note = part.with_name(part.name + ".from")
@@ -245,14 +234,12 @@ class Transfer:
             furthest = max(furthest, stream.tell())
             if vain == VAIN_ATTEMPTS:
                 break
-            if vain:
-                time.sleep(FIRST_PAUSE * 2 ** (vain - 1))
+            time.sleep(FIRST_PAUSE * 2 ** (vain - 1) if vain else 0)
         arrived = stream.tell()
         kept = f"; {arrived} bytes have arrived and are kept, a new call goes on from there" if arrived else ""
         raise DownloadError(f"{url}: {reason}{kept}")
 
     def _receive(self, url: str, stream: BinaryIO) -> None:
-        """One request, from the end of the part on. Raises _CutError."""
         import requests
 
         start = stream.tell()
@@ -334,9 +321,8 @@ def _judged(error: Exception) -> tuple[str, bool]:
         return "the server is silent", True
     reason = f"the connection was lost ({' '.join(str(error).split())[:120]})"
     root: BaseException | None = error
-    while root is not None:  # the system's words, without the addresses of objects of requests and urllib3
-        if isinstance(root, OSError) and root.strerror:
-            reason = f"no connection, or a lost one ({root.strerror})"
-            break
+    while root is not None and not getattr(root, "strerror", None):
         root = root.__cause__ or root.__context__
+    if isinstance(root, OSError):  # the system's words, without the addresses of objects of requests and urllib3
+        reason = f"no connection, or a lost one ({root.strerror})"
     return reason, isinstance(error, of.ConnectionError | of.ChunkedEncodingError | of.ContentDecodingError)

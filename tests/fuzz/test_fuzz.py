@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -69,8 +70,8 @@ def test_a_child_that_computes_or_waits_for_ever_hangs_and_one_that_was_stopped_
     }
     children["stopped"].send_signal(signal.SIGSTOP)
     try:
-        assert not speaks(children["busy"], 1)
-        assert not speaks(children["waiting"], 1)
+        with ThreadPoolExecutor() as threads:
+            assert list(threads.map(lambda name: speaks(children[name], 1), ("busy", "waiting"))) == [False, False]
         if Path("/proc/self/stat").exists():
             threading.Timer(3, lambda: children["stopped"].send_signal(signal.SIGCONT)).start()
             assert speaks(children["stopped"], 2)

@@ -8,7 +8,7 @@ from support.tensors import values
 from pydarknet.boxes import Candidates, undo_letterbox
 from pydarknet.config.dialect import ALEXEYAB, PJREDDIE
 from pydarknet.errors import OptionError, ShapeError
-from pydarknet.inference.detector import DetectionResult, decode, detect, heads_of, letterboxes
+from pydarknet.inference.detector import DetectionResult, DetectorOptions, decode, detect, heads_of, letterboxes
 
 CONV = "[convolutional]\nfilters=14\nactivation=linear\n"
 YOLO = "[yolo]\nmask=0,1\nanchors=4,4, 8,8\nnum=2\nclasses=2\n"
@@ -93,7 +93,7 @@ def test_thresholds_that_are_no_numbers(build, value):
     for option in ("thresh", "hier", "nms"):
         options = {"thresh": 0.5} | {option: value}
         with pytest.raises(OptionError, match=f"^{option} {value}: expected a number"):
-            detect(network, picture, ["a"], **options)
+            detect(network, picture, ["a"], DetectorOptions.of(network, **options))
     for thresh, hier in ((value, 0.5), (0.5, value)):
         with pytest.raises(OptionError, match="expected a number"):
             DemoOptions.of(network, thresh, hier, 1)
@@ -157,5 +157,6 @@ def test_the_last_head_chooses_the_suppression(build, monkeypatch, nms, expected
         return candidates
 
     monkeypatch.setattr("pydarknet.inference.detector.suppress", suppress)
-    detect(network, np.zeros((8, 8, 3), np.uint8), ["a", "b"], thresh=0.1, nms=nms)
+    options = DetectorOptions.of(network, thresh=0.1, nms=nms)
+    detect(network, np.zeros((8, 8, 3), np.uint8), ["a", "b"], options)
     assert calls == expected

@@ -6,7 +6,7 @@ from support.networks import net
 
 from pydarknet.errors import DivergedError
 from pydarknet.inference.classifier import classify
-from pydarknet.inference.detector import detect
+from pydarknet.inference.detector import DetectorOptions, detect
 from pydarknet.inference.finite import all_finite
 from pydarknet.inference.text_generation import SymbolPredictor
 
@@ -38,12 +38,12 @@ def test_a_sum_that_overflows_is_told_apart(build):
 
 def test_a_detector_warns_once(build, warnings):
     network = build(DETECTOR)
-    detect(network, PICTURE, "ab", thresh=0.2)
+    detect(network, PICTURE, "ab", DetectorOptions.of(network, 0.2))
     assert warnings() == []
     network.layers[0].biases[1] = np.nan
     network.parameters_changed()
     for _ in range(2):
-        detect(network, PICTURE, "ab", thresh=0.2)
+        detect(network, PICTURE, "ab", DetectorOptions.of(network, 0.2))
     (line,) = warnings()
     assert "layer 0 [convolutional] gives 64 of 256 values that are not finite" in line
 

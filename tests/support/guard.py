@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 from pydarknet.layers.workspace import Workspace, using
-from pydarknet.network import execution_plan, memory_plan
+from pydarknet.network import memory_plan
 from pydarknet.tensor import Tensor
 from pydarknet.training import learner
 from pydarknet.utils import arrays
@@ -140,7 +140,7 @@ def guarded(at: str) -> Iterator[None]:
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(arrays, "_aligned", lambda block: block[aligned])
-            for module in (execution_plan, learner):
+            for module in (memory_plan, learner):
                 patch.setattr(module, "allocate", allocate)
             with using(Workspace()):
                 yield

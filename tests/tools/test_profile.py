@@ -8,7 +8,7 @@ from support.networks import net
 
 from pydarknet.errors import OptionError
 from pydarknet.layers import INPUT
-from pydarknet.network import execution_plan
+from pydarknet.network import memory_plan
 from pydarknet.tools import profile
 from pydarknet.tools import profile as module
 from pydarknet.tools.profile import DEFAULT, warm_up
@@ -49,7 +49,7 @@ def ticking(monkeypatch):
         def perf_counter():
             return float(next(seconds))
 
-    monkeypatch.setattr(execution_plan, "time", Clock)
+    monkeypatch.setattr(memory_plan, "time", Clock)
     monkeypatch.setattr(profile, "time", Clock)
 
 

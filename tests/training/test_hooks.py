@@ -12,10 +12,9 @@ import pydarknet
 from pydarknet.errors import OptionError, WeightsError
 from pydarknet.training import validation
 from pydarknet.training.checkpoint import newest
-from pydarknet.training.hooks import EarlyStopping, Hook
+from pydarknet.training.hooks import EarlyStopping, Hook, Measurement
 from pydarknet.training.setup import MeasuringOptions as Options
 from pydarknet.training.trainer import Trainer, train
-from pydarknet.training.validation import ValidationResult
 
 DOCS = Path(__file__).parents[2] / "docs"
 OFTEN = {"measure": True, "measuring": Options(epochs=1), "chart": False}
@@ -96,7 +95,7 @@ def test_files_are_written_in_the_order_of_darknet(files, monkeypatch):
         return rename(self, target)
 
     monkeypatch.setattr(Path, "replace", replace)
-    monkeypatch.setattr(validation.AveragePrecision, "run", lambda self, network: ValidationResult(0.5))
+    monkeypatch.setattr(validation.AveragePrecision, "run", lambda self, network: Measurement("map", 0.5))
 
     class Look(Hook):
         def after_step(self, run, record):

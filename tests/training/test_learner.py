@@ -156,7 +156,8 @@ def test_memory_for_another_size_is_free_at_once(write_cfg, text):
             network.layer_outputs(images)
         gc.set_debug(gc.DEBUG_SAVEALL)
         gc.collect()
-        assert not [each for each in gc.garbage if isinstance(each, Tensor)]
+        # isinstance would look into proxies of objects that are gone, which other libraries leave there
+        assert not [each for each in gc.garbage if issubclass(type(each), Tensor)]
     finally:
         gc.set_debug(0)
         gc.garbage.clear()

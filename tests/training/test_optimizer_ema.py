@@ -40,7 +40,7 @@ def test_the_average_begins_at_half_and_takes_over_1000_before_the_end(network):
             expected = 0.9 * expected + 0.1 * now if number < 1010 else expected
         found = parameters(network)
         np.testing.assert_allclose(found, expected if replaced else now, atol=1e-6)
-        assert average.begun == (number >= 1005)
+        assert bool(average.averages) == (number >= 1005)
     assert (network.layers[1].weights == others).all()
 
 
@@ -62,13 +62,13 @@ def test_what_is_restored_goes_on_alike(network):
     first, second = (MovingAverage(network, 0.9, 4000) for _ in range(2))
     first.update(2000)
     randomise(network, 5)
-    second.load_state_dict(first.state_dict())
+    second.load_state_dict(first.averages)
     for average in (first, second):
         average.update(2001)
-    assert all((a == b).all() for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True))
+    assert all((a == b).all() for a, b in zip(first.averages.values(), second.averages.values(), strict=True))
     empty = MovingAverage(network, 0.9, 4000)
     empty.load_state_dict({})
-    assert not empty.begun
+    assert not empty.averages
 
 
 def test_a_run_that_is_too_short_is_warned_of(network, warnings):

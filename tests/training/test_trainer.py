@@ -13,7 +13,7 @@ from support.training_files import classification_files, detection_files
 
 import pydarknet
 from pydarknet.errors import ConfigError, DivergedError, OptionError, OutputError, ShapeError, WeightsError
-from pydarknet.training import multiscale
+from pydarknet.training import setup
 from pydarknet.training.trainer import Trainer, train
 
 
@@ -71,7 +71,7 @@ def test_a_classifier(tmp_path):
 @pytest.mark.parametrize("random", ["0", "1"])
 @pytest.mark.parametrize("dialect", ["pjreddie", "alexeyab"])
 def test_going_on_gives_the_same_weights(tmp_path, random, dialect, monkeypatch):
-    monkeypatch.setattr(multiscale, "DETECTOR_PERIOD", 3)
+    monkeypatch.setattr(setup, "DETECTOR_PERIOD", 3)
     files = detection_files(tmp_path, random, max_batches=7 if random == "1" else 12)
     expected = undisturbed(files, tmp_path, dialect=dialect)
     rolling = "net_last.weights" if dialect == "alexeyab" else "net.backup"
@@ -274,7 +274,7 @@ def test_a_resumed_run_keeps_its_smallest_size(tmp_path, warnings):
 
 @pytest.mark.slow
 def test_going_on_with_mini_batches_that_grow(tmp_path, monkeypatch):
-    monkeypatch.setattr(multiscale, "DETECTOR_PERIOD", 2)
+    monkeypatch.setattr(setup, "DETECTOR_PERIOD", 2)
     files = detection_files(tmp_path, random="1.4", max_batches=120, dynamic_minibatch=1)
     list(train(files.data, files.cfg, backup=tmp_path / "undisturbed", dialect="alexeyab", chart=False))
     run = Trainer(files.data, files.cfg, dialect="alexeyab", chart=False)

@@ -1,4 +1,4 @@
-"""Published weights: found by name, accepted only if they are what was published."""
+"""Published weights are found by name, and accepted only if they are the published ones."""
 
 import hashlib
 import shutil
@@ -24,7 +24,7 @@ TOYS = bundled("data/toys.weights").read_bytes()
 
 @pytest.fixture(autouse=True)
 def models(tmp_path, monkeypatch):
-    """An own folder of models, no pauses, and another folder to be in."""
+    """A folder of models, no pauses, and another current folder."""
     monkeypatch.setenv("PYDARKNET_MODELS", str(tmp_path / "models"))
     monkeypatch.setattr(module, "FIRST_PAUSE", 0.0)
     (tmp_path / "here").mkdir()
@@ -150,7 +150,7 @@ def test_without_a_checksum_the_length_decides(entry, server, models):
 
 
 def test_the_length_fits_the_header(entry, server, models):
-    """A header of 16 bytes and one number too many are as long as a header of 20; and the other way round."""
+    """A header of 16 bytes and one number too many are as long as a header of 20, and vice versa."""
     entry.publish(checksum="", size=None)
     for content in (header(0, 1, 0, 0, wide=False) + TOYS[16:], TOYS[:-4]):
         server.content = content
@@ -193,7 +193,7 @@ def test_a_second_process_is_told_of_the_first(entry, server, models):
 
 
 def test_what_a_killed_run_left_is_used_or_removed(entry, server, models):
-    """Killed while the checksum was computed, or just before the file got its place."""
+    """It was killed while it computed the checksum, or right before it moved the file."""
     staging = models / ".playthings.weights.part"
     staging.mkdir(parents=True)
     (staging / "tmpabc").write_bytes(TOYS)

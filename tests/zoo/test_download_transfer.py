@@ -1,7 +1,8 @@
-"""Transfers over HTTP: cut off, slow, redirected, refused, too long: completed or named, and never half a file."""
+"""Transfers over HTTP that are cut off, slow, redirected, refused or too long end with the file or an error."""
 
 import random
 import socket
+from copy import deepcopy
 
 import pytest
 from support.file_server import serving
@@ -42,9 +43,42 @@ def left_over(tmp_path):
     return sorted(path.name for path in tmp_path.iterdir())
 
 
-def test_a_file_arrives_and_nothing_else_stays(server, fetch, tmp_path):
-    assert fetch(server.url()) == CONTENT
+# The server's state, and the first byte of each request.
+COMPLETED = {
+    "no cut": ({}, [0]),
+    "no length": ({"length": False, "cuts": [50_000, 60_000]}, None),
+    "no ranges": ({"ranges": False, "cuts": [1000, 200_000]}, [0, 0, 0]),
+    "redirected": ({"redirect": {"/old": "/new"}}, None),
+    "busy": ({"statuses": [503, 429]}, [0, 0, 0]),
+}
+
+
+@pytest.mark.parametrize("case", COMPLETED)
+def test_a_file_arrives_and_nothing_else_stays(server, fetch, tmp_path, case):
+    state, starts = COMPLETED[case]
+    vars(server).update(deepcopy(state))
+    assert fetch(server.url("old")) == CONTENT
+    assert starts in (None, [start for _, start in server.requests])
     assert left_over(tmp_path) == ["out"]
+
+
+HTTP = "expected an address that begins with http"
+# The server's state, the options, the address, and the error after one request or none.
+REFUSED = [
+    *(({"statuses": [status]}, {}, None, f"the server answers {status} ") for status in (403, 404, 410)),
+    *(({}, {}, url, HTTP) for url in ("file:///etc/hostname", "ftp://127.0.0.1/x", "weights", "")),
+    ({}, {"sizes": (20, 16)}, None, f"has {len(CONTENT)} bytes; expected 16 or 20"),
+    ({"length": False}, {"sizes": (1000,)}, None, "more than the 1000 bytes"),
+]
+
+
+@pytest.mark.parametrize(("state", "options", "url", "message"), REFUSED)
+def test_a_refusal_is_named_at_once(server, fetch, tmp_path, state, options, url, message):
+    vars(server).update(deepcopy(state))
+    with pytest.raises(DownloadError, match=message):
+        fetch(server.url() if url is None else url, **options)
+    assert len(server.requests) == (url is None)
+    assert left_over(tmp_path) == []
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -72,19 +106,6 @@ def test_a_server_that_ends_at_once_is_named(server, fetch, tmp_path):
     server.cuts = []
     assert fetch(server.url()) == CONTENT
     assert server.requests[-1][1] == 1000
-
-
-def test_a_cut_without_a_known_length_is_noticed_by_the_size(server, fetch):
-    server.length = False
-    server.cuts = [50_000, 60_000]
-    assert fetch(server.url()) == CONTENT
-
-
-def test_without_ranges_the_file_comes_again(server, fetch):
-    server.ranges = False
-    server.cuts = [1000, 200_000]
-    assert fetch(server.url()) == CONTENT
-    assert [start for _, start in server.requests] == [0, 0, 0]
 
 
 def test_a_file_that_ends_too_early_is_not_fetched_for_ever(server, fetch):
@@ -121,11 +142,6 @@ def test_a_part_from_another_address_is_dropped_unless_a_checksum_follows(server
         assert server.requests[-1] == ("/b", first)
 
 
-def test_redirects_are_followed(server, fetch):
-    server.redirect = {"/old": "/new"}
-    assert fetch(server.url("old")) == CONTENT
-
-
 def test_a_slow_server_is_waited_for(server, fetch):
     server.pause = 0.05
     seen = []
@@ -148,33 +164,6 @@ def test_a_server_that_falls_silent_in_between_is_asked_again(server, fetch, mon
     assert len(server.requests) > 1
 
 
-def test_a_busy_server_is_asked_again(server, fetch):
-    server.statuses = [503, 429]
-    assert fetch(server.url()) == CONTENT
-
-
-@pytest.mark.parametrize("status", [403, 404, 410])
-def test_a_refusal_is_named_at_once(server, fetch, tmp_path, status):
-    server.statuses = [status]
-    with pytest.raises(DownloadError, match=f"the server answers {status} "):
-        fetch(server.url())
-    assert len(server.requests) == 1
-    assert left_over(tmp_path) == []
-
-
-def test_a_file_of_another_size_is_refused_before_it_is_fetched(server, fetch, tmp_path):
-    with pytest.raises(DownloadError, match=f"has {len(CONTENT)} bytes; expected 16 or 20"):
-        fetch(server.url(), sizes=(20, 16))
-    assert left_over(tmp_path) == []
-
-
-def test_more_bytes_than_expected_are_not_taken(server, fetch, tmp_path):
-    server.length = False
-    with pytest.raises(DownloadError, match="more than the 1000 bytes"):
-        fetch(server.url(), sizes=(1000,))
-    assert left_over(tmp_path) == []
-
-
 def test_what_the_check_refuses_is_deleted(server, fetch, tmp_path):
     def check(path):
         assert path.read_bytes() == CONTENT
@@ -182,13 +171,6 @@ def test_what_the_check_refuses_is_deleted(server, fetch, tmp_path):
 
     with pytest.raises(DownloadError, match="not this one"):
         fetch(server.url(), check=check)
-    assert left_over(tmp_path) == []
-
-
-@pytest.mark.parametrize("url", ["file:///etc/hostname", "ftp://127.0.0.1/x", "weights", ""])
-def test_other_addresses_are_refused(fetch, tmp_path, url):
-    with pytest.raises(DownloadError, match="expected an address that begins with http"):
-        fetch(url)
     assert left_over(tmp_path) == []
 
 

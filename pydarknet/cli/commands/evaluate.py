@@ -15,7 +15,7 @@ from ...datasets.labels import read_list
 from ...errors import OptionError
 from ...evaluation import MAP, BatchDetector, Evaluation, GroundTruth, ImageResult, InferenceOptions, evaluate
 from ...evaluation.average_precision import Recall
-from ...evaluation.pictures import Worst, annotated
+from ...evaluation.evaluate import Worst, annotated
 from ...evaluation.plot import write_plot
 from ...evaluation.report import ReportCollector, write_report
 from ...evaluation.result_files import ResultFiles

@@ -9,7 +9,7 @@ from ...export.exporter import onnx_bytes
 from ...export.formats import ExportOptions
 from ...images.image import Picture, as_picture
 from ...model import Model
-from ...network.quantization import file_beside
+from ...network.weights import file_beside
 from ...tools.quantize import agreement, quantizable, quantize
 from ...utils.files import write_file
 from ..console import bar, note, say

@@ -11,7 +11,7 @@ from ...errors import DataError
 from ...inference.text_generation import generate, scores, vectors
 from ...model import Model
 from ...training.checkpoint import base_name
-from ...training.metrics_log import IterationRecord
+from ...training.hooks import IterationRecord
 from ...training.text_trainer import TextTrainer
 from ...utils.files import read_bytes, read_text
 from ...utils.resources import network_file

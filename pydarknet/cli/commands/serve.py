@@ -45,7 +45,7 @@ def run_live(run: str, **options: Any) -> None:
 
     folder = find_run(run)
     if options["csv_file"] or options["tensorboard"]:
-        from ...training.metrics_log import METRICS_LOG, read_entries, write_csv, write_tensorboard
+        from ...training.run_folder import METRICS_LOG, read_entries, write_csv, write_tensorboard
 
         entries = read_entries(folder / METRICS_LOG)
         if options["csv_file"]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ...layers.heads.base import Statistics
 from ...runtime.compile_time import clock
-from ...training.metrics_log import IterationRecord, Measurement
+from ...training.hooks import IterationRecord, Measurement
 from ...training.trainer import Trainer
 from ..console import CLEAR_LINE, note, redraws, say
 from .evaluation import POINTS_HELP, map_report, map_start

@@ -1,8 +1,7 @@
-"""A data set in memory, whatever its format: pictures of known size, boxes in pixels. COCO's and VOC's formats.
+"""A data set in memory: pictures of known size, boxes in pixels. COCO's and VOC's formats.
 
-COCO: one JSON file per list; boxes are left, top, width and height in pixels from 0. VOC: one XML file per picture.
-As in darknet's own conversion, the centre of a box is (min + max) / 2 - 1 and its size max - min. A coordinate is thus
-the edge of a pixel plus 1, as in the files that `detector valid` writes.
+COCO: one JSON file per list; boxes are left, top, width and height in pixels from 0. VOC: one XML file per
+picture. As in darknet's conversion, a coordinate is the edge of a pixel plus 1.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from ...images import image
 from ...utils.files import read_bytes, read_text, to_json
 from ...utils.resources import with_slashes
 
-ASPECT_TOLERANCE = 0.02  # relative difference of two aspect ratios; the sides of a scaled picture are rounded
+ASPECT_TOLERANCE = 0.02  # relative difference of two aspect ratios
 TOLERANCE = 0.5  # pixels; clipping a box by less is not counted
 OURS = {"train": "train", "val": "valid", "test": "test"}  # VOC's and COCO's names of lists, and ours
 THEIRS = {ours: theirs for theirs, ours in OURS.items()}
@@ -85,10 +84,7 @@ class AnnotatedSet:
         return self.with_boxes(_inside)
 
     def fitting(self) -> AnnotatedSet:
-        """A copy without pictures whose files have another aspect ratio than their annotations say.
-
-        Most are photos that a labelling program rotated by their EXIF orientation.
-        """
+        """A copy without pictures of another aspect ratio than their annotations say."""
         misfits = {id(picture): text for picture in self if (text := _misfit(picture))}
         if not misfits:
             return self
@@ -145,7 +141,6 @@ def _inside(picture: AnnotatedPicture, left_out: Counter[str]) -> Iterator[Pixel
 
 
 def _misfit(picture: AnnotatedPicture) -> str:
-    """The two sizes, if the aspect ratio of a picture's file is another one; else empty."""
     size, turned = image.header_of_file(picture.path)
     width, height = size or (picture.width, picture.height)
     if abs(width * picture.height - height * picture.width) <= ASPECT_TOLERANCE * width * picture.height:
@@ -252,7 +247,6 @@ def _category_names(contents: Mapping[str, tuple[Path, Json]]) -> list[str]:
 
 
 def _entries(file: Path, content: Json, key: str, *fields: str) -> Iterator[list[Any]]:
-    """The place of each entry of the list `key`, and its values of `fields`. Raises DataError."""
     for position, item in enumerate(content[key]):
         where = f"{file}: {key}[{position}]"
         if absent := [name for name in fields if not isinstance(item, dict) or name not in item]:
@@ -372,10 +366,9 @@ def _parse_xml(file: Path) -> ElementTree.Element:
     content = read_bytes(file, DataError)
     try:
         tree = ElementTree.fromstring(content)
-    except ElementTree.ParseError as error:
-        raise DataError(f"{file}:{error.position[0]}: not XML: {error}") from error
-    except (LookupError, ValueError) as error:  # an encoding that Python or expat does not know
-        raise DataError(f"{file}:1: unreadable XML: {error}") from error
+    except (ElementTree.ParseError, LookupError, ValueError) as error:  # also for unknown encodings
+        is_xml, (line, _) = not isinstance(error, ElementTree.ParseError), getattr(error, "position", (1, 0))
+        raise DataError(f"{file}:{line}: {'unreadable' if is_xml else 'not'} XML: {error}") from error
     if tree.tag != "annotation":
         raise DataError(f"{file}: found <{tree.tag}>; expected <annotation>")
     return tree

@@ -4,7 +4,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from ...config.names import read_names
@@ -51,8 +51,7 @@ def read_set(
 ) -> AnnotatedSet:
     """Read a .data file or list, a VOC folder, COCO's JSON files or their folder, or what `recognise` reads.
 
-    names: the classes in their order, instead of the data set's. pictures: their folder. Pictures whose files have
-    another aspect ratio than their annotations are left out. Raises DataError, OptionError.
+    names: the classes, instead of the data set's. pictures: their folder. Raises DataError, OptionError.
     """
     paths = [Path(source) for source in sources]
     form = form_of(paths[0]) if form == "auto" else form
@@ -93,15 +92,25 @@ def write_set(
         found = found.without("difficult", "crowd")
     if copy and (missing := found.missing):
         raise DataError(f"{missing[0]}: no such picture ({len(missing)} of {sum(1 for _ in found)} are missing)")
+
+    def reference(picture: Path) -> str:  # relative to the new folder
+        return Path(os.path.relpath(os.path.realpath(picture), os.path.realpath(folder))).as_posix()
+
     with write_folder_whole(folder) as temporary:
-        placement, (write, pictures) = PicturePlacement(Path(folder), copy), _WRITERS[form]
+        write, pictures = _WRITERS[form]
         if copy or form != "coco":
             found.check_stems()
         if copy or form == "darknet":
             (temporary / pictures).mkdir()
-            for picture in found:
-                placement.place(picture.path, temporary / pictures)
-        write(found, temporary, None if copy else placement.reference)
+            for picture in (each.path for each in found if os.path.isfile(each.path)):  # noqa: PTH113 (as above)
+                target = temporary / pictures / picture.name
+                if target.is_symlink() or target.exists():
+                    continue
+                if copy:
+                    copy_picture(picture, target)
+                else:
+                    _link(picture, target, reference(picture))
+        write(found, temporary, None if copy else reference)
     return found
 
 
@@ -170,36 +179,19 @@ _WRITERS: dict[str, tuple[Callable[[AnnotatedSet, Path, Reference | None], None]
 }
 
 
-@dataclass(frozen=True)
-class PicturePlacement:
-    """How a new data set gets its pictures: by `copy`, or by links. final: its folder."""
+def _link(picture: Path, target: Path, reference: str) -> None:
+    try:
+        target.symlink_to(Path(os.path.pardir) / reference)
+    except (OSError, NotImplementedError) as error:
+        raise OutputError(f"{target}: cannot link to {picture} ({error}); copy the pictures instead") from error
 
-    final: Path
-    copy: bool = False
 
-    def reference(self, picture: Path) -> str:
-        """The path of a picture that is not copied, relative to the new folder."""
-        return Path(os.path.relpath(os.path.realpath(picture), os.path.realpath(self.final))).as_posix()
-
-    def place(self, picture: Path, folder: Path) -> None:
-        """Put a picture, if it exists, into `folder`. Raises OutputError, DataError."""
-        target = folder / picture.name
-        if not os.path.isfile(picture) or target.is_symlink() or target.exists():  # noqa: PTH113 (as above)
-            return None
-        if self.copy:
-            return self.copy_file(picture, target)
-        try:
-            target.symlink_to(Path(os.path.pardir) / self.reference(picture))
-        except (OSError, NotImplementedError) as error:
-            raise OutputError(f"{target}: cannot link to {picture} ({error}); copy the pictures instead") from error
-
-    @staticmethod
-    def copy_file(picture: Path, target: Path) -> None:
-        """Copy a picture. Raises DataError for other files, OutputError."""
-        try:
-            image.size_of_file(picture)
-            shutil.copyfile(picture, target)
-        except ImageError as error:
-            raise DataError(f"{error}; only pictures are copied") from error
-        except OSError as error:
-            raise OutputError(f"{target}: cannot copy {picture}: {error.strerror or error}") from error
+def copy_picture(picture: Path, target: Path) -> None:
+    """Copy a picture. Raises DataError for other files, OutputError."""
+    try:
+        image.size_of_file(picture)
+        shutil.copyfile(picture, target)
+    except ImageError as error:
+        raise DataError(f"{error}; only pictures are copied") from error
+    except OSError as error:
+        raise OutputError(f"{target}: cannot copy {picture}: {error.strerror or error}") from error

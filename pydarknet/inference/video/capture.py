@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import cv2
 import numpy as np
@@ -35,10 +35,7 @@ CODECS = {".avi": ("DIVX",), ".mkv": ("DIVX",), ".mov": ("mp4v",), ".mp4": _FOR_
           ".webm": ("VP90", "VP80")}  # fmt: skip
 _STANDARD_ERROR = threading.RLock()  # held while it is redirected
 _OPENCV_LINE = re.compile(rb"OpenCV: |\[[ A-Z]+:\d+@|\[\w+ @ 0x")
-_NO_STREAM = "no answer, or nothing that OpenCV can read"
 _NUMBER = re.compile(r"%0?\d*d")
-
-
 AHEAD = 4  # frames read ahead of the engine, at most
 Prepared = TypeVar("Prepared")
 
@@ -59,13 +56,9 @@ class Capture:
     """Frames of a video file, an address or a camera."""
 
     def __init__(
-        self,
-        source: str | int,
-        width: int | None = None,
-        height: int | None = None,
-        rate: int | None = None,
+        self, source: str | int, width: int | None = None, height: int | None = None, rate: int | None = None,
         every: int = 1,
-    ) -> None:
+    ) -> None:  # fmt: skip
         """source: a file or address, or the number of a camera. width, height (pixels) and rate (frames per second) are
         requested of a camera. every: read each Nth frame, without decoding the others. Raises ImageError.
 
@@ -74,19 +67,23 @@ class Capture:
         """
         self.source, self._every = source, every
         address = isinstance(source, str) and source.lower().startswith(ADDRESSES)
+        limits: list[Any] = []
         if isinstance(source, str) and not address:
             try:  # for the system's reason, which OpenCV does not give
                 check_readable(source)
             except (OSError, ValueError) as error:
                 reason = getattr(error, "strerror", None) or error
                 raise ImageError(f'Cannot load video "{source}": {reason}') from error
-        self._capture = _open_capture(source)
+        if isinstance(source, str) and "://" in source:
+            times = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, PATIENCE, cv2.CAP_PROP_READ_TIMEOUT_MSEC, PATIENCE]
+            limits = [cv2.CAP_FFMPEG, times]
+        with without_opencv_lines():
+            self._capture = cv2.VideoCapture(source, *limits)
         if not self._capture.isOpened():
-            raise ImageError(
-                f"Couldn't connect to webcam. There is no camera {source}"
-                if isinstance(source, int)
-                else f'Cannot load video "{source}": ' + (_NO_STREAM if address else "unknown or damaged format")
-            )
+            if isinstance(source, int):
+                raise ImageError(f"Couldn't connect to webcam. There is no camera {source}")
+            reason = "no answer, or nothing that OpenCV can read" if address else "unknown or damaged format"
+            raise ImageError(f'Cannot load video "{source}": {reason}')
         asked = ((cv2.CAP_PROP_FRAME_WIDTH, width), (cv2.CAP_PROP_FRAME_HEIGHT, height), (cv2.CAP_PROP_FPS, rate))
         for property_, value in asked if isinstance(source, int) else ():
             if value is not None:
@@ -114,15 +111,6 @@ class Capture:
         self._capture.release()
 
 
-def _open_capture(source: str | int) -> cv2.VideoCapture:
-    """OpenCV's reader; for an address, it gives up after PATIENCE."""
-    with without_opencv_lines():
-        if isinstance(source, str) and "://" in source:
-            limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, PATIENCE, cv2.CAP_PROP_READ_TIMEOUT_MSEC, PATIENCE]
-            return cv2.VideoCapture(source, cv2.CAP_FFMPEG, limits)
-        return cv2.VideoCapture(source)
-
-
 class PictureSequence:
     """Picture files as frames. `read` raises ImageError for a file that cannot be read."""
 
@@ -141,7 +129,7 @@ class PictureSequence:
 
 @dataclass(frozen=True)
 class Frame(Generic[Prepared]):
-    """A frame, and `x`, the network's input for it, such as (channels, height, width) float32."""
+    """A frame, and the network's input for it, such as (channels, height, width) float32."""
 
     picture: Picture
     x: Prepared
@@ -154,35 +142,30 @@ class Reader(Generic[Prepared]):
         self._frames, self._prepare = frames, prepare
         self._ready: deque[Frame[Prepared]] = deque()
         self._changed = threading.Condition()
-        self._ended = self._closed = False
+        self._ended = self.closed = False
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._read, name="reader", daemon=True)
         self._thread.start()
 
     def __iter__(self) -> Iterator[Frame[Prepared]]:
         """Yield the frames until the source ends or `stop` is called. Raises the errors of reading."""
-        while (frame := self._next()) is not None:
-            yield frame
-
-    def _next(self) -> Frame[Prepared] | None:
-        with self._changed:
-            while not (self._ready or self._ended or self._closed):
-                self._changed.wait(0.1)  # with a timeout, as `stop` in a signal handler cannot notify
-            if self._ready and not self._closed:
+        while True:
+            with self._changed:
+                while not (self._ready or self._ended or self.closed):
+                    self._changed.wait(0.1)  # with a timeout, as `stop` in a signal handler cannot notify
+                if self.closed:
+                    return
+                if not self._ready:
+                    break
                 frame = self._ready.popleft()
                 self._changed.notify()
-                return frame
-            if self._error is not None and not self._closed:
-                raise self._error
-            return None
-
-    @property
-    def stopped(self) -> bool:
-        return self._closed
+            yield frame
+        if self._error is not None:
+            raise self._error
 
     def stop(self) -> None:
         """End the iteration. May be called from a signal handler."""
-        self._closed = True
+        self.closed = True
 
     def close(self) -> None:
         """End the thread and close the source, unless a read has blocked for two seconds."""
@@ -193,21 +176,19 @@ class Reader(Generic[Prepared]):
 
     def _read(self) -> None:
         try:
-            while not self._closed and (picture := self._frames.read()) is not None:
-                self._hand_over(Frame(picture, self._prepare(picture)))
+            while not self.closed and (picture := self._frames.read()) is not None:
+                frame = Frame(picture, self._prepare(picture))
+                with self._changed:
+                    if self._frames.live:
+                        self._ready.clear()
+                    while len(self._ready) >= AHEAD and not self.closed:
+                        self._changed.wait(0.1)
+                    self._ready.append(frame)
+                    self._changed.notify()
         except BaseException as error:  # raised in the consumer's thread
             self._error = error
         with self._changed:
             self._ended = True
-            self._changed.notify()
-
-    def _hand_over(self, frame: Frame[Prepared]) -> None:
-        with self._changed:
-            if self._frames.live:
-                self._ready.clear()
-            while len(self._ready) >= AHEAD and not self._closed:
-                self._changed.wait(0.1)
-            self._ready.append(frame)
             self._changed.notify()
 
 
@@ -269,32 +250,31 @@ class VideoFile:
         """part: the file to write; path: its name in errors; rate: frames per second."""
         self.part, self.path, self.rate = part, path, rate
         self._writer: cv2.VideoWriter | None = None
-        self._size = (0, 0)
-        self._count = 0
+        self._size, self._count = (0, 0), 0
 
     def write(self, frame: Picture) -> None:
         """Append a frame. Raises OutputError."""
+        size = frame.shape[1], frame.shape[0]
         if self._writer is None:
-            self._size = frame.shape[1], frame.shape[0]
-            self._writer = self._open()
-        if (frame.shape[1], frame.shape[0]) != self._size:
+            self._size, self._writer = size, self._open(size)
+        if size != self._size:
             frame = np.asarray(cv2.resize(frame, self._size), np.uint8)
         self._writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
         self._count += 1
 
-    def _open(self) -> cv2.VideoWriter:
+    def _open(self, size: tuple[int, int]) -> cv2.VideoWriter:
         """OpenCV's writer, with the first codec that it has. Raises OutputError."""
         suffix = self.part.suffix.lower()
         codecs = CODECS[suffix]
         for codec in codecs:
             with without_opencv_lines():
-                writer = cv2.VideoWriter(str(self.part), cv2.VideoWriter.fourcc(*codec), self.rate, self._size)
+                writer = cv2.VideoWriter(str(self.part), cv2.VideoWriter.fourcc(*codec), self.rate, size)
             if writer.isOpened():
                 if len(codecs) > 1 and codec == "mp4v":
                     log.warning("%s: this OpenCV writes neither H.264 nor VP9, so browsers will not play it", self.path)
                 return writer
         raise OutputError(
-            f"{self.path}: this OpenCV cannot write a {suffix} video of {self._size[0]} x {self._size[1]} pixels "
+            f"{self.path}: this OpenCV cannot write a {suffix} video of {size[0]} x {size[1]} pixels "
             f"({', '.join(codecs)}); try .avi"
         )
 
@@ -335,15 +315,14 @@ def write_video(path: str | os.PathLike[str], rate: float) -> Iterator[VideoFile
 
 def opencv_formats() -> dict[str, dict[str, bool]]:
     """The formats of pictures and video that this OpenCV was built for, by the names in its build information."""
-    sections: dict[str, dict[str, bool]] = {"Media I/O": {}, "Video I/O": {}}
-    current: dict[str, bool] | None = None
-    for line in cv2.getBuildInformation().splitlines():
-        name, colon, value = line.partition(":")
-        if colon and not value.strip():
-            current = sections.get(name.strip())
-        elif colon and current is not None and name.startswith("    ") and not name.startswith("      "):
-            current[name.strip()] = value.strip().upper() not in ("NO", "OFF", "")
-    return {"pictures": sections["Media I/O"], "video": sections["Video I/O"]}
+    found: dict[str, dict[str, bool]] = {"Media I/O": {}, "Video I/O": {}}
+    current: dict[str, bool] = {}
+    for name, value in re.findall(r"(?m)^( *\S.*?): *(.*?) *$", cv2.getBuildInformation()):
+        if not value:
+            current = found.get(name.strip(), {})
+        elif re.match(r" {4}(?! {2})", name):
+            current[name.strip()] = value.upper() not in ("NO", "OFF")
+    return {"pictures": found["Media I/O"], "video": found["Video I/O"]}
 
 
 def open_window(title: str, full_screen: bool = False) -> None:

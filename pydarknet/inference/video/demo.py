@@ -51,23 +51,17 @@ STREAMED_QUALITY = 40  # JPEG quality of streams, as in AlexeyAB's darknet
 
 @dataclass(frozen=True)
 class DemoOptions(DetectorOptions):
-    """The options of detection in frames.
+    """The options of detection in frames."""
 
-    eight_bits      scale frames as uint8, before they are converted to float32
-    average         number of frames over which the raw outputs are averaged
-    delay           the objects of frame k are drawn into frame k - delay
-    """
-
-    eight_bits: bool = True
-    average: int = 1
-    delay: int = 0
+    eight_bits: bool = True  # frames are scaled as uint8, before they are converted to float32
+    average: int = 1  # number of frames over which the raw outputs are averaged
+    delay: int = 0  # the objects of frame k are drawn into frame k - delay
 
     @classmethod
     def of(  # type: ignore[override]
         cls, network: Network, thresh: float | None, hier: float, frames: int, letterbox: bool = False
     ) -> DemoOptions:
-        """The options of the dialect's `demo`. thresh: None for its default. frames: `-avgframes`. Raises
-        OptionError."""
+        """The options of the dialect's `demo`. frames: `-avgframes`. Raises OptionError."""
         if frames < 1:
             raise OptionError(f"avgframes {frames}: expected at least 1")
         dialect, heads = network.dialect, heads_of(network)
@@ -91,14 +85,12 @@ class FrameDetector:
         network.prepare((1, channels, height, width))
 
     def prepare(self, picture: Picture) -> DetectorInput:
-        """A frame as the network's input."""
         if self.options.letterbox or not self.options.eight_bits:
             return prepare_input(self.network, picture, self.options)
         (channels, height, width), (rows, columns, _) = self.network.input_shape, picture.shape
         return DetectorInput(stretch_frame(picture, width, height, channels), columns, rows, self.options)
 
     def detect(self, frame: Frame[DetectorInput]) -> DetectionResult:
-        """The objects of a frame."""
         (found,), seconds = find_candidates(self.network, [frame.x], self._average)
         return result_of(self.network, frame.x, found, self.names, seconds)
 
@@ -113,7 +105,8 @@ class FrameDetector:
 
 
 class Rate:
-    """Frames per second, as both darknets measure them."""
+    """Frames per second, as both darknets measure them: `last`, that of the last frame, `smoothed` = 0.9 * smoothed +
+    0.1 * last, `average`, over the last three seconds (0 in the first three)."""
 
     def __init__(self) -> None:
         self.last = self.smoothed = self.average = 0.0
@@ -121,8 +114,7 @@ class Rate:
         self._frames = 0
 
     def tick(self) -> None:
-        """Count a frame. `last` is the rate of this frame, `smoothed` = 0.9 * smoothed + 0.1 * last, `average` the rate
-        over the last three seconds (0 in the first three)."""
+        """Count a frame."""
         now = clock()
         self.last = 1 / max(1e-9, now - self._before)
         self.smoothed = 0.9 * self.smoothed + 0.1 * self.last
@@ -153,11 +145,10 @@ class Drawer:
             self._writer.do(partial(self._draw, *self._waiting.popleft(), found))
 
     def finish(self) -> None:
-        """Draw the remaining frames and end. Raises the errors of sinks."""
+        """Draw the remaining frames. Raises the errors of sinks."""
         while self._waiting and self._last is not None:
             self._writer.do(partial(self._draw, *self._waiting.popleft(), self._last))
         self._writer.finish()
-        self.close()
 
     def close(self) -> None:
         """End the thread; frames that wait are not drawn."""
@@ -175,9 +166,15 @@ class _Frames(Generic[Prepared]):
     """The frames of a source, read ahead; a context manager, which ends the threads."""
 
     def __init__(
-        self, frames: Frames, prepare: Callable[[Picture], Prepared], repeat_first: bool, limit: float | None,
+        self,
+        frames: Frames,
+        prepare: Callable[[Picture], Prepared],
+        repeat_first: bool = False,
+        limit: float | None = None,
         most: float | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
+        """repeat_first: repeat the first frame without end and draw nothing, to measure the speed. limit: seconds after
+        which to end. most: the largest number of frames per second."""
         self.rate, self.count, self.ended = Rate(), 0, False
         self._reader = Reader(frames, prepare)
         self._repeats, self._limit, self._most = repeat_first, limit, most
@@ -197,12 +194,12 @@ class _Frames(Generic[Prepared]):
             self.rate.tick()
             if self._limit is not None and time.perf_counter() - start > self._limit:
                 return
-        self.ended = not self._reader.stopped
+        self.ended = not self._reader.closed
 
     def _repeated(self) -> Iterator[Frame[Prepared]]:
         for frame in self._reader:
             yield frame
-            while self._repeats and not self._reader.stopped:
+            while self._repeats and not self._reader.closed:
                 yield frame
 
     def close(self) -> None:
@@ -227,20 +224,16 @@ class Demo(_Frames[DetectorInput]):
         *,
         hold: int = 0,
         boxes: bool = True,
-        repeat_first: bool = False,
-        limit: float | None = None,
-        most: float | None = None,
+        **options: Any,
     ) -> None:
-        """hold, boxes: see `Drawer`. repeat_first: repeat the first frame without end and draw nothing, to measure the
-        speed. limit: seconds after which to end. most: the largest number of frames per second."""
-        super().__init__(frames, detector.prepare, repeat_first, limit, most)
+        """hold, boxes: see `Drawer`. options: those of `_Frames`."""
+        super().__init__(frames, detector.prepare, **options)
         self.detector = detector
         self._drawer = Drawer(len(detector.names), sinks, detector.options.delay, hold, boxes) if sinks else None
 
     def run(self) -> Iterator[tuple[int, DetectionResult]]:
-        """Yield each frame's number, counted from 1, and its objects. Raises the errors of the source and of the
-        sinks."""
-        try:
+        """Yield each frame's number, from 1, and its objects. Raises the errors of the source and of the sinks."""
+        with self:
             for frame in self._each():
                 found = self.detector.detect(frame)
                 if self._drawer is not None and not self._repeats:
@@ -248,8 +241,6 @@ class Demo(_Frames[DetectorInput]):
                 yield self.count, found
             if self._drawer is not None:
                 self._drawer.finish()
-        finally:
-            self.close()
 
     def close(self) -> None:
         super().close()
@@ -261,38 +252,28 @@ class ClassifierDemo(_Frames[Array]):
     """The best classes of each frame of a source. As in darknet, only the leaves of a word tree are reported."""
 
     def __init__(
-        self,
-        network: Network,
-        names: Sequence[str],
-        frames: Frames,
-        *,
-        top: int = 1,
-        repeat_first: bool = False,
-        limit: float | None = None,
-    ) -> None:
-        """top: the number of classes per frame. repeat_first, limit: see `Demo`."""
+        self, network: Network, names: Sequence[str], frames: Frames, *, top: int = 1, **options: Any
+    ) -> None:  # fmt: skip
+        """top: the number of classes per frame. options: those of `_Frames`."""
         self._network, self._names, self._top = network, names, top
         self._tree = tree_of_network(network)
-        super().__init__(frames, self._prepare, repeat_first, limit)
+        super().__init__(frames, self._prepare, **options)
 
     def _prepare(self, picture: Picture) -> Array:
         views = letterboxed if self._network.dialect.classifier_demo_letterboxes else stretched
         return views(picture, self._network)[0].pixels
 
     def run(self) -> Iterator[tuple[Picture, Classification]]:
-        """Yield each frame with its classes. Raises the errors of the source, and DivergedError for outputs that are
-        not finite."""
+        """Yield each frame with its classes. Raises the errors of the source, and DivergedError."""
         with self:
             for frame in self._each():
-                yield frame.picture, self._classify(frame.x)
-
-    def _classify(self, pixels: Array) -> Classification:
-        ((output, seconds),) = outputs_of(self._network, [pixels])
-        probabilities = output.reshape(-1)
-        if self._tree is not None:
-            probabilities = np.where(self._tree.leaves, self._tree.absolute(probabilities), np.float32(0))
-        _, height, width = pixels.shape
-        return Classification(rank(probabilities, self._names, self._top), seconds, width, height)
+                ((output, seconds),) = outputs_of(self._network, [frame.x])
+                probabilities = output.reshape(-1)
+                if self._tree is not None:
+                    probabilities = np.where(self._tree.leaves, self._tree.absolute(probabilities), np.float32(0))
+                _, height, width = frame.x.shape
+                best = rank(probabilities, self._names, self._top)
+                yield frame.picture, Classification(best, seconds, width, height)
 
 
 def draw_classes(picture: Picture, found: Classification) -> Picture:

@@ -40,9 +40,9 @@ def jpeg_part(jpeg: bytes) -> bytes:
 class _Client:
     """What waits for one client. ended: no message follows. lost: the client was too slow."""
 
-    def __init__(self) -> None:
+    def __init__(self, ended: bool) -> None:
         self.messages: deque[bytes] = deque()
-        self.ended = self.lost = False
+        self.ended, self.lost = ended, False
 
 
 class Stream(BoundedServer):
@@ -93,15 +93,16 @@ class _Handler(BoundedHandler):
     server: Stream
 
     def answer(self) -> None:
-        client, stream = _Client(), self.server
+        stream = self.server
+        if self.path == "/favicon.ico":
+            return self.send_error(404)
         with stream.changed:
-            is_icon, client.ended = self.path == "/favicon.ico", stream.closed
-            is_refused = is_icon or len(stream.clients) >= CLIENTS
-            if not is_refused:
+            client = _Client(stream.closed)
+            is_full = len(stream.clients) >= CLIENTS
+            if not is_full:
                 stream.clients.add(client)
-        if is_refused:
-            self.send_error(404 if is_icon else 503)
-            return
+        if is_full:
+            return self.send_error(503)
         try:
             self.do_HEAD()
             self._send_messages(client, stream.format)

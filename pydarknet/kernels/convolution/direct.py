@@ -187,13 +187,21 @@ def make_convert_cell(product: Product) -> Any:
 def make_convert_task(product: Product) -> Any:
     """convert_task(x, x_base, x_at, first, last, work, to): converts the inputs of the pixels from `first` to `last` of
     a plane, x_at: Origins. Of a filter of one cell those in use, which then lie side by side; else all between them."""
-    cell_words, convert_cell = product.cell, make_convert_cell(product)
+    cell_words, blocks, convert_cell = product.cell, product.blocks, make_convert_cell(product)
+    block_words = cell_words // blocks
 
     @device
     def convert_cells(x, source, step, x_at, count, work, to):
         """`count` cells of each block, `step` floats apart, to words that lie side by side."""
-        for block in range(x_at.blocks):
-            from_block, to_block = source + block * x_at.block_stride, to + block * x_at.span
+        for block in range(-(-x_at.blocks // blocks) * blocks):
+            together = block // blocks
+            to_block = to + together * x_at.span + (block - together * blocks) * block_words
+            if block >= x_at.blocks:
+                for k in range(count):
+                    at = to_block + k * cell_words
+                    work[at : at + block_words] = 0
+                continue
+            from_block = source + block * x_at.block_stride
             for k in range(count):
                 convert_cell(x, from_block + k * step, x_at.scale, x_at.zero, work, to_block + k * cell_words)
 
@@ -218,15 +226,16 @@ def make_convert_task(product: Product) -> Any:
 
 def make_convolve(product: Product, convolve_pixels: Any, module: str, name: str, pools: bool = False) -> Any:
     """The kernel `name` of `module`: y = activation(bias + weights * x), plus the residual, over all pictures, panels
-    of filters and pixels. pools: the largest of each 2 x 2 cells of that, of those that there are.
+    of filters and pixels. pools: the largest of each 2 x 2 cells of that, of those that there are; a task is then one
+    panel x two rows.
 
     x, y: flat float32; x_at: Origins; y_at: Planes, whose halo is filled with zeros; filters: PackedFilters; epilogue:
     Epilogue; residual: Residual; schedule: Schedule; queue: the tasks of `workers` workers. Where the product converts,
     the offsets of `filters` count words in what a worker has converted, its panels and weights are those of
-    `make_pack`. A worker's `work_size` floats of `work` are for what a task reads of x, converted unless it has just
-    been, and then for the rows that are pooled.
+    `make_pack`. A worker has `work_size` floats of `work`: for what a task reads of x, converted unless it has just
+    been, or for rows before they are pooled.
     """
-    converts, by_block, factors, cell_words = product.converts, product.by_block, product.factors, product.cell
+    converts, by_block, cell_words = product.converts, product.by_block, product.cell
     convert_task = make_convert_task(product) if converts else None
 
     @kernel
@@ -264,13 +273,12 @@ def make_convolve(product: Product, convolve_pixels: Any, module: str, name: str
                         present = picture * chunks + chunk
                         convert_task(x, x_base + x_at.low, x_at, first, last, work, scratch)
                     gathers = x_at.reach == 0
-                    row_step = cell_words * width if gathers else x_at.row_stride // factors
-                    step = cell_words if gathers else x_at.column_stride // factors
+                    row_step = cell_words * width if gathers else x_at.row_stride // 16 * cell_words
+                    step = cell_words if gathers else x_at.column_stride // 16 * cell_words
                     x_base = scratch - (first * cell_words if gathers else first // width * row_step)
                 target = PlaneTarget(cell(y_at, picture, panel.block, 0, 0), y_at.block_stride, y_at.pitch)
                 if pools:
-                    rows_at, room = scratch + x_at.blocks * x_at.span, schedule.tiles_per_task * unit * 16
-                    target = PlaneTarget(rows_at - first * 16, room, width)
+                    target = PlaneTarget(scratch - first * 16, unit * 16, width)
                 residual_at = residual_cell(residual, picture, panel.block, 0, 0)
                 convolve_pixels(
                     work if converts else x, PlaneSource(x_base, row_step, step), filters, panel, work if pools else y,
@@ -279,9 +287,8 @@ def make_convolve(product: Product, convolve_pixels: Any, module: str, name: str
                 )  # fmt: skip
                 if pools:
                     for r in range(panel.oc_vectors):
-                        for pair in range(first // unit, (last + unit - 1) // unit):
-                            rows, to = min(2, x_at.height - 2 * pair), cell(y_at, picture, panel.block + r, pair, 0)
-                            pool_rows(work, target.origin + r * room + pair * unit * 16, width, rows, width, y, to)
+                        rows, to = (last - first) // width, cell(y_at, picture, panel.block + r, chunk, 0)
+                        pool_rows(work, scratch + r * unit * 16, width, rows, width, y, to)
                 task = next_task(queue, worker, workers, tasks)
 
     return convolve

@@ -48,13 +48,12 @@ class Int8(Product):
 
     def finish(self, b: Emitter, filters, panel, sums) -> list[list[ir.Value]]:
         """Of each block, `filters.bias` holds 16 biases and then 16 scales of sums."""
-        finished = []
-        for r, row in enumerate(sums):
-            at = b.ahead(filters.bias, b.mul(b.add(panel.block, r), 2 * LANES))
-            bias, scale = b.load_vectors(at, LANES, 2)
-            products = [b.fmul(b.sitofp(value, VECTOR), scale, ("contract",)) for value in row]
-            finished.append([b.fadd(product, bias, ("contract",)) for product in products])
-        return finished
+        return [self.finish_block(b, filters, b.add(panel.block, r), *row) for r, row in enumerate(sums)]
+
+    def finish_block(self, b: Emitter, filters, block, *sums) -> list[ir.Value]:
+        bias, scale = b.load_vectors(b.ahead(filters.bias, b.mul(block, 2 * LANES)), LANES, 2)
+        products = [b.fmul(b.sitofp(value, VECTOR), scale, ("contract",)) for value in sums]
+        return [b.fadd(product, bias, ("contract",)) for product in products]
 
 
 def _float(number: float) -> ir.Constant:
@@ -63,7 +62,5 @@ def _float(number: float) -> ir.Constant:
 
 INT8 = Int8()
 FACTORS, TAP_LANES = INT8.factors, INT8.tap_lanes
-_convolve_pixels = make_convolve_pixels(INT8)
-convolve_int8 = make_convolve(INT8, _convolve_pixels, __name__, "convolve_int8")
-convolve_int8_pooled = make_convolve(INT8, _convolve_pixels, __name__, "convolve_int8_pooled", pools=True)
+convolve_int8 = make_convolve(INT8, make_convolve_pixels(INT8), __name__, "convolve_int8")
 pack_int8 = make_pack(INT8, __name__, "pack_int8")

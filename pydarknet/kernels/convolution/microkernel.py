@@ -160,6 +160,7 @@ class Product:
     """
 
     factors = 1  # numbers of a word
+    blocks = 1  # of channels that lie side by side in a converted cell
     converts = True  # a worker converts what it reads of float32 inputs; else these are read where they are
     by_block = False  # an output block reads the input block of its own number, and no other
     widens = False  # there are tiles for twice as many pixels of up to NARROW channels
@@ -169,8 +170,8 @@ class Product:
 
     @property
     def cell(self) -> int:
-        """Words of one pixel's block of channels."""
-        return LANES // self.factors
+        """Words of one pixel's blocks of channels."""
+        return self.blocks * LANES // self.factors
 
     @property
     def words(self) -> int:

@@ -1,5 +1,4 @@
-"""The choice of a convolution's algorithm: direct, depthwise, or Winograd's; and the filters of the last one, with the
-division of its work, which fits the caches."""
+"""The choice of a convolution's algorithm: direct, depthwise, or Winograd's; and the last one's filters and tasks."""
 
 from __future__ import annotations
 
@@ -21,8 +20,15 @@ from ...tensor import NCHW, Layout, Shape, Tensor
 from ...utils.arrays import LANES, Array, aligned_empty
 from ..autotune import tuning
 from ..workspace import with_workspace
-from .converted import FLOAT32, NUMBER_TYPES, ConvertedConvolution, IntegerInputs
-from .direct import DepthwiseConvolution, TiledConvolution, padded
+from .direct import (
+    FLOAT32,
+    ConvertedConvolution,
+    DepthwiseConvolution,
+    IntegerInputs,
+    TiledConvolution,
+    number_type,
+    padded,
+)  # fmt: skip
 from .geometry import PackedConvolution, Window, neutral
 from .nchw import NchwConvolution, PictureConvolution, is_picture_filter
 
@@ -32,8 +38,7 @@ LARGE = 1 << 20  # floats of filters that no cache holds until the next pass
 
 @dataclass(frozen=True)
 class Costs:
-    """What the parts of Winograd's method cost on one kind of machine: in multiply-adds of one SIMD vector, amounts in
-    floats. They were fitted to the times of all blockings of some forty layers."""
+    """What Winograd's method costs on one kind of machine: in multiply-adds of a SIMD vector, amounts in floats."""
 
     patch: float  # of a vector of a transformed input tile
     product: float  # of a vector of a product
@@ -54,8 +59,7 @@ AVX2 = Costs(
     largest=1 << 20, panels_per_pass=(2, 4), uneven=0.3, int24=0,
 )  # fmt: skip
 
-# Measured on Zen 5, where products take half the time and the rest does not. With more tiles than `int24`, a product
-# needs a filter for longer than memory needs to give it.
+# Measured on Zen 5. With more tiles than `int24`, a product needs a filter for longer than memory needs to give it.
 AVX512 = Costs(
     patch=8.7, product=1.8, shared_filter=0.27, memory_filter=1.6, far=0.145, near=160 << 10, shared=1760 << 10,
     largest=464 << 10, panels_per_pass=(1, 2), uneven=0.5, int24=16,
@@ -65,12 +69,11 @@ COSTS = AVX512 if NR == 2 else AVX2
 
 
 def patch_side(m: int, stride: int) -> int:
-    """Cells a side of what one m x m tile reads; as many points are multiplied."""
+    """Cells a side of what an m x m tile reads."""
     return m + 2 if stride == 1 else 2 * m + 1
 
 
 def tile_count(m: int, out: Shape, batch: int) -> int:
-    """How many m x m tiles cover a batch of planes."""
     return batch * -(-out.height // m) * -(-out.width // m)
 
 
@@ -142,7 +145,7 @@ class WinogradConvolution(PackedConvolution):
     """A 3x3 convolution of stride 1 or 2 as F(m x m, 3 x 3)."""
 
     def __init__(self, weights: Array, gain: Array, bias: Array, m: int, stride: int = 1, int24: bool = False) -> None:
-        """weights: (n, channels, 3, 3); gain, bias: (n,). int24: as 24-bit integers."""
+        """weights: (n, channels, 3, 3); gain, bias: (n,)."""
         n, channels, _, _ = weights.shape
         self.m, self.stride, self.filters, self.blocks, self.int24 = m, stride, n, -(-channels // LANES), int24
         self.panels = -(-n // PANEL_CHANNELS)
@@ -208,9 +211,8 @@ class Algorithm:
         cls, filters: int, channels: int, groups: int, window: Window, x: Layout, out: Shape, pooled: bool = False,
         tuned: bool = False, precision: str = FLOAT32,
     ) -> Algorithm:  # fmt: skip
-        """The fastest algorithm for filters over `channels` / `groups` channels: by the cost model; with `tuned` by
-        measurement on this machine, where there is one."""
-        if x.lanes != LANES or (pooled and NUMBER_TYPES[precision].convolve_pooled is None):
+        """The fastest algorithm by the cost model; with `tuned` by measurement on this machine, where there is one."""
+        if x.lanes != LANES or pooled:
             precision = FLOAT32
         if x.lanes == NCHW:
             return cls(NCHW, m=2 if is_picture_filter(filters, channels, groups, window) else 0)
@@ -232,8 +234,7 @@ class Algorithm:
     def pack(
         self, weights: Array, gain: Array, bias: Array, groups: int, inputs: IntegerInputs | None = None
     ) -> PackedConvolution:  # fmt: skip
-        """Pack filters (n, channels / groups, size, size), times `gain` (n,), with `bias` (n,). inputs: what becomes of
-        them where the number type is of integers."""
+        """Pack filters (n, channels / groups, size, size), times `gain` (n,), with `bias` (n,)."""
         if self.lanes == NCHW:
             return (PictureConvolution if self.m else NchwConvolution)(weights, gain, bias, groups)
         if self.depthwise:
@@ -241,7 +242,7 @@ class Algorithm:
         if self.m:
             return WinogradConvolution(weights, gain, bias, self.m, self.stride, self.int24)
         if self.precision != FLOAT32:
-            return ConvertedConvolution(NUMBER_TYPES[self.precision], weights, gain, bias, groups, inputs)
+            return ConvertedConvolution(number_type(self.precision), weights, gain, bias, groups, inputs)
         return TiledConvolution(weights, gain, bias, groups, 1 if self.block_by_block else NR)
 
 
@@ -266,7 +267,6 @@ class Plain3x3(NamedTuple):
         return tuple(m for m in ((4, 3, 2) if self.stride == 1 else (3, 2)) if m % 2 == 0 or not self.pooled)
 
     def algorithm(self, m: int) -> Algorithm:
-        """F(m x m, 3 x 3), with 24-bit weights where these are faster than float32."""
         int24 = tile_count(m, self.out, 1) <= COSTS.int24 and packed_size(m, self.filters, self.channels) > LARGE
         return Algorithm(LANES, m=m, stride=self.stride, int24=int24)
 
@@ -274,18 +274,17 @@ class Plain3x3(NamedTuple):
         """m of the fastest F(m x m, 3 x 3) by the cost model; 0 where the direct algorithm is faster."""
         costs = {m: self._cost(m) for m in self.tiles}
         best = min(costs, key=lambda m: costs[m])
-        direct = NUMBER_TYPES[self.precision].cost(self.filters, self.channels, self.window, self.out)
+        direct = number_type(self.precision).cost(self.filters, self.channels, self.window, self.out)
         return best if costs[best] < direct else 0
 
     def measured(self) -> int:
-        """The same by measurement, where it has been measured or is to be now."""
+        """The same by measurement, where there is one or is to be now."""
         kind, out = "3x3" if self.stride == 1 else "3x3/2", self.out
         key = f"{kind} {self.channels} -> {self.filters} at {out.width} x {out.height}{' pooled' * self.pooled}"
         key += "" if self.precision == FLOAT32 else f" {self.precision}"
         return tuning.choose(key, self.fastest(), (0, *self.tiles), self._candidates)
 
     def _candidates(self) -> dict[int, Call]:
-        """A convolution with each algorithm, on made-up numbers."""
         out, stride = self.out, self.stride
         weights = np.full((self.filters, self.channels, 3, 3), 0.01, np.float32)
         x = Tensor(Layout(1, Shape(self.channels, out.height * stride, out.width * stride), 1))

@@ -1,8 +1,7 @@
-"""The backward pass of a convolution: both gradients on the forward pass's layout and registers; and how binary ones
-learn."""
+"""The backward pass of a convolution, and how binary ones learn."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,11 +29,7 @@ TASKS_WANTED = 16  # below, rows are divided too; a constant, so that sums do no
 
 
 class ConvolutionLearning:
-    """A convolution with its normalisation and activation, forward with the batch's statistics and back.
-
-    Between source and output stand the raw sums and, where the activation's derivative is taken at its input, the
-    normalised sums.
-    """
+    """A convolution with its normalisation and activation, forward with the batch's statistics and back."""
 
     def __init__(
         self, learned: Mapping[str, Trainable], weights: Array, norm: BatchNorm | None, x: Tensor, output: Tensor,
@@ -52,7 +47,7 @@ class ConvolutionLearning:
         self.gradient = ConvolutionGradient(x, output.shape, window, weights, groups)
 
     def forward(self, packed: PackedConvolution, biases: Array) -> None:
-        """`packed` holds the weights as they are now, without normalisation."""
+        """packed: the weights as they are now, without normalisation."""
         slope = np.float32(1) if self.norm else self._slope
         packed.bind(self.x, self.raw, self.window, slope, NONE)()
         if self.norm:
@@ -63,7 +58,6 @@ class ConvolutionLearning:
             self.activation.apply(self.output)
 
     def backward(self, overwrites: bool = False) -> None:
-        """Accumulate the parameters' updates and add to the source's delta, or write it."""
         delta, spread = self.delta, self.gradient.spread
         if not (self.norm and self._sloped):
             self.activation.backward(delta, self.output, self.before)
@@ -79,12 +73,12 @@ class ConvolutionLearning:
 
 
 def write_dilated(delta: Tensor, out: Tensor, stride_y: int = 1, stride_x: int = 1) -> None:
-    """Copy delta to `out`, its pixels `stride` apart; the pixels between stay as they are."""
+    """Copy delta to `out`, its pixels `stride` apart."""
     spread_cells(delta.data, delta.planes, out.data, out.layout.strides(stride_y, stride_x))
 
 
 def _channel_sums(tensor: Tensor) -> Array:
-    """(channels,) float32: the sum over batch and pixels, of each sample first and then over samples in order."""
+    """(channels,) float32: over pixels first, then over samples in order."""
     at = tensor.layout
     sums = Tensor(Layout(at.batch, Shape(tensor.shape.channels)))
     sum_planes(tensor.data, tensor.planes, np.float32(1), sums.data, sums.planes)
@@ -95,8 +89,8 @@ def _channel_sums(tensor: Tensor) -> Array:
 class ConvolutionGradient:
     """Gradients of one convolution for given sizes.
 
-    `spread` holds the delta of the convolution's raw output, its cells a stride apart with zeros between, and round
-    it the zeros that the input gradient, a convolution of it with turned filters, reads.
+    spread: the delta of the raw output, its cells a stride apart with zeros between and round them; the input gradient
+    is a convolution of it with turned filters.
     """
 
     x: Tensor
@@ -104,7 +98,6 @@ class ConvolutionGradient:
     window: Window
     weights: Array  # (n, channels / groups, size, size)
     groups: int
-    spread: Tensor = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         w, out, shape = self.window, self.out, self.x.shape
@@ -168,15 +161,13 @@ class ConvolutionGradient:
 
 
 def _transposed(weights: Array, groups: int) -> Array:
-    """Filters (n, c, k, k) turned by half and with inputs and outputs exchanged within each group: (c groups, n /
-    groups, k, k)."""
+    """(c groups, n / groups, k, k) filters turned by half, with inputs and outputs exchanged in each group."""
     n, channels, size, _ = weights.shape
     parts = weights.reshape(groups, n // groups, channels, size, size)[..., ::-1, ::-1].transpose(0, 2, 1, 3, 4)
     return np.ascontiguousarray(parts).reshape(groups * channels, n // groups, size, size)
 
 
 def _tasks(x: Layout, d: Layout, weights: Array, groups: int) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
-    """(`tasks` of `weight_gradient`, `units` of `unpack_weight_gradient`, floats of the sums of one part)."""
     n, channels, size, _ = weights.shape
     tasks, units, at = [], [], 0
     for block, count, low, high in output_panels(n, channels, groups, NR, GRADIENT_LANES):
@@ -190,18 +181,17 @@ def _tasks(x: Layout, d: Layout, weights: Array, groups: int) -> tuple[NDArray[n
 
 # --- binary convolutions (`xnor`) -------------------------------------------------------------------------------------
 #
-# As in XNOR-Net (Rastegari et al., 2016) the backward pass is a straight-through estimator: filters take the gradient
-# of their binary form, inputs take the gradient of their signs where they are between -1 and 1.
+# As in XNOR-Net (Rastegari et al., 2016) filters take the gradient of their binary form, inputs that of their signs.
 
 
 def binary_weights(weights: Array) -> Array:
-    """Binary filters (n, c, k, k): each weight is plus or minus its filter's mean absolute value."""
+    """Each weight is plus or minus its filter's mean absolute value."""
     mean = np.abs(weights).mean(axis=(1, 2, 3), keepdims=True)
     return np.where(weights > 0, mean, -mean).astype(np.float32)
 
 
 def write_signs(x: Tensor, signs: Tensor) -> None:
-    """Write the sign of every input, 0 counting as negative, inside the halo of `signs`."""
+    """Write the sign of every input, 0 counting as negative."""
     at, h, w = signs.layout, x.shape.height, x.shape.width
     inner = signs.data.reshape(at.batch, at.blocks, h + 2 * at.halo, at.pitch, LANES)
     outer = x.data.reshape(at.batch, at.blocks, h + 2 * x.layout.halo, x.layout.pitch, LANES)
@@ -219,7 +209,6 @@ class BinaryLearning:
         self.delta = Tensor(source_delta.layout) if source_delta is not None else None  # of the signs
 
     def forward(self) -> None:
-        """Compute the signs of inputs and filters."""
         write_signs(self._x, self.signs)
         self.weights[:] = binary_weights(self._real)
         if self.delta is not None:

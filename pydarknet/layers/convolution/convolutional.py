@@ -1,13 +1,12 @@
-"""`[convolutional]` and its transpose `[deconvolutional]`: one micro-kernel for all shapes, batch normalisation folded
-in, activation applied at the store."""
+"""`[convolutional]` and its transpose `[deconvolutional]`."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -23,8 +22,7 @@ from ..base import CONVOLUTIONS, BuildContext, Layer, Parameter, Trainable
 from ..batchnorm import BatchNorm, BatchNormTraining
 from .algorithm import Algorithm
 from .backward import BinaryLearning, ConvolutionLearning, binary_weights, write_dilated, write_signs
-from .converted import FLOAT32, INT8, NUMBER_TYPES, IntegerInputs
-from .direct import TiledConvolution
+from .direct import FLOAT32, INT8, IntegerInputs, TiledConvolution, number_type
 from .geometry import FilterLayer, FusableConvolution, PackedConvolution, Window
 from .nchw import bind_inverted_bottleneck, chain_length, lanes_from_nchw, lanes_from_rows, reads_picture
 from .section import UNUSED, blur_row, convolution_row, read_groups, read_padding, read_strides, read_window
@@ -37,15 +35,11 @@ class Convolutional(FusableConvolution):
     xnor_padding: float = 0.0
     xnor_folds: bool = False
     shares: Convolutional | None = None
-    has_filters: ClassVar[bool] = True
+    has_filters = True
 
     precision: str = FLOAT32
-    input_range: tuple[float, float] | None = None  # of what becomes 8-bit integers
     _algorithm: Algorithm | None = None
-    _links: list[Convolutional] = field(default_factory=list)  # computed in one go with this one, after it
-    _signs: Tensor | None = None
-    _target: Tensor | None = None
-    learning: ConvolutionLearning = field(init=False)
+    input_range: tuple[float, float] | None = None  # of what becomes 8-bit integers
     binary: BinaryLearning | None = None
 
     def __post_init__(self) -> None:
@@ -101,7 +95,6 @@ class Convolutional(FusableConvolution):
 
     @classmethod
     def _shared(cls, section: Section, context: BuildContext) -> Convolutional | None:
-        """The layer whose parameters `share_index` asks for. Raises ConfigError where it is of another kind."""
         if not section.has("share_index"):
             return None
         index = context.resolve(section, "share_index", section.integer("share_index", 0))
@@ -136,12 +129,10 @@ class Convolutional(FusableConvolution):
         return not self.xnor
 
     def mark_branch(self) -> None:
-        """A branch reads this output too: `bin_output` may not drop its activation."""
         self.bin_output = False
 
     def _pack(self, algorithm: Algorithm) -> PackedConvolution:
-        gain, bias = self._gain_and_bias()
-        weights = self.weights
+        weights, (gain, bias) = self.weights, self._gain_and_bias()
         if self.xnor:
             if self.xnor_folds:
                 weights, gain = weights * gain[:, None, None, None], np.ones_like(gain)
@@ -150,12 +141,12 @@ class Convolutional(FusableConvolution):
         return algorithm.pack(weights, gain, bias, self.groups, inputs)
 
     def set_precision(self, precision: str, sources: Sequence[Layer], readers: Sequence[Layer]) -> None:
-        # Chains are in float32, as are pooled outputs for which the type has no kernel. Whether there is one depends on
-        # threads and on who asks for outputs, on which in turn numbers shall not depend: what may be part of one is.
+        # Chains are in float32, as are pooled outputs where that is faster, also where threads or kept outputs prevent
+        # them: numbers shall not depend on that.
         beside = [layer for layer in (*sources, *readers) if isinstance(layer, Convolutional)]
         chained = any(layer.has_filter_a_channel for layer in beside)
-        pools = NUMBER_TYPES[precision].convolve_pooled is not None
-        pooled = len(readers) == 1 and readers[0].is_maxpool_2x2 and not pools
+        pooled = len(readers) == 1 and readers[0].is_maxpool_2x2
+        pooled = pooled and not (sources and number_type(precision).before_maxpool)  # pictures are read in float32
         unknown = precision == INT8 and self.input_range is None
         self.precision = FLOAT32 if chained or pooled or unknown else precision
 
@@ -168,7 +159,6 @@ class Convolutional(FusableConvolution):
         )
 
     def packed(self, x: Layout, pooled: bool = False, precision: str = FLOAT32) -> PackedConvolution:
-        """The filters, laid out for what is read, for whether the output is pooled, and for the precision."""
         algorithm = self._algorithm_for(x, pooled, precision)
         if self._packed is None or algorithm != self._algorithm:
             self._algorithm, self._packed = algorithm, self._pack(algorithm)
@@ -176,12 +166,11 @@ class Convolutional(FusableConvolution):
 
     def setup(self, sources: list[Tensor], output: Tensor | None) -> None:
         super().setup(sources, output)
-        assert output is not None
-        x, *added = sources
-        self._links = list(_leading(self.fused))
-        self._target = output
+        x, added = sources[0], sources[1] if len(sources) > 1 else None
+        self._links = list(_leading(self.fused))  # computed in one go with this one, after it
+        self._target = self.output
         if self._links:
-            self._call = bind_inverted_bottleneck([self, *self._links], x, output, added[0] if added else None)
+            self._call = bind_inverted_bottleneck([self, *self._links], x, self.output, added)
             return
         pooled = any(layer.is_maxpool_2x2 for layer in self.fused)
         packed = self.packed(x.layout, pooled, self.precision)
@@ -189,10 +178,9 @@ class Convolutional(FusableConvolution):
             x = self._signs = Tensor(Layout(x.layout.batch, x.shape, self.window.halo(x.shape)))
             self._signs.data.fill(self.xnor_padding)
         if self.blur:
-            self._target = self.blur.setup(self.window.out_shape(self.inputs[0], self.filters), output)
+            self._target = self.blur.setup(self.window.out_shape(self.inputs[0], self.filters), self.output)
         kind = self.applied_activation
-        slope, code = kind.fused_slope, kind.fused_id
-        self._call = packed.bind(x, self._target, self.window, slope, code, pooled, added[0] if added else None)
+        self._call = packed.bind(x, self._target, self.window, kind.fused_slope, kind.fused_id, pooled, added)
 
     def fusable(self, after: Sequence[Layer]) -> int:
         links = [self, *_leading(after)]
@@ -200,7 +188,8 @@ class Convolutional(FusableConvolution):
         last, rest = links[count - 1], after[count - 1 :]
         if not rest or last.has_filter_a_channel or not last.applies_as_it_stores:
             return count - 1
-        return count - 1 + (rest[0].is_residual_add or (count == 1 and rest[0].is_maxpool_2x2))
+        pools = count == 1 and self.precision == FLOAT32 and rest[0].is_maxpool_2x2
+        return count - 1 + (rest[0].is_residual_add or pools)
 
     def lanes_from_nchw(self, after: Sequence[Layer]) -> tuple[int, ...]:
         links = [self, *_leading(after)]
@@ -218,19 +207,15 @@ class Convolutional(FusableConvolution):
         return super().calls()
 
     def bind(self) -> list[Call]:
-        assert self._target is not None
-        signs = [] if self._signs is None else [partial(write_signs, self.source_tensors[0], self._signs)]
+        signs = [partial(write_signs, self.source_tensors[0], self._signs)] if self.xnor else []
         applied = [] if self.applied_activation.fusable else self.applied_activation.calls(self._target)
         return [*signs, self._call, *applied, *([self.blur.run] if self.blur else [])]
-
-    # --- training ---
 
     def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
         super().setup_training(source_deltas, delta)
         if self.shares:
             self.learned = self.shares.learned
-        assert self._target is not None and delta is not None
-        sharp_delta = self.blur.setup_training(delta) if self.blur else delta
+        sharp_delta = self.blur.setup_training(self.delta) if self.blur else self.delta
         x, source_delta, weights = self.source_tensors[0], source_deltas[0], self.weights
         if self.xnor:
             self.binary = BinaryLearning(weights, x, source_delta, self.window)
@@ -297,7 +282,6 @@ class Convolutional(FusableConvolution):
 
 
 def _leading(layers: Sequence[Layer]) -> Iterator[Convolutional]:
-    """The convolutions that the layers begin with."""
     for layer in layers:
         if not isinstance(layer, Convolutional):
             return
@@ -309,13 +293,10 @@ class Deconvolutional(FilterLayer):
     """y[f, i s - p + u, j s - p + v] += w[c, f, u, v] x[c, i, j]: a convolution, with turned filters, of x spread
     out by the stride with zeros between its cells."""
 
-    row: ClassVar[str] = (
-        "deconv{self.filters:5d} {self.size:2d} x{self.size:2d} /{self.stride:2d}  {x_sizes}   ->  {y_sizes}"
-    )
+    row = "deconv{self.filters:5d} {self.size:2d} x{self.size:2d} /{self.stride:2d}  {x_sizes}   ->  {y_sizes}"
     size: int
     stride: int
     padding: int
-    _spread: Tensor | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -348,17 +329,15 @@ class Deconvolutional(FilterLayer):
 
     def setup(self, sources: list[Tensor], output: Tensor | None) -> None:
         super().setup(sources, output)
-        assert output is not None
         shape = self.inputs[0]
         if self._packed is None:
             self._packed = TiledConvolution(self._turned(), *self._gain_and_bias(), 1)
         wide = Shape(shape.channels, (shape.height - 1) * self.stride + 1, (shape.width - 1) * self.stride + 1)
         window, kind = self._window, self.activation
         self._spread = Tensor(Layout(sources[0].layout.batch, wide, max(0, window.padding)))
-        self._call = self._packed.bind(self._spread, output, window, kind.fused_slope, kind.fused_id)
+        self._call = self._packed.bind(self._spread, self.output, window, kind.fused_slope, kind.fused_id)
 
     def _spread_input(self) -> None:
-        assert self._spread is not None
         write_dilated(self.source_tensors[0], self._spread, self.stride, self.stride)
 
     def forward(self) -> None:
@@ -373,12 +352,11 @@ class Deconvolutional(FilterLayer):
 
     def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
         super().setup_training(source_deltas, delta)
-        assert self._spread is not None and delta is not None
         self._turned_weights = Trainable("turned", self._turned())
         self._spread_delta = Tensor(Layout(self.batch, self._spread.shape))
         self._learning = ConvolutionLearning(
             self.learned | {"weights": self._turned_weights}, self._turned_weights.array, self.norm, self._spread,
-            self.output, self._window, 1, self.activation, self._spread_delta if source_deltas[0] else None, delta,
+            self.output, self._window, 1, self.activation, self._spread_delta if source_deltas[0] else None, self.delta,
         )  # fmt: skip
 
     def _turned(self) -> Array:

@@ -1,9 +1,19 @@
-"""Filters packed for the direct micro-kernels, and the tables that make a convolution's geometry data."""
+"""Filters packed for the direct micro-kernels, the tables that make a convolution's geometry data, and direct
+convolutions on numbers of other types than float32."""
 
-from collections.abc import Iterator
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache
+from importlib import import_module
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...errors import OptionError
+from ...kernels.convolution import amx, bf16, int8, microkernel
 from ...kernels.convolution.direct import convolve, convolve_depthwise, convolve_pooled
 from ...kernels.convolution.microkernel import COLOURS, MR, NR, OC_VECTORS, TAP_LANES, TAPS, WEIGHTS
 from ...kernels.convolution.pack import CHANNEL, COLUMN, ROW, pack_filters
@@ -39,7 +49,7 @@ class TiledConvolution(PackedConvolution):
         self.bias = padded(bias, -(-n // LANES) * LANES)
 
     def filters_for(self, x: Layout, within: Table) -> PackedFilters:
-        """The filters as kernels take them. within: for each tap, floats from a pixel's origin to its cell in x."""
+        """within: for each tap, floats from a pixel's origin to its cell in x."""
         channel = self.taps[:, CHANNEL]
         offsets = np.ascontiguousarray(channel // x.lanes * x.block + channel % x.lanes + within)
         return PackedFilters(offsets, self.used, self.panels, self.packed, self.bias)
@@ -71,7 +81,6 @@ class DepthwiseConvolution(TiledConvolution):
     kernel, pools = convolve_depthwise, False
 
     def __init__(self, weights: Array, gain: Array, bias: Array) -> None:
-        """weights: (n, 1, size, size); gain, bias: (n,)."""
         n, _, self.size, _ = weights.shape
         self.filters, self.used, blocks = n, 1, -(-n // LANES)
         self.taps = _taps(range(1), self.size)
@@ -84,7 +93,6 @@ class DepthwiseConvolution(TiledConvolution):
         self.bias = padded(bias, blocks * LANES)
 
     def _schedule(self, out: Shape, x: Layout) -> Schedule:
-        """Some rows of one block are a task."""
         return Schedule(-(-out.cells // (MR * max(1, min(8, out.height // 8)))), True)
 
 
@@ -98,8 +106,8 @@ def padded(numbers: Array, size: int) -> Array:
 def output_panels(
     n: int, channels: int, groups: int, together: int, lanes: int
 ) -> Iterator[tuple[int, int, int, int]]:  # fmt: skip
-    """(block, blocks, low, high) of each panel of up to `together` output blocks: they read the input channels from
-    unit `low` to unit `high`, of `lanes` channels each. channels: of one of the convolution's groups."""
+    """(block, blocks, low, high) of each panel of up to `together` output blocks, which read the input channels from
+    unit `low` to unit `high`, of `lanes` channels each."""
     per_group, all_blocks, block = n // groups, -(-n // LANES), 0
     while block < all_blocks:
         count = together if block + together <= all_blocks else 1
@@ -114,12 +122,7 @@ def output_panels(
 
 
 def _tables(n: int, channels: int, groups: int, size: int, together: int, lanes: int) -> tuple[Table, Table]:
-    """(taps, panels) as `pack_filters` takes them.
-
-    A tap is `lanes` input channels under one cell of the filter. Taps run block by block of 16 channels, so
-    that the cells a filter shares between its taps stay in the nearest cache. Output blocks read only the channels
-    of the convolution groups that they belong to.
-    """
+    """(taps, panels) as `pack_filters` takes them. A tap is `lanes` input channels under one cell of the filter."""
     tables: list[Table] = []
     panels: list[tuple[int, int, int, int, int]] = []
     first_taps: dict[tuple[int, int], int] = {}
@@ -140,3 +143,198 @@ def _taps(channels: range, size: int) -> Table:
     channel, row, column = (each.ravel() for each in np.meshgrid(channels, range(size), range(size), indexing="ij"))
     order = np.lexsort((channel, column, row, channel // LANES))
     return np.stack([channel, row, column], axis=1)[order].astype(np.int64)
+
+
+# --- numbers of other types than float32 ------------------------------------------------------------------------------
+
+FLOAT32, BF16, INT8 = "float32", "bf16", "int8"
+
+NEAR = 96 << 10  # words that a task may convert: with filters and sums beside them, they stay in a core's second cache
+TASKS = 4  # that each worker has at least, where there are as many tiles
+
+
+class IntegerInputs(NamedTuple):
+    """What inputs become as integers: `scale` times them, plus `zero`."""
+
+    scale: np.float32
+    zero: np.float32
+
+    @classmethod
+    def of_range(cls, low: float, high: float) -> IntegerInputs:
+        """For 0..255; low <= 0 <= high."""
+        scale = np.float32(int8.LARGEST_INPUT / max(high - low, 1e-30))
+        return cls(scale, np.rint(np.float32(-low) * scale))
+
+
+class NumberType(NamedTuple):
+    """A type of numbers that direct convolutions multiply. Costs are in multiply-adds of a SIMD vector of float32."""
+
+    convolve: Any  # the kernel: `make_convolve` of the type's product
+    pack: Any  # the kernel: `make_pack` of that; None: filters stay float32
+    factors: int  # numbers of a word
+    product_cost: float  # of the product of a vector with one number
+    conversion_cost: float  # of a vector of inputs
+    filter_cost: float  # of a float of filters
+    extension: str = ""  # of the processor that it needs
+    tap_lanes: int = TAP_LANES  # input channels of a tap
+    blocks: int = 1  # of channels side by side in a converted cell
+    overrun: int = 0  # pixels whose inputs a worker may read after the last of a row
+    before_maxpool: bool = False  # it pays where float32 could give what a maxpool makes of the output
+    # (gain, biases) of (weights, gain, biases, inputs): what filters are multiplied with before they are packed, and
+    # what the product's `start` and `finish` read as biases.
+    scale: Callable[[Array, Array, Array, IntegerInputs], tuple[Array, Array]] | None = None
+
+    @property
+    def cell(self) -> int:
+        """Words of one pixel's blocks."""
+        return self.blocks * LANES // self.factors
+
+    def cost(self, filters: int, channels: int, window: Window, out: Shape) -> float:
+        """What the method costs."""
+        weights = window.size**2 * channels * -(-filters // LANES)
+        cells = out.cells * min(window.stride_x, window.size) * min(window.stride_y, window.size)
+        conversion = cells * -(-channels // LANES) * self.conversion_cost
+        return out.cells * weights * self.product_cost + conversion + weights * LANES * self.filter_cost
+
+
+def integer_filters(weights: Array, gain: Array, biases: Array, inputs: IntegerInputs) -> tuple[Array, Array]:
+    """A scale for each filter (n, channels, size, size) that makes -127..127 of it. Biases and the scales of sums, 16
+    of each for each block; from the bias is taken what the `zero` of all inputs adds to a sum."""
+    largest = np.abs(weights * gain[:, None, None, None]).max((1, 2, 3))
+    unit = np.where(largest > 0, largest / np.float32(int8.LARGEST_FILTER), np.float32(1))
+    gain = gain / unit
+    zeros = np.rint(weights * gain[:, None, None, None]).sum((1, 2, 3), np.float64) * inputs.zero
+    scales, blocks = unit / inputs.scale, -(-len(biases) // LANES)
+    pair = np.zeros((2, blocks * LANES), np.float32)
+    pair[:, : len(biases)] = biases - zeros * scales, scales
+    return gain, np.ascontiguousarray(pair.reshape(2, blocks, LANES).swapaxes(0, 1).ravel())
+
+
+# Costs of bf16 and int8 are good on Zen 5.
+NUMBER_TYPES = {
+    FLOAT32: NumberType(convolve, None, 1, 1.0, 0.0, 0.8),
+    BF16: NumberType(bf16.convolve_bf16, bf16.pack_bf16, bf16.FACTORS, 0.5, 4.0, 0.5, "AVX-512 BF16"),
+    INT8: NumberType(
+        int8.convolve_int8, int8.pack_int8, int8.FACTORS, 0.25, 6.0, 0.3, "AVX-512 VNNI", int8.TAP_LANES,
+        before_maxpool=True, scale=integer_filters,
+    ),
+}  # fmt: skip
+
+
+# On processors with AMX.
+TILE_TYPES = {
+    BF16: NumberType(
+        amx.convolve_bf16_tiles, amx.pack_bf16_tiles, bf16.FACTORS, 0.1, 4.0, 0.5, "AMX", 32, 2, amx.PIXELS, True
+    ),
+    INT8: NumberType(
+        amx.convolve_int8_tiles, amx.pack_int8_tiles, int8.FACTORS, 0.05, 6.0, 0.3, "AMX", 64, 4, amx.PIXELS, True,
+        integer_filters,
+    ),
+}  # fmt: skip
+
+
+@cache
+def tiles_are_allowed() -> bool:
+    """Whether the system lets this process use AMX's registers, which Linux does when it is asked."""
+    arch_prctl, request_permission, tile_data = 158, 0x1023, 18  # numbers of Linux on x86-64
+    return sys.platform == "linux" and ctypes.CDLL(None).syscall(arch_prctl, request_permission, tile_data) == 0
+
+
+def number_type(precision: str) -> NumberType:
+    """The fastest one of a precision on this machine."""
+    if precision != FLOAT32:
+        kernels = _kernels_of("amx")
+        missing = kernels.MISSING_INT8 if precision == INT8 else kernels.MISSING_BF16
+        if not missing and tiles_are_allowed():
+            return TILE_TYPES[precision]
+    return NUMBER_TYPES[precision]
+
+
+def _kernels_of(module: str) -> Any:
+    """A module of kernels, imported late: shipped code has none of these, and asks Numba what this processor can do."""
+    return import_module(f"{__package__.split('.')[0]}.kernels.convolution.{module}")
+
+
+def checked_precision(name: str) -> str:
+    """The name of a precision that this machine can compute in. Raises OptionError."""
+    if name not in NUMBER_TYPES:
+        raise OptionError(f"precision {name}: expected {', '.join(NUMBER_TYPES)}")
+    if name == FLOAT32:
+        return name
+    kernels = _kernels_of(name)
+    if kernels.MISSING:
+        raise OptionError(
+            f"precision {name}: needs a processor with {NUMBER_TYPES[name].extension}; this one "
+            f"({microkernel.PROCESSOR}) is without {' and '.join(kernels.MISSING)}"
+        )
+    return name
+
+
+class ConvertedConvolution(TiledConvolution):
+    """A convolution whose inputs and filters are converted to another type of numbers; y is float32."""
+
+    pools = begins_with_output = False
+
+    def __init__(
+        self, numbers: NumberType, weights: Array, gain: Array, bias: Array, groups: int,
+        inputs: IntegerInputs | None = None,
+    ) -> None:  # fmt: skip
+        """weights: (n, channels / groups, size, size); gain, bias: (n,); inputs: where they become integers."""
+        self.numbers, self.inputs, biases = numbers, inputs or IntegerInputs(np.float32(1), np.float32(0)), bias
+        if numbers.scale:
+            gain, biases = numbers.scale(weights, gain, bias, self.inputs)
+        super().__init__(weights, gain, bias, groups, tap_lanes=numbers.tap_lanes)
+        if numbers.scale:
+            self.bias = biases
+        floats, panels = self.packed, self.panels.copy()
+        self.packed = aligned_empty(floats.size // numbers.factors)
+        numbers.pack(floats, panels, self.packed)
+        self.panels[:, WEIGHTS] //= numbers.factors
+
+    def call(
+        self, x: Tensor, y: Tensor, window: Window, out: Shape, epilogue: Epilogue, residual: Residual, pooled: bool
+    ) -> Call:
+        at, workers, numbers = x.layout, threads(), self.numbers
+        tiles = self._tiles_per_task(at, out, window, workers)
+        low, reach = _extent(window, at)
+        words = _cells(tiles, out, window, at) * numbers.cell
+        span = -(-words // LANES) * LANES | LANES  # an odd number of cache lines, so that blocks do not collide
+        within = window.offset(at, self.taps[:, ROW], self.taps[:, COLUMN]) - low
+        together, lane = np.divmod(self.taps[:, CHANNEL], numbers.blocks * LANES)
+        offsets = together * span + lane // numbers.factors + within // LANES * numbers.cell
+        filters = PackedFilters(np.ascontiguousarray(offsets), self.used, self.panels, self.packed, self.bias)
+        x_at = origins_of(x, window, out)._replace(
+            blocks=at.blocks, span=span, low=low, reach=reach, scale=self.inputs.scale, zero=self.inputs.zero
+        )
+        size = -(-at.blocks // numbers.blocks) * span + numbers.overrun * window.stride_x * numbers.cell
+        return with_workspace(
+            numbers.convolve, workers, size, x.data, x_at, filters, y.data, y.planes, epilogue, residual,
+            Schedule(tiles, False),
+        )  # fmt: skip
+
+    def _tiles_per_task(self, x: Layout, out: Shape, window: Window, workers: int) -> int:
+        """As many as a core's cache has room for, unless there would be too few tasks. Where filters outweigh the
+        picture, workers share them."""
+        tiles, cell = -(-out.cells // MR), LANES // self.numbers.factors
+        shared = len(self.panels) if self.packed.size > x.item // 2 else 1
+        chunk = max(1, tiles // -(-TASKS * workers // (x.batch * shared)))
+        while chunk > 1 and x.blocks * _cells(chunk, out, window, x) * cell > NEAR:
+            chunk -= 1
+        return -(-tiles // -(-tiles // chunk))
+
+
+def _extent(window: Window, x: Layout) -> tuple[int, int]:
+    """Floats from a pixel's origin to the first that the filter reads, and cells from there to the last."""
+    corners = np.array([0, window.size - 1])
+    low, high = window.offset(x, corners, corners).tolist()
+    return low, (high - low) // LANES
+
+
+def _cells(tiles: int, out: Shape, window: Window, x: Layout) -> int:
+    """The most cells of a block that so many tiles of the output read."""
+    pixels = min(tiles * MR, out.cells)
+    if window.size == 1:
+        return pixels
+    rows = min((pixels + out.width - 2) // out.width + 1, out.height)
+    _, reach = _extent(window, x)
+    return (rows - 1) * window.stride_y * x.pitch + (out.width - 1) * window.stride_x + reach + 1

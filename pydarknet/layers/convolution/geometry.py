@@ -1,8 +1,8 @@
 """The window of a convolution, and what all convolutions have in common, whatever their algorithm."""
 
 import math
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,6 @@ LARGEST_FILTERS = 1 << 29  # weights of one layer
 
 
 def not_bound() -> None:
-    """What a layer would call before it has been prepared."""
     raise RuntimeError("forward before setup")
 
 
@@ -48,7 +47,7 @@ class Window:
         return Shape(filters, height, width) if fits else Shape(filters, 0, 0)
 
     def halo(self, shape: Shape) -> int:
-        """Cells of zeros that the filter reads beyond a plane's edges."""
+        """Cells of zeros that the filter reads beyond the edges."""
         out = self.out_shape(shape, 1)
         before = self.padding * self.dilation
         reach = (self.size - 1) * self.dilation - before
@@ -57,21 +56,21 @@ class Window:
         return max(before, below, right, 0)
 
     def offset(self, layout: Layout, row: NDArray[np.int64], column: NDArray[np.int64]) -> Table:
-        """Floats from an output pixel's origin to the cell under the filter's (row, column)."""
+        """Floats from a pixel's origin to the cell under the filter's (row, column)."""
         rows = (row - self.padding) * self.dilation
         columns = (column - self.padding) * self.dilation
         return (rows * layout.pitch + columns) * layout.lanes + layout.origin
 
 
 def origins_of(x: Tensor, window: Window, out: Shape) -> Origins:
-    """Where the windows of output pixels begin in x, for kernels; out: the shape before pooling."""
+    """Where the windows of output pixels begin in x; out: the shape before pooling."""
     at = x.layout
     rows, columns = window.stride_y * at.pitch * at.lanes, window.stride_x * at.lanes
     return Origins(at.item, at.block, rows, columns, out.height, out.width)
 
 
 def residual_of(added: Tensor | None, y: Tensor) -> Residual:
-    """What is added to y after the activation, for kernels; nothing where it is None."""
+    """What is added to y after the activation."""
     tensor = added or y
     at = tensor.layout
     return Residual(tensor.data, added is not None, at.item, at.block, at.pitch, at.origin)
@@ -87,9 +86,9 @@ class PackedConvolution:
     selected where it is asked for."""
 
     filters: int
-    pools: ClassVar[bool] = True  # it can give the largest of each 2 x 2 cells
-    adds: ClassVar[bool] = True  # it can add another tensor
-    begins_with_output: ClassVar[bool] = False  # sums begin with what they are added to
+    pools = True  # it can give the largest of each 2 x 2 cells
+    adds = True  # it can add another tensor
+    begins_with_output = False  # sums begin with what they are added to
 
     def bind(
         self, x: Tensor, y: Tensor, window: Window, slope: np.float32, code: int, pooled: bool = False,
@@ -106,7 +105,7 @@ class PackedConvolution:
     def call(
         self, x: Tensor, y: Tensor, window: Window, out: Shape, epilogue: Epilogue, residual: Residual, pooled: bool
     ) -> Call:
-        """The kernel's call; out: the output's shape before pooling."""
+        """out: the output's shape before pooling."""
         raise NotImplementedError
 
 
@@ -114,14 +113,12 @@ class PackedConvolution:
 class FilterLayer(Layer):
     """A layer that convolves with filters, normalises where it has a norm, and activates: its parameters."""
 
-    sets_channels: ClassVar[bool] = True
+    sets_channels = True
 
     channels: int
     filters: int
     activation: Activation
     norm: BatchNorm | None = None
-    biases: Array = field(init=False)
-    weights: Array = field(init=False)
     _packed: PackedConvolution | None = None
     _call: Call = not_bound
 
@@ -153,7 +150,6 @@ class FilterLayer(Layer):
         return self.norm.fold(self.biases) if self.norm else (neutral(self.filters)[0], self.biases)
 
     def _unnormalised(self) -> tuple[Array, Array]:
-        """Gain and bias of the raw sums in training."""
         gain, zeros = neutral(self.filters)
         return gain, zeros if self.norm else self.biases
 
@@ -170,12 +166,12 @@ class FusableConvolution(FilterLayer):
 
     @property
     def is_pointwise(self) -> bool:
-        """Whether it is 1x1 over all channels, and the kernel applies its activation."""
+        """1x1 over all channels; the kernel applies its activation."""
         return self.window == Window(1, 1, 1, 0) and self.groups == 1 and self.applies_as_it_stores
 
     @property
     def is_depthwise(self) -> bool:
-        """Whether each channel has one filter without dilation, and the kernel applies its activation."""
+        """A filter a channel without dilation; the kernel applies its activation."""
         return self.has_filter_a_channel and self.window.dilation == 1 and self.applies_as_it_stores
 
     @property
@@ -185,19 +181,19 @@ class FusableConvolution(FilterLayer):
 
     @property
     def applies_as_it_stores(self) -> bool:
-        """Whether the kernel applies the activation, and nothing else is done with the sums."""
+        """Whether the kernel applies the activation, and nothing else follows."""
         return not self.xnor and self.blur is None and self.applied_activation.fusable
 
     @property
     def activates_by_slope(self) -> bool:
-        """Whether all that is done with the sums is to multiply them by a slope below zero."""
+        """Whether sums are only multiplied by a slope below zero."""
         return self.applies_as_it_stores and self.applied_activation.fused_id == NONE
 
     @property
     def applied_activation(self) -> Activation:
-        """What is applied to the sums: the activation, but for binary outputs that only a binary layer reads."""
+        """The activation, but for binary outputs that only a binary layer reads."""
         return LINEAR if self.xnor and self.bin_output else self.activation
 
     def packed(self, x: Layout) -> PackedConvolution:
-        """The filters, packed for a tensor of this layout."""
+        """The filters for a tensor of this layout."""
         raise NotImplementedError

@@ -1,6 +1,6 @@
 """Convolutions that read NCHW tensors: of the network's picture, and of layers with few channels. And inverted
-bottlenecks of either order, which one kernel computes at inference: pointwise (expand), depthwise, pointwise (project)
-convolution, or the last two of them."""
+bottlenecks, which one kernel computes at inference: pointwise (expand), depthwise, pointwise (project) convolution, or
+the last two."""
 
 from __future__ import annotations
 
@@ -33,13 +33,12 @@ MOST_PLANES = 4  # of a picture
 
 
 class NchwConvolution(PackedConvolution):
-    """A convolution over all channels, or of each with its own filter, that reads an NCHW tensor and writes it or
-    blocks."""
+    """A convolution over all channels, or of each with its own filter, from an NCHW tensor to it or blocks."""
 
     pools = adds = False
 
     def __init__(self, weights: Array, gain: Array, bias: Array, groups: int) -> None:
-        """weights: (n, channels / groups, size, size), `groups` 1 or n; gain, bias: (n,)."""
+        """weights: (n, channels / groups, size, size), `groups` 1 or n."""
         n, self.channels, self.size, _ = weights.shape
         self.filters, outs = n, OUTS if groups == 1 else 1
         scaled = (weights * gain[:, None, None, None]).transpose(0, 2, 3, 1)  # in the order of a blocked one's taps
@@ -48,7 +47,7 @@ class NchwConvolution(PackedConvolution):
         self.bias = bias
 
     def offsets(self, x: Layout, window: Window) -> Table:
-        """Floats from an output pixel's origin to what a filter reads, in the order of its weights."""
+        """Floats from an output pixel's origin to what a filter reads."""
         row, column, channel = np.meshgrid(*map(np.arange, (self.size, self.size, self.channels)), indexing="ij")
         return np.ascontiguousarray((channel * x.block + window.offset(x, row, column)).ravel())
 
@@ -72,13 +71,12 @@ MIDDLE, OUTER = np.array([[0.5, 0.5, 0.5], [0.5, -0.5, 0.5]]), np.array([[1.0, 0
 
 
 class PictureConvolution(PackedConvolution):
-    """A 3 x 3 convolution that reads an NCHW tensor and writes blocks. Where it is pooled, the slope is applied after
-    that, and a code is not."""
+    """A 3 x 3 convolution that reads an NCHW tensor and writes blocks."""
 
     adds = False
 
     def __init__(self, weights: Array, gain: Array, bias: Array, groups: int) -> None:
-        """weights: (n, channels, 3, 3), n a multiple of LANES; gain, bias: (n,); groups: 1."""
+        """weights: (n, channels, 3, 3), n a multiple of LANES."""
         n, self.channels, *_ = weights.shape
         self.filters = n
         self.packed = aligned_empty(n * self.channels * 3 * POINTS)
@@ -99,7 +97,6 @@ class PictureConvolution(PackedConvolution):
 
 
 def _rows(x: Shape, window: Window, pitch: int, y: Tensor, pooled: bool = False) -> NchwRows:
-    """What kernels are told of the NCHW tensor that a window of these planes reads, to write y."""
     return NchwRows(
         x.channels, x.height, x.width, window.size, window.stride_y, window.padding, pitch, y.layout.lanes != NCHW,
         int(pooled),
@@ -116,8 +113,7 @@ def _call(
 
 
 def lanes_from_rows(link: FusableConvolution) -> tuple[int, ...]:
-    """The lanes in which a convolution over all channels can write what it computes from an NCHW tensor, row by row:
-    NCHW, and blocks where it reads pictures; none where it cannot."""
+    """The lanes that a convolution over all channels can write from an NCHW tensor, row by row."""
     window, x = link.window, link.inputs[0]
     out = window.out_shape(x, link.filters)
     if not _has_known_steps(window) or window.padding > FIRST or out.width < LEAST or x.width < LANES:
@@ -127,8 +123,7 @@ def lanes_from_rows(link: FusableConvolution) -> tuple[int, ...]:
 
 
 def fits_nchw(link: FusableConvolution) -> bool:
-    """Whether a convolution can read and write NCHW tensors: rows are long enough, planes fill the tiles, and the tiles
-    know its strides and its activation."""
+    """Whether a convolution can read and write NCHW tensors."""
     window, x = link.window, link.inputs[0]
     out = window.out_shape(x, link.filters)
     whole = link.filters % OUTS == 0 or link.is_depthwise
@@ -140,7 +135,7 @@ def _has_known_steps(window: Window) -> bool:
 
 
 def fits_four_lanes(shape: Shape) -> bool:
-    """Whether a tensor should be NCHW, where its writer and its readers support that."""
+    """Whether a tensor should be NCHW."""
     return shape.channels <= MOST_CHANNELS
 
 
@@ -171,13 +166,12 @@ def _filters(link: FusableConvolution, x: Layout, offsets: Table | None = None) 
 
 
 def is_picture_filter(filters: int, channels: int, groups: int, window: Window) -> bool:
-    """Whether a PictureConvolution can compute these filters: whole output blocks, few input planes."""
+    """Whether a PictureConvolution can compute these filters."""
     return window == WINDOW_3X3 and filters % LANES == 0 and channels <= MOST_PLANES and groups == 1
 
 
 def reads_picture(link: FusableConvolution, pooled: bool) -> bool:
-    """Whether a PictureConvolution computes a convolution over all channels: rows are long enough, and where it is
-    pooled, sides are even and the activation is a slope, which may as well follow."""
+    """Whether a PictureConvolution computes a convolution over all channels."""
     shape = link.inputs[0]
     if not is_picture_filter(link.filters, shape.channels, 1, link.window) or shape.width < COLUMN_SPAN:
         return False
@@ -188,8 +182,7 @@ def reads_picture(link: FusableConvolution, pooled: bool) -> bool:
 
 # --- inverted bottlenecks ---------------------------------------------------------------------------------------------
 
-# Bounds of a band (`Bands.of`): floats between its convolutions, which stay in a core's L2 cache (512 KiB on most
-# machines, more on some), and rows of the expanded plane computed for each that there is.
+# Bounds of a band: floats that stay in a core's L2 cache, and rows of the expanded plane computed for each of its own.
 NEAR, MOST_WORK = 128 << 10, 1.35
 
 # In the place of the first convolution where there is none.
@@ -220,7 +213,7 @@ class Bands:
 
     @classmethod
     def of(cls, x: Shape, window: Window, expands: bool, batch: int, workers: int) -> Bands | None:
-        """The fewest bands that stay in a core's cache, as many for every worker; None where there are none."""
+        """The fewest bands that stay in a core's cache, as many for every worker."""
         step = workers // gcd(workers, batch)
         for count in range(step, window.out_shape(x, 1).height + 1, step):
             bands = cls(x, window, expands, count)
@@ -251,8 +244,7 @@ class Bands:
 
 
 def chain_length(links: Sequence[FusableConvolution]) -> int:
-    """The number of convolutions, from the first on, that one kernel computes; each is the only reader of its
-    predecessor."""
+    """The number of convolutions, from the first on, that one kernel computes."""
     expands = links[0].is_pointwise
     middle, project = (*links[expands : expands + 2], None, None)[:2]
     if middle is None or project is None or not middle.is_depthwise or not project.is_pointwise:
@@ -264,14 +256,14 @@ def chain_length(links: Sequence[FusableConvolution]) -> int:
 
 
 def lanes_from_nchw(links: Sequence[FusableConvolution]) -> tuple[int, ...]:
-    """The lanes in which an inverted bottleneck can write its output where it reads an NCHW tensor; none: it cannot."""
+    """The lanes of an inverted bottleneck's output where it reads an NCHW tensor."""
     if len(links) != 3 or not all(map(fits_nchw, links)):
         return ()
     return (NCHW, LANES) if links[-1].filters <= LANES else (NCHW,)
 
 
 def bind_inverted_bottleneck(links: Sequence[FusableConvolution], x: Tensor, y: Tensor, added: Tensor | None) -> Call:
-    """The call that computes y from x through all links; `added` is added after the last activation."""
+    """The call that computes y from x through all links."""
     if x.layout.lanes == NCHW:
         return bind_nchw_bottleneck(links, x, y, added)
     *expand, middle, project = links
@@ -299,7 +291,6 @@ def _pointwise(link: FusableConvolution, x: Layout) -> BottleneckLink:
 
 
 def _depthwise(link: FusableConvolution, bands: Bands, x: Layout) -> BottleneckLink:
-    """The convolution in the middle; it reads an expanded band, or x where there is none."""
     packed, kind, window = link.packed(bands.between), link.applied_activation, link.window
     assert isinstance(packed, DepthwiseConvolution)
     rows, columns = np.divmod(np.arange(window.size**2), window.size)

@@ -33,18 +33,17 @@ class Blur:
         return np.broadcast_to(self.kernel, (channels, 1, *self.kernel.shape)).copy()
 
     def out_shape(self, sharp: Shape) -> Shape:
-        """The blurred size of a plane."""
         return self.window.out_shape(sharp, sharp.channels)
 
     def setup(self, sharp: Shape, output: Tensor) -> Tensor:
-        """The tensor that the layer shall write; `run` blurs it into `output`."""
+        """The tensor that the layer shall write; `run` blurs it."""
         self._sharp, n = Tensor(Layout(output.layout.batch, sharp, self.window.halo(sharp))), sharp.channels
         packed = DepthwiseConvolution(self._weights(n), *neutral(n))
         self.run = packed.bind(self._sharp, output, self.window, np.float32(1), NONE)
         return self._sharp
 
     def setup_training(self, delta: Tensor) -> Tensor:
-        """The delta that the layer reads; `backward` fills it from `delta`, that of the blurred output."""
+        """The delta that the layer reads; `backward` fills it from `delta`."""
         shape, self._delta = self._sharp.shape, delta
         weights = self._weights(shape.channels)
         self._gradient = ConvolutionGradient(self._sharp, delta.shape, self.window, weights, shape.channels)
@@ -52,7 +51,6 @@ class Blur:
         return self._sharp_delta
 
     def backward(self) -> None:
-        """Spread the blurred output's delta back over what was blurred."""
         write_dilated(self._delta, self._gradient.spread, self.window.stride_y, self.window.stride_x)
         self._sharp_delta.data.fill(0)
         self._gradient.add_input_gradient(self._sharp_delta)
@@ -71,7 +69,7 @@ def read_padding(section: Section, size: int) -> int:
 
 
 def read_groups(section: Section, channels: int, filters: int, xnor: bool) -> int:
-    """The number of groups, which has to divide both; binary filters have none. Raises ShapeError."""
+    """The number of groups, which divides both; 1 for binary filters. Raises ShapeError."""
     groups = section.positive("groups", 1)
     if xnor:
         groups = 1
@@ -83,10 +81,8 @@ def read_groups(section: Section, channels: int, filters: int, xnor: bool) -> in
 
 
 def read_strides(section: Section) -> tuple[int, int, Blur | None]:
-    """The vertical and the horizontal stride, and the blur that takes over both where there is `antialiasing`.
-
-    They are `stride_y` and `stride_x` where given, else `stride`. Raises ConfigError.
-    """
+    """The vertical and the horizontal stride, and the blur that takes over both where there is `antialiasing`. Raises
+    ConfigError."""
     both = section.positive("stride", 1, LARGEST_STRIDE)
     stride_y, stride_x = (_own_stride(section, key) or both for key in ("stride_y", "stride_x"))
     mode = section.integer("antialiasing", 0)
@@ -94,7 +90,6 @@ def read_strides(section: Section) -> tuple[int, int, Blur | None]:
 
 
 def _own_stride(section: Section, key: str) -> int:
-    """The stride of one direction; 0 where the section gives none, or a number below 1."""
     stride = section.integer(key, -1)
     if stride > LARGEST_STRIDE:
         raise section.error(f"{key}={stride}: expected a number from 1 to {LARGEST_STRIDE}", key)
@@ -102,7 +97,7 @@ def _own_stride(section: Section, key: str) -> int:
 
 
 def convolution_row(filters: int, groups: int, window: Window, x: Shape, operations: float) -> str:
-    """The columns of a convolution in AlexeyAB's table, after the word `conv`."""
+    """The columns of a convolution in AlexeyAB's table."""
     k = window.size
     many = f"{filters:5d}/{groups:4d} " if groups > 1 else f"{filters:5d}      "
     if window.stride_x != window.stride_y:
@@ -115,7 +110,7 @@ def convolution_row(filters: int, groups: int, window: Window, x: Shape, operati
 
 
 def blur_row(blur: Blur | None, sharp: Shape) -> str:
-    """The second line of a layer with `antialiasing`, whose blur is a depthwise convolution in darknet; else empty."""
+    """The second line of a layer with `antialiasing`."""
     if blur is None:
         return ""
     n, window = sharp.channels, blur.window

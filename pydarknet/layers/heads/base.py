@@ -59,12 +59,12 @@ class Statistics:
         return Statistics(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
     def mean(self, name: str) -> float:
-        """The sum called `name` divided by its count; NaN without objects, as darknet prints it."""
+        """The mean; NaN without objects, as darknet prints it."""
         count = {"any_objectness": self.predictions, "class_probability": self.class_count}.get(name, self.count)
         return getattr(self, name) / count if count else float("nan")
 
     def line(self, form: str, **more: float) -> str:
-        """A format filled in with these sums, e.g. {sum[count]}, their means, e.g. {mean[iou]:f}, and `more`."""
+        """A format filled in with {sum[name]}, {mean[name]}, and `more`."""
         return form.format(sum=asdict(self), mean={f.name: self.mean(f.name) for f in fields(self)}, **more)
 
 
@@ -76,10 +76,10 @@ class Head(NchwLayer):
     the source, (batch, outputs) float32 in the source's NCHW order, and `statistics`, which darknet prints.
     """
 
-    is_head: ClassVar[bool] = True
-    has_loss: ClassVar[bool] = True
+    is_head = True
+    has_loss = True
     # Whether boxes are moved from the letterboxed canvas back to the picture.
-    corrects_letterbox: ClassVar[bool] = True
+    corrects_letterbox = True
     # What darknet prints about the last loss of layer `index`, as `Statistics.line` fills it in.
     line: ClassVar[str]
 
@@ -87,19 +87,17 @@ class Head(NchwLayer):
     nms_kind: str = "default"
     beta_nms: float = 0.6
     pictures: TrainingPictures = field(default_factory=TrainingPictures)
-    loss_delta: Array = field(init=False)
     statistics: Statistics = field(default_factory=Statistics)
 
     @np.errstate(all="ignore")
     def loss(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
-        """Fill `loss_delta` and `statistics` for the last forward pass; the layer's cost.
-
-        truth: for each sample (k, 5) rows of class, x, y, w, h as fractions of the picture."""
+        """Fill `loss_delta` and `statistics`. truth: for each sample (k, 5) rows of class, x, y, w, h as fractions of
+        the picture."""
         self.loss_delta, self.statistics = np.zeros_like(self.values), Statistics()
         return self.learn(truth, network_size, seen)
 
     def learn(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
-        """The cost; fills `loss_delta`, which holds zeros, and adds to `statistics`. The arguments are `loss`'s."""
+        """The cost; fills `loss_delta`, which holds zeros, and adds to `statistics`."""
         raise NotImplementedError
 
     def count(self, **sums: float) -> None:
@@ -107,14 +105,14 @@ class Head(NchwLayer):
         self.statistics += Statistics(**sums)  # type: ignore[arg-type]
 
     def training_line(self, index: int) -> str:
-        """The line that darknet prints about the last loss of this head, layer `index`, without its end."""
+        """What darknet prints about the last loss of this head, layer `index`."""
         return self.statistics.line(self.line, index=index)
 
     def unpack_call(
         self, anchors: int, logistic: NDArray[np.bool_], scale: float = 1.0, scaled: Sequence[int] = ()
     ) -> Call:
-        """The kernel call that unpacks the source into `values` in NCHW order and applies the logistic function to the
-        entries of each anchor where `logistic` (entries,) is set; those in `scaled` are then stretched about 1/2."""
+        """Unpacks the source into `values` with the logistic function where `logistic` (entries,) is set; entries in
+        `scaled` are then stretched about 1/2."""
         (source,) = self.source_tensors
         scales, shifts = np.ones(len(logistic), np.float32), np.zeros(len(logistic), np.float32)
         scales[list(scaled)] = scale
@@ -126,22 +124,20 @@ class Head(NchwLayer):
         return [self.loss_delta]
 
     def detections(self, sample: int, size: tuple[int, int], thresh: float, hier: float) -> Candidates:
-        """Decode one sample of the batch, in darknet's order.
-
-        size: (width, height) of the network's input in pixels. thresh, hier: the probabilities that count, and by which
-        a node of a word tree is chosen."""
+        """Decode one sample. size: (width, height) of the network in pixels. thresh, hier: the probabilities that
+        count, and by which a tree's node is chosen."""
         raise NotImplementedError
 
 
 def read_word(section: Section, key: str, default: str, known: Container[str], otherwise: str) -> str:
-    """The word of an option; `otherwise` for one that darknet does not know."""
+    """The word of an option; `otherwise` for an unknown one."""
     word = section.text(key, default) or default
     return word if word in known else otherwise
 
 
 def read_anchors(section: Section, count: int) -> Array:
-    """(count or more, 2) float32 widths and heights of the anchors. Missing ones are 0.5, as in darknet, with a warning
-    where the section lists some. Raises ConfigError for an infinite one."""
+    """(count or more, 2) widths and heights. Missing ones are 0.5, with a warning where there are some. Raises
+    ConfigError."""
     values = section.reals("anchors") or []
     if not np.isfinite(np.array(values, np.float32)).all():
         raise section.error("anchors: expected finite numbers", "anchors")
@@ -154,8 +150,8 @@ def read_anchors(section: Section, count: int) -> Array:
 
 
 def read_mask(section: Section, count: int, anchors: Array) -> list[int]:
-    """The anchors of this head; all of them where the section gives no mask. A mask may go beyond `num` as far as
-    anchors are listed, which published files do. Raises ConfigError."""
+    """The anchors of this head; without a mask all. A mask may go beyond `num` as far as anchors are listed. Raises
+    ConfigError."""
     mask = section.integers("mask")
     if mask is None:
         return list(range(count))
@@ -170,12 +166,12 @@ def read_mask(section: Section, count: int, anchors: Array) -> list[int]:
 
 
 def above(probabilities: Array, thresh: float) -> Array:
-    """The probabilities, with those not above `thresh` set to 0."""
+    """The probabilities; those not above `thresh` become 0."""
     return np.where(probabilities > np.float32(thresh), probabilities, np.float32(0))
 
 
 def grid_indices(columns: int, rows: int, anchors: int) -> tuple[Indices, Indices, Indices]:
-    """(column, row, anchor position) of every prediction, cell by cell and then anchor by anchor."""
+    """(column, row, anchor position) of every prediction, cell by cell."""
     row, column, position = np.meshgrid(np.arange(rows), np.arange(columns), np.arange(anchors), indexing="ij")
     return column.ravel(), row.ravel(), position.ravel()
 

@@ -1,14 +1,13 @@
 """`[detection]`: the head of YOLOv1, and its loss.
 
 Each object goes to one box of the cell of its centre: the one that overlaps it most, or where none does, the nearest.
-Only the first object of a cell counts. "delta" is minus the gradient of the loss.
+Only the first object of a cell counts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import numpy as np
 
@@ -33,12 +32,12 @@ class DetectionHead(Head):
     fractions of the picture, or with `sqrt` their roots).
     """
 
-    row: ClassVar[str] = "Detection Layer"
-    line: ClassVar[str] = (
+    row = "Detection Layer"
+    line = (
         "Detection Avg IOU: {mean[iou]:f}, Pos Cat: {mean[class_probability]:f}, All Cat: {all_classes:f}, "
         "Pos Obj: {mean[objectness]:f}, Any Obj: {mean[any_objectness]:f}, count: {sum[count]}"
     )
-    corrects_letterbox: ClassVar[bool] = False
+    corrects_letterbox = False
 
     classes: int = positive(largest=1 << 20)
     coords: int = positive(largest=1 << 10)
@@ -81,7 +80,7 @@ class DetectionHead(Head):
             y[:, :count] = (e / e.sum(axis=2, keepdims=True)).reshape(len(y), count)
 
     def split(self, values: Array) -> tuple[Array, Array, Array]:
-        """Views (cells, classes), (cells, num), (cells, num, coords) of one picture's output."""
+        """(cells, classes), (cells, num), (cells, num, coords) of one picture's output."""
         cells = self.side**2
         classes, objectness, boxes = np.split(values, [cells * self.classes, cells * (self.classes + self.num)])
         return classes.reshape(cells, -1), objectness.reshape(cells, -1), boxes.reshape(cells, self.num, self.coords)
@@ -102,8 +101,6 @@ class DetectionHead(Head):
 
     def training_line(self, index: int) -> str:
         return self.statistics.line(self.line, all_classes=self.statistics.mean("all_probabilities") / self.classes)
-
-    # === The loss ===
 
     def learn(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
         rng = self._assignment_rng if self.pictures.random and seen < RANDOM_UNTIL else None
@@ -142,7 +139,6 @@ class DetectionHead(Head):
         )
 
     def _one_per_cell(self, truths: Truths) -> tuple[Truths, Indices]:
-        """The first object of each cell, and the cells."""
         column, row = np.clip((truths.boxes[:, :2] * np.float32(self.side)).astype(np.int64), 0, self.side - 1).T
         cells = row * self.side + column
         keep = np.zeros(len(truths), bool)
@@ -150,7 +146,6 @@ class DetectionHead(Head):
         return truths.select(keep), cells[keep]
 
     def _assign_targets(self, boxes: Array, truth: Array, rng: np.random.Generator | None) -> tuple[Indices, Array]:
-        """(k,) the box of its cell, of (k, num, 4), that learns each object, and (k,) their IoU."""
         found = boxes.copy()
         found[..., :2] /= np.float32(self.side)
         if self.square_root:

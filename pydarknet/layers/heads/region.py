@@ -1,14 +1,12 @@
 """`[region]`: the detection head of YOLOv2 and YOLO9000, and its loss.
 
-A prediction is one anchor in one cell. Predictions run in the order of the dialect's output: anchor by anchor, or cell
-by cell. "delta" is minus the gradient of the loss.
+Predictions, one anchor in one cell each, run in the order of the dialect's output: anchor by anchor, or cell by cell.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -39,12 +37,12 @@ class Region(Head):
     x and y stay pre-activations until they are decoded, as do classes without softmax or tree.
     """
 
-    row: ClassVar[str] = "detection"
-    line: ClassVar[str] = (
+    row = "detection"
+    line = (
         "Region Avg IOU: {mean[iou]:f}, Class: {mean[class_probability]:f}, Obj: {mean[objectness]:f}, "
         "No Obj: {mean[any_objectness]:f}, Avg Recall: {mean[recalled]:f},  count: {sum[count]}"
     )
-    type_number: ClassVar[int] = 27
+    type_number = 27
 
     anchors: Array
     tree: WordTree | None
@@ -108,7 +106,6 @@ class Region(Head):
         return shape
 
     def _planes(self, x: Array) -> Array:
-        """A view (entries, batch, anchors, cells) of values in NCHW order."""
         return x.reshape(len(x), len(self.anchors), self.entries, -1).transpose(2, 0, 1, 3)
 
     def bind(self) -> Sequence[Call]:
@@ -150,14 +147,13 @@ class Region(Head):
         return self.class_fix if self.by_cell else 0
 
     def order(self) -> tuple[Indices, Indices, Indices]:
-        """(column, row, anchor position) of every prediction, in the dialect's order."""
+        """(column, row, anchor) of every prediction."""
         anchors, cells, width = len(self.anchors), self.shape.cells, self.shape.width
         predictions = np.arange(cells * anchors)
         cell, position = np.divmod(predictions, anchors) if self.by_cell else np.divmod(predictions, cells)[::-1]
         return cell % width, cell // width, position
 
     def rows(self, values: Array) -> Array:
-        """(predictions, entries) of one picture's output."""
         if self.by_cell:
             return values.reshape(-1, self.entries)
         return values.reshape(-1, self.entries, self.shape.cells).transpose(0, 2, 1).reshape(-1, self.entries)
@@ -181,7 +177,6 @@ class Region(Head):
         return Candidates(boxes, objectness, self._probabilities(e[:, self.coords + 1 :], scale, thresh, hier))
 
     def _probabilities(self, classes: Array, scale: Array, thresh: float, hier: float) -> Array:
-        """(k, classes): scale x class probability where above the threshold; with a tree, of its nodes."""
         if self.tree is None:
             return above(scale[:, None] * classes, thresh)
         probabilities = np.zeros((len(scale), self.classes), np.float32)
@@ -196,8 +191,6 @@ class Region(Head):
             if len(likely):
                 probabilities[index, likely[-1]] = values[likely[-1]]
         return probabilities
-
-    # === The loss ===
 
     def learn(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
         column, row, anchor = self.order()
@@ -226,7 +219,6 @@ class Region(Head):
         return cost
 
     def _picture_delta(self, entries: Array, centres: Array, truths: Truths) -> Array:
-        """(predictions, entries) before the derivative of the logistic function."""
         delta = np.zeros_like(entries)
         self.count(predictions=len(entries))
         if self.tree is not None:
@@ -242,7 +234,7 @@ class Region(Head):
         return delta
 
     def _class_only(self, entries: Array, delta: Array, number: int) -> None:
-        """Train a picture without boxes: the prediction that gives the class most probability learns it."""
+        """A picture without boxes: the prediction that gives the class most probability learns it."""
         path = self._path(number)
         objectness = entries[:, self.coords]
         probability = objectness * entries[:, [self.coords + 1 + node for node in path]].prod(axis=1)
@@ -307,7 +299,7 @@ class Region(Head):
         )
 
     def _assign_targets(self, predicted: Array, boxes: Array) -> Indices:
-        """(k,): the prediction of each object's cell whose size fits best; the first one where none overlaps."""
+        """(k,): of each object's cell, the prediction whose size fits best."""
         last = self._cells.astype(np.int64) - 1
         column, row = np.clip((boxes[:, :2] * self._cells).astype(np.int64), 0, last).T
         cell, anchor = (row * self.shape.width + column)[:, None], np.arange(len(self.anchors))
@@ -320,12 +312,9 @@ class Region(Head):
         best = np.where(overlap > 0, overlap, 0).argmax(axis=1)
         return candidates[np.arange(len(boxes)), best]
 
-    # === Classes ===
-
     def _set_class_delta(
         self, entries: Array, delta: Array, predictions: Indices, number: int, scale: Array | np.float32
     ) -> None:
-        """Set the class deltas of distinct predictions, towards class `number`."""
         first = self.coords + 1
         if self.tree is not None:
             path = self._path(number)
@@ -350,7 +339,7 @@ class Region(Head):
         self.count(class_count=len(predictions), class_probability=float(probability.sum()))
 
     def _path(self, number: int) -> list[int]:
-        """The node and its ancestors; empty for a class that the tree does not have."""
+        """The node and its ancestors; empty for an unknown class."""
         tree, path = self.tree, []
         assert tree is not None
         while 0 <= number < len(tree.parent):

@@ -34,13 +34,13 @@ _IOU_LOSS = {"iou": 0, "giou": 1, "mse": 2, "diou": 3, "ciou": 4}
 class Yolo(YoloLoss):
     """Entries of a prediction: x, y, w, h, objectness, classes; the output is in NCHW order.
 
-    The logistic function is applied to all but w and h, unless `new_coords`, where the convolution before applies it
-    to all. x and y are then stretched about the cell's centre by `scale_x_y`. Anchors are in pixels."""
+    The logistic function is applied to all but w and h; with `new_coords` the convolution before applies it to all.
+    x and y are then stretched about the cell's centre by `scale_x_y`."""
 
-    type_number: ClassVar[int] = 28
-    in_place: ClassVar[bool] = True
+    type_number = 28
+    in_place = True
     nms_kinds: ClassVar[Sequence[str]] = ("greedynms", "diounms")
-    line: ClassVar[str] = (
+    line = (
         "Region {index} Avg IOU: {mean[iou]:f}, Class: {mean[class_probability]:f}, Obj: {mean[objectness]:f}, "
         "No Obj: {mean[any_objectness]:f}, .5R: {mean[recalled]:f}, .75R: {mean[recalled75]:f},  count: {sum[count]}"
     )
@@ -95,7 +95,7 @@ class Yolo(YoloLoss):
         return [self.unpack_call(len(self.mask), logistic, self.scale_x_y, (x, y)), *self.pack_calls()]
 
     def planes(self, values: Array) -> Array:
-        """A view (batch, anchors, entries, height, width)."""
+        """(batch, anchors, entries, height, width)."""
         return values.reshape(len(values), len(self.mask), self.entries, self.shape.height, self.shape.width)
 
     @np.errstate(over="ignore")  # the exponentials of untrained heads overflow as in C
@@ -150,14 +150,14 @@ class GaussianYolo(Yolo):
     z = (t - m) / s; the deltas are those of log(g + 1e-9) / 2 as darknet derives it.
     """
 
-    is_gaussian: ClassVar[bool] = True
-    objectness: ClassVar[int] = 8
+    is_gaussian = True
+    objectness = 8
     means: ClassVar[slice] = slice(0, 8, 2)
-    entries_before_classes: ClassVar[int] = 9
+    entries_before_classes = 9
     giou_losses: ClassVar[Sequence[str]] = tuple(MEASURES)
-    type_number: ClassVar[int] = 29
+    type_number = 29
     nms_kinds: ClassVar[Sequence[str]] = ("greedynms", "diounms", "cornersnms")
-    line: ClassVar[str] = (
+    line = (
         f"{Yolo.line}, class_loss = {{sum[class_loss]:.2f}}, iou_loss = {{sum[iou_loss]:.2f}}, "
         "uc_loss = {sum[uncertainty_loss]:.2f}, total_loss = {sum[total_loss]:.2f} "
     )
@@ -175,8 +175,6 @@ class GaussianYolo(Yolo):
     def table_row(self) -> str:
         point = {"center": 1, "left_top": 2, "right_bottom": 4}[self.point]
         return f"[Gaussian_yolo] {self.loss_columns()}, scale: {self.scale_x_y:2.2f}, point: {point}"
-
-    # === The loss ===
 
     def cost(self) -> float:
         return float(self._squares.sum())

@@ -1,21 +1,17 @@
 """The losses of `[yolo]` and `[Gaussian_yolo]`: the delta of every prediction, given the truth.
 
-A prediction is one anchor in one cell; its entries are x, y, w, h, objectness and classes. A mini-batch is computed at
-once, in this order:
+A prediction is one anchor in one cell; its entries are x, y, w, h, objectness and classes. In this order,
 
-    ignore       a prediction whose best IoU with any object is above `ignore_thresh` is not trained to be empty;
-                 all others are
-    truth_thresh a prediction whose best IoU is above `truth_thresh` is trained towards that object
-    assign       each object goes to the prediction of its centre's cell whose anchor fits best, and with `iou_thresh`
-                 to all whose anchors fit
-    train        box, objectness and classes of the assigned predictions; the objects of one prediction follow one
-                 another in their order
+    unassigned   all predictions learn to be empty, but those whose best IoU is above `ignore_thresh`;
+                 those above `truth_thresh` learn their best object
+    assign       each object goes to the prediction of its centre's cell whose anchor fits best,
+                 with `iou_thresh` to all whose anchors fit
+    train        box, objectness and classes of these, object after object
     average      with `iou_thresh`, box deltas are divided by the number of wanted classes
     reject       AlexeyAB's options for wrong labels
     cost         made of the squares of all deltas
 
-Values and deltas are planes (pictures x anchors, entries, cells), as the head's output has them. Only predictions that
-learn more than that they are empty are gathered, as rows (k, entries). "delta" is minus the gradient of the loss.
+Values and deltas are planes (pictures x anchors, entries, cells). "delta" is minus the gradient of the loss.
 """
 
 from __future__ import annotations
@@ -33,8 +29,7 @@ from ...config.sections import Section, flag, natural, read_options, real
 from ...utils.arrays import Array
 from ..base import TrainingProgress
 from .base import Head, Indices, Statistics
-from .iou_gradient import iou_gradient
-from .targets import ClassIds, ClassMap, Objects, best_overlaps, focal_factor, square_sum
+from .targets import ClassIds, ClassMap, Objects, best_overlaps, focal_factor, iou_gradient, square_sum
 
 MEASURES: Mapping[str, Measure] = {"iou": iou, "giou": giou, "diou": diou, "ciou": ciou}
 
@@ -50,10 +45,10 @@ STEP = 0.01  # by which the threshold of `percentage` moves
 class YoloLoss(Head):
     """The options and the loss of `[yolo]` and `[Gaussian_yolo]`. Anchors are in pixels."""
 
-    is_gaussian: ClassVar[bool] = False
-    objectness: ClassVar[int] = 4  # its entry, after those of the box
+    is_gaussian = False
+    objectness = 4  # its entry, after those of the box
     means: ClassVar[slice] = slice(0, 4)  # of x, y, w and h
-    entries_before_classes: ClassVar[int] = 5
+    entries_before_classes = 5
     giou_losses: ClassVar[Sequence[str]] = ("giou",)  # values of `iou_loss` whose cost is of GIoU
 
     anchors: Array
@@ -88,10 +83,8 @@ class YoloLoss(Head):
         return self.entries_before_classes + self.classes
 
     def multiplier(self, classes: ClassIds) -> Array:
-        """(k,): the weights of objects of these classes, by `counters_per_class`."""
+        """(k,): the classes' weights by `counters_per_class`."""
         return np.ones(len(classes), np.float32) if self.multipliers is None else self.multipliers[classes]
-
-    # === The loss ===
 
     def learn(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
         self._cells = np.array([self.shape.width, self.shape.height], np.float32)
@@ -126,14 +119,14 @@ class YoloLoss(Head):
         return float(others + self.iou_normalizer * self._missing_overlap / max(self.statistics.count, 1))
 
     def losses(self, batch: int) -> Statistics:
-        """The parts of the cost, as darknet prints them."""
+        """The parts of the cost."""
         total = float(self._squares.sum())
         others = self.obj_normalizer * float(self._squares[self.objectness :].sum())
         return Statistics(class_loss=others / batch, iou_loss=(total - others) / batch, total_loss=total / batch)
 
     @contextmanager
     def _gathered(self, planes: Array, delta: Array, predictions: Indices) -> Iterator[tuple[Array, Array]]:
-        """The entries of distinct predictions and their deltas, to be changed in place: (k, entries) both."""
+        """Entries and deltas, (k, entries), of distinct predictions, to be changed in place."""
         index = self.index(predictions)
         change = delta[index]
         yield planes[index], change
@@ -141,18 +134,15 @@ class YoloLoss(Head):
         self._assigned.append(predictions)
 
     def index(self, predictions: Indices) -> tuple[Indices, slice, Indices]:
-        """The index of predictions in planes, which gives (k, entries). They are numbered picture by picture, anchor by
-        anchor and, within an anchor, row by row."""
+        """The index of predictions in planes. They are numbered by picture, anchor, row and column."""
         row, cell = np.divmod(predictions, self.shape.cells)
         return row, slice(None), cell
 
     def cell_and_anchor(self, predictions: Indices) -> tuple[Array, Array]:
-        """(k, 2) float32 column and row, and (k, 2) anchor sizes of predictions."""
+        """(k, 2) column and row, and (k, 2) anchor sizes."""
         row, _, cell = self.index(predictions)
         corner = np.stack([cell % self.shape.width, cell // self.shape.width], axis=1).astype(np.float32)
         return corner, self.anchors[np.asarray(self.mask)[row % len(self.mask)]]
-
-    # === Every prediction ===
 
     def _train_unassigned(self, planes: Array, delta: Array, objects: Objects) -> None:
         objectness = planes[:, self.objectness]
@@ -170,14 +160,13 @@ class YoloLoss(Head):
                 self._train_above_truth_thresh(entries, change, above, best[above], boxes, classes)
 
     def _decode_all(self, planes: Array) -> Array:
-        """(4, pictures, anchors, cells): the boxes of all predictions."""
         anchors = len(self.mask)
         entries = planes.reshape(-1, anchors, self.entries, self.shape.cells).transpose(2, 0, 1, 3)
         cell, anchor = self.cell_and_anchor(np.arange(anchors * self.shape.cells))
         return self.decode(entries, *(each.T.reshape(2, anchors, self.shape.cells) for each in (cell, anchor)))
 
     def _above_ignore_thresh(self, planes: Array, best: Array) -> tuple[Indices, Array]:
-        """The predictions whose IoU with an object is above `ignore_thresh`, and that IoU."""
+        """Predictions whose IoU is above `ignore_thresh`, and that IoU."""
         limit = np.float32(self.ignore_thresh)
         predictions = np.flatnonzero(best > limit)
         match = best[predictions]
@@ -187,7 +176,7 @@ class YoloLoss(Head):
         return predictions[match > limit], match[match > limit]
 
     def _ignore(self, entries: Array, delta: Array, match: Array, classes: ClassIds) -> None:
-        """Do not train them to be empty; with `objectness_smooth` their objectness follows the IoU."""
+        """Not to be empty; with `objectness_smooth` objectness follows the IoU."""
         if not self.objectness_smooth:
             delta[:, self.objectness] = 0
             return
@@ -207,12 +196,8 @@ class YoloLoss(Head):
             delta[own] = multiplier * (wanted - entries[own])
         self._add_box_delta(delta, self.box_delta(entries, predictions, boxes, multiplier)[0])
 
-    # === Assigned predictions ===
-
     def assign_targets(self, objects: Objects) -> tuple[Indices, Indices]:
-        """(predictions, objects): pairs of a prediction and the object that it learns, in the objects' order.
-
-        An object whose anchor belongs to another head has none."""
+        """Pairs of a prediction and the object that it learns, in the objects' order."""
         boxes = objects.boxes
         anchors, shapes = np.zeros((self.num, 4), np.float32), np.zeros((len(boxes), 4), np.float32)
         anchors[:, 2:] = self.anchors[: self.num] / self._pixels
@@ -233,14 +218,13 @@ class YoloLoss(Head):
         return plane * self.shape.cells + row * self.shape.width + column, owner
 
     def assigned_point(self, boxes: Array) -> Array:
-        """(k, 2): the point of each box that chooses its cell."""
+        """(k, 2): the point that chooses the cell."""
         shift = np.float32(SHIFTS[self.point])
         return boxes[:, :2] + shift * boxes[:, 2:] if self.is_gaussian else boxes[:, :2]
 
     def _train_assigned(
         self, planes: Array, delta: Array, predictions: Indices, boxes: Array, classes: ClassIds
     ) -> None:
-        """Train distinct predictions towards one object each."""
         multiplier = self.multiplier(classes)
         with self._gathered(planes, delta, predictions) as (entries, change):
             box, overlap, missing = self.box_delta(entries, predictions, boxes, multiplier)
@@ -262,9 +246,8 @@ class YoloLoss(Head):
         )
 
     def _set_class_delta(self, entries: Array, delta: Array, classes: ClassIds) -> Array:
-        """Set the class deltas; the predicted probabilities of the objects' own classes, (k,).
-
-        A prediction that has a class already learns the new one besides."""
+        """(k,) predicted probabilities of the objects' classes. A prediction that has a class learns the new one
+        besides."""
         p, current = entries[:, self.entries_before_classes :], delta[:, self.entries_before_classes :]
         own = np.arange(self.classes) == classes[:, None]
         looks_at_own = self.dialect.yolo_looks_at_own_class and not self.is_gaussian
@@ -284,10 +267,8 @@ class YoloLoss(Head):
         delta[:, self.entries_before_classes :] = np.where(np.isfinite(change), change, current)
         return probability
 
-    # === Boxes ===
-
     def decode(self, entries: Array, cell: Array, anchors: Array) -> Array:
-        """(4, ...) boxes as fractions of the input, of entries (entries, ...) in cells with anchors (2, ...)."""
+        """(4, ...) boxes as fractions of the input, of entries in cells with anchors (2, ...)."""
         (columns, rows), (width, height) = self._cells, self._pixels
         w, h = 4 * entries[2:4] ** 2 if self.new_coords else np.exp(entries[2:4])
         x, y = (cell[0] + entries[0]) / columns, (cell[1] + entries[1]) / rows
@@ -296,8 +277,8 @@ class YoloLoss(Head):
     def box_delta(
         self, entries: Array, predictions: Indices, boxes: Array, multiplier: Array
     ) -> tuple[Array, Array, Array]:
-        """Of predictions that learn boxes (k, 4): (k, box entries) deltas, (k,) IoU as darknet prints it, and (k,) the
-        part of 1 that is missing in the cost."""
+        """(k, box entries) deltas, (k,) IoU as darknet prints it, and (k,) the part of 1 that is missing in the
+        cost."""
         cell, anchors = self.cell_and_anchor(predictions)
         predicted = self.decode(entries.T, cell.T, anchors.T).T
         overlap, means = iou(predicted, boxes), entries[:, self.means]
@@ -319,12 +300,10 @@ class YoloLoss(Head):
         return change if is_plain else self._clipped(change), overlap, 1 - measured
 
     def pulls(self, entries: Array, away: Array, scale: Array) -> tuple[Array, Array | None]:
-        """(k, 4) deltas of the squared error of means that are `away` (k, 4) from the truth; and of their deviations,
-        where there are such entries."""
+        """(k, 4) deltas of means that are `away` (k, 4) from the truth, and of their deviations where there are any."""
         return scale * away, None
 
     def _clipped(self, change: Array) -> Array:
-        """Without NaN and infinity, and between -max_delta and max_delta."""
         limit = np.float32(self.max_delta)
         return np.clip(np.where(np.isfinite(change), change, np.float32(0)), -limit, limit)
 
@@ -335,7 +314,7 @@ class YoloLoss(Head):
         current[:] = current + change if self.dialect.yolo_adds_box_deltas else change
 
     def _averaged(self, delta: Array) -> Array:
-        """Deltas (k, entries) with those of the box divided by the number of wanted classes, as they were summed."""
+        """Box deltas divided by the number of wanted classes."""
         if self.iou_thresh >= 1 and not self.is_gaussian:
             return delta
         wanted = (delta[:, self.entries_before_classes :] > 0).sum(axis=1)
@@ -346,7 +325,7 @@ class YoloLoss(Head):
 
 
 def class_multipliers(section: Section, classes: int) -> Array | None:
-    """(classes,): how many times rarer each class is than the commonest one, at most `max_delta`."""
+    """(classes,): how many times rarer each is than the commonest, at most `max_delta`."""
     counters = section.integers("counters_per_class")
     if counters is None:
         return None
@@ -360,7 +339,7 @@ def class_multipliers(section: Section, classes: int) -> Array | None:
 
 
 def conflict_free_batches(predictions: Indices) -> Iterator[Indices]:
-    """Indices into `predictions`, in batches without repeated values: batch n holds each value's n-th occurrence."""
+    """Indices in batches without repeated values: batch n holds each value's n-th occurrence."""
     order = np.argsort(predictions, kind="stable")
     ranked = predictions[order]
     occurrence = np.arange(len(predictions)) - np.searchsorted(ranked, ranked)
@@ -370,14 +349,12 @@ def conflict_free_batches(predictions: Indices) -> Iterator[Indices]:
 
 @dataclass
 class DeltaRejection:
-    """AlexeyAB's options that set deltas to 0 late in a run: very large ones, which wrong labels cause, and very small
-    ones. One object for all [yolo] heads of a network.
+    """AlexeyAB's options that set very large and very small deltas to 0 late in a run, for all [yolo] heads.
 
     rolling: running values over the mini-batches of all heads, which checkpoints keep.
     """
 
-    # Both begin after three quarters of the run: the part of deltas that may be rejected as too large, and how many
-    # deviations above the average a delta is too large.
+    # After three quarters of the run: the part of deltas that may be too large, and how many deviations make it so.
     percentage: float = real(key="badlabels_rejection_percentage")
     sigmas: float = real(key="num_sigmas_reject_badlabels")
     # The iteration after which more and more small deltas are rejected.
@@ -400,7 +377,7 @@ class DeltaRejection:
         self.rolling = {name: float(state[name]) for name in self.rolling}
 
     def apply(self, delta: Array, entries: int, progress: TrainingProgress) -> None:
-        """Reject deltas of one head, in place. entries: numbers of one prediction."""
+        """In place, for one head. entries: numbers of one prediction."""
         start = progress.max_batches * 3 // 4
         late = progress.done > start
         has_percentage, has_sigmas = bool(self.percentage) and late, bool(self.sigmas) and late
@@ -426,7 +403,7 @@ class DeltaRejection:
         return MOMENTUM * before + (1 - MOMENTUM) * now
 
     def _by_deviation(self, delta: Array, share: float) -> float:
-        """Reject by deviation; the limit at the end of the run, to which that of now falls from the largest delta."""
+        """The limit at the end of the run, to which that of now falls from the largest delta."""
         rolling = self.rolling
         limit = rolling["average"] + rolling["deviation"] * self.sigmas
         around = delta[delta != 0].astype(np.float64) - rolling["average"]

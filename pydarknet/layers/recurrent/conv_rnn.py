@@ -4,28 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
 from ...config.sections import Section, flag
-from ...tensor import Layout, Shape, Tensor
+from ...tensor import Shape, Tensor
 from ...utils.arrays import Array
 from ..activations import TANH, Activation, read_activation
 from ..base import BuildContext, Trainable
 from ..convolution.convolutional import Convolutional
 from ..convolution.geometry import Window
 from ..convolution.section import LARGEST_STRIDE, read_window
-from .rnn import LstmSteps, Recurrent, RnnSteps, Run, States, activated, fill
+from .rnn import LstmSteps, Recurrent, RnnSteps, Run, States, activated, bind_alone, fill
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class _ConvolutionalRecurrent(Recurrent):
     """A recurrent layer of convolutional parts, each bound to tensors of its own."""
 
-    sets_channels: ClassVar[bool] = True
+    sets_channels = True
 
-    indent: ClassVar[str] = ""
+    indent = ""
 
     @staticmethod
     def window(section: Section) -> Window:
@@ -55,10 +54,8 @@ class _ConvolutionalRecurrent(Recurrent):
 
     def setup(self, sources: list[Tensor], output: Tensor | None) -> None:
         super().setup(sources, output)
-        batch = sources[0].layout.batch
         for part in self.parts.values():
-            x = Tensor(Layout(batch, part.inputs[0], part.halo()))
-            part.setup([x], Tensor(Layout(batch, part.shape)))
+            bind_alone(part, sources[0].layout.batch)
 
     def run(self, part: str, x: Array) -> Array:
         layer = self.parts[part]
@@ -77,15 +74,11 @@ class _ConvolutionalRecurrent(Recurrent):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Crnn(RnnSteps, _ConvolutionalRecurrent):
-    """`[crnn]`: `[rnn]` with convolutions.
-
-    swaps_sides: pjreddie's darknet exchanges height and width, and reads the NCHW input as a picture of those sides.
-    learns: whether the dialect updates the parameters.
-    """
+    """`[crnn]`: `[rnn]` with convolutions."""
 
     shortcut: bool = flag()
-    swaps_sides: bool
-    learns: bool
+    swaps_sides: bool  # pjreddie's darknet exchanges height and width, and reads the NCHW input as such a picture
+    learns: bool  # whether the dialect updates the parameters
 
     @classmethod
     def from_section(cls, section: Section, context: BuildContext) -> Crnn:
@@ -117,14 +110,10 @@ class Crnn(RnnSteps, _ConvolutionalRecurrent):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class ConvLstm(LstmSteps, _ConvolutionalRecurrent):
-    """`[conv_lstm]`: `[lstm]` with convolutions. Parts called v... read the cell (`peephole`).
-
-    bottleneck: one part reads state and input together, and all gates read its output. constrain: the cell is clipped
-    to -constrain to constrain; 0 for no limit.
-    """
+    """`[conv_lstm]`: `[lstm]` with convolutions. Parts called v... read the cell (`peephole`)."""
 
     peephole: bool = flag()
-    bottleneck: bool = flag()
+    bottleneck: bool = flag()  # one part reads state and input together, and all gates read its output
     shortcut: bool = flag()
     gate: Activation
     constrain: float
@@ -179,7 +168,7 @@ class ConvLstm(LstmSteps, _ConvolutionalRecurrent):
 
 
 def _replace_broken(state: Array) -> None:
-    """Replace NaN and infinite elements by 1 / index, as darknet does (index 0 becomes 1)."""
+    """NaN and infinite elements become 1 / index, as in darknet (index 0: 1)."""
     flat = state.reshape(-1)
     broken = np.flatnonzero(~np.isfinite(flat))
     flat[broken] = 1 / np.maximum(broken, 1)

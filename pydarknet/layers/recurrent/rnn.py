@@ -1,8 +1,7 @@
 """`[rnn]`, `[gru]`, `[lstm]`: layers whose state continues from one forward pass to the next.
 
-Each is made of connected layers, its parts: those called u... read the input, those called w... the state. `step` is
-one time step, at inference and in training, and `step_backward` its derivative. In the formulas a prime marks the state
-after a step, and `delta_` is minus the gradient of the loss.
+Each is made of connected layers, its parts: those called u... read the input, those called w... the state. In the
+formulas a prime marks the state after a step, and `delta_` is minus the gradient of the loss.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from ...config.sections import Section, flag
 from ...tensor import Layout, Shape, Tensor
 from ...utils.arrays import Array
 from ..activations import LINEAR, LOGGY, LOGISTIC, TANH, Activation, read_activation
-from ..base import BuildContext, Parameter
+from ..base import BuildContext, Layer, Parameter
 from ..connected import Connected
 from ..nchw_layer import NchwLayer
 
@@ -41,22 +40,24 @@ def _activated_in_training(activation: Activation, total: Array) -> Array:
 
 
 def fill(tensor: Tensor, values: Array) -> None:
-    """Write values, (b, n) in NCHW order, to the tensor."""
+    """Write (b, n) values in NCHW order."""
     tensor.fill(np.ascontiguousarray(values, np.float32))
+
+
+def bind_alone(part: Layer, batch: int) -> None:
+    """Bind a part to tensors of its own."""
+    part.setup([Tensor(Layout(batch, part.inputs[0], part.halo()))], Tensor(Layout(batch, part.shape)))
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Recurrent(NchwLayer):
     """A layer of parts, in file order, with named states of (batch, n) float32 that begin as zeros.
 
-    Back-propagation through time: in training, every part has a copy for each of T time steps. A mini-batch of T x b
-    samples holds b sequences, ordered by time: time step t of sequence i is sample t b + i. Each copy has tensors and
-    deltas of its own; all share their parameters and updates.
+    Back-propagation through time: in training, every part has a copy with tensors of its own for each of T time steps;
+    all share parameters and updates. Time step t of sequence i of b is sample t b + i of a mini-batch.
     """
 
-    # The indentation of the parts' rows in the layer table.
-    indent: ClassVar[str] = "\t\t"
-    # The parts in the order in which AlexeyAB's darknet makes them.
+    indent = "\t\t"  # of the parts' rows in the layer table, which are in the order of `made_in_order`
     made_in_order: ClassVar[Iterable[str]] = ("input", "self", "output")
     # The states, and those that training carries into the next mini-batch, each with its name in checkpoints.
     state_names: ClassVar[Mapping[str, str]] = {"h": "hidden"}
@@ -90,7 +91,7 @@ class Recurrent(NchwLayer):
         self.states = {}
 
     def state(self, name: str) -> Array:
-        """The state called `name`; zeros at first and after a change of the batch."""
+        """The state; zeros at first and after a change of the batch."""
         shape = (self.source_tensors[0].layout.batch, self.state_size())
         if name not in self.states or self.states[name].shape != shape:
             self.states[name] = np.zeros(shape, np.float32)
@@ -103,23 +104,18 @@ class Recurrent(NchwLayer):
     def carried(self) -> States:
         return {name: self._carried[key] for key, name in self.carried_names.items() if key in self._carried}
 
-    # === One time step ===
-
     def run(self, part: str, x: Array) -> Array:
-        """At inference, the output of a part for x (batch, inputs): a new (batch, outputs) array."""
+        """At inference, a part's output for x (batch, inputs)."""
         raise NotImplementedError
 
     def step(self, run: Run, apply: Apply, x: Array, state: States) -> tuple[Array, tuple[Array, ...]]:
-        """y (b, outputs) of x (b, inputs), with new arrays in `state`; and what `step_backward` needs."""
+        """y (b, outputs) of x (b, inputs), new arrays in `state`, and what `step_backward` needs."""
         raise NotImplementedError
 
     def step_backward(self, t: int, kept: tuple[Array, ...], delta: Array, later: States) -> Array:
-        """The delta of x at time step t from that of y; accumulates the updates of the parts.
-
-        later: the deltas of the states after the step, which those of the states before it replace."""
+        """The delta of x at time step t; accumulates updates. later: the deltas of the states after the step, which
+        those of the states before it replace."""
         raise NotImplementedError
-
-    # === The loops over time ===
 
     def compute(self, x: Array, y: Array) -> None:
         state = {name: self.state(name) for name in self.state_names}
@@ -142,15 +138,13 @@ class Recurrent(NchwLayer):
         self._carried = self._continued(self.carried_names)
 
     def _set_up_copy(self, part: Any) -> Any:
-        layer = copy.copy(part)
-        layer.batch = self.sequences
-        x, y = Layout(layer.batch, part.inputs[0], part.halo()), Layout(layer.batch, part.shape)
-        layer.setup([Tensor(x)], Tensor(y))
-        layer.setup_training([Tensor(Layout(layer.batch, part.inputs[0]))], Tensor(y))
+        layer, batch = copy.copy(part), self.sequences
+        layer.batch = batch
+        bind_alone(layer, batch)
+        layer.setup_training([Tensor(Layout(batch, part.inputs[0]))], Tensor(Layout(batch, part.shape)))
         return layer
 
     def _continued(self, names: Iterable[str], prefix: str = "") -> States:
-        """The states or deltas with these names: those that are carried, zeros for the others."""
         shape = self.sequences, self.state_size()
         return {name: self._carried.get(prefix + name, np.zeros(shape, np.float32)) for name in names}
 
@@ -158,28 +152,26 @@ class Recurrent(NchwLayer):
         self._carried |= {prefix + name: array for name, array in values.items() if prefix + name in self._carried}
 
     def forward_step(self, t: int, part: str, x: Array) -> Array:
-        """The part's output (b, outputs) for x (b, inputs) at time step t in training."""
+        """A part's output for x (b, inputs) at time step t."""
         layer = self._copies[t][part]
         fill(layer.source_tensors[0], x)
         layer.forward_training()
         return layer.output.plain()
 
     def backward_step(self, t: int, part: str, delta: Array) -> Array:
-        """Accumulate the part's updates from the delta of its output at time step t; the delta of its input."""
+        """Accumulate a part's updates; the delta of its input."""
         layer = self._copies[t][part]
-        change = layer.source_deltas[0]
-        assert change is not None
-        change.data.fill(0)
+        layer.source_deltas[0].data.fill(0)
         fill(layer.delta, delta)
         layer.backward()
-        return change.plain()
+        return layer.source_deltas[0].plain()
 
     def forward_training(self) -> None:
         self.read_sources()
-        state, sequence = self._continued(self.state_names), range(self.time_steps)
+        state = self._continued(self.state_names)
         x, y = (array.reshape(self.time_steps, self.sequences, -1) for array in (self.nchw_inputs[0], self.values))
         self._kept: list[tuple[Array, ...]] = [()] * self.time_steps
-        for t in sequence:
+        for t in range(self.time_steps):
             y[t], self._kept[t] = self.step(partial(self.forward_step, t), _activated_in_training, x[t], state)
         self._carry(state)
         self.write_output()
@@ -196,7 +188,7 @@ class Recurrent(NchwLayer):
         return [np.concatenate(deltas[::-1])]
 
     def inner_rows(self) -> str:
-        """The rows of the parts in AlexeyAB's layer table."""
+        """The rows of the parts."""
         rows = (self.parts[name].table_row() for name in self.made_in_order if name in self.parts)
         return "".join(f"\n{self.indent}{row}" for row in rows)
 
@@ -231,7 +223,7 @@ class LstmSteps(Recurrent):
     made_in_order: ClassVar[Iterable[str]] = [side + gate for side in "uwv" for gate in "figo"]
     state_names: ClassVar[Mapping[str, str]] = {"h": "hidden", "c": "cell"}
     carried_names: ClassVar[Mapping[str, str]] = state_names
-    summed: ClassVar[str] = "figo"  # the order in which the deltas of gates are added up
+    summed = "figo"  # the order in which the deltas of gates are added up
     peephole: bool
     gate: Activation
     constrain: float
@@ -278,12 +270,12 @@ class LstmSteps(Recurrent):
 class _ConnectedRecurrent(Recurrent):
     """A recurrent layer of connected parts; the last one in the file sets the size of the output."""
 
-    sets_channels: ClassVar[bool] = True
-    sets_size: ClassVar[bool] = True
+    sets_channels = True
+    sets_size = True
 
     @staticmethod
     def gates(section: Section, context: BuildContext, names: Iterable[str]) -> dict[str, Connected]:
-        """Linear parts with these names; they read the input (u...) or the state."""
+        """Linear parts that read the input (u...) or the state."""
         inputs, outputs = context.before.outputs, section.positive("output", 1)
         reads = {name: inputs if name[0] == "u" else outputs for name in names}
         return {name: Connected.part(section, context, n, outputs, LINEAR) for name, n in reads.items()}
@@ -378,12 +370,11 @@ class Lstm(LstmSteps, _ConnectedRecurrent):
     """`[lstm]`: the formulas of `LstmSteps` without its options.
 
     Three oddities of training are darknet's: in the backward pass, the first time step takes its own output and cell
-    for those before it; the delta of the cell continues in the next mini-batch; and the state from which that begins
-    is the one after the first time step.
+    for those before it; the delta of the cell, and the state after the first step, continue in the next mini-batch.
     """
 
     carried_names: ClassVar[Mapping[str, str]] = {**LstmSteps.state_names, "delta_c": "cell_delta"}
-    summed: ClassVar[str] = "ogif"
+    summed = "ogif"
     peephole: bool = False
     gate: Activation = TANH
     constrain: float = 0.0

@@ -18,7 +18,7 @@ from ...layers.heads.base import Head
 from ...layers.heads.detection import DetectionHead
 from ...layers.heads.region import Region
 from ...layers.heads.yolo import Yolo
-from ...network.builder import USUAL_STRIDE, input_size_hint
+from ...network.network import USUAL_STRIDE, input_size_hint
 from ...training.lr_schedule import LearningRateSchedule
 from ...utils.arrays import Array
 from ..anchors import Sizes, format_anchors
@@ -106,7 +106,6 @@ def heads_of(build: LenientBuild) -> list[tuple[int, Head]]:
 
 
 def _input_size(build: LenientBuild, _: Section | None) -> Iterator[Fault]:
-    """Sides that the stride of a head does not divide."""
     heads = heads_of(build)
     unknown = any(not build.certainty[index].size for index, _ in heads)
     for side in ("width", "height"):
@@ -124,7 +123,6 @@ def _input_size(build: LenientBuild, _: Section | None) -> Iterator[Fault]:
 
 
 def _heads(build: LenientBuild, _: Section | None) -> Iterator[Fault]:
-    """Heads that differ from the first one, or have wrong masks or activations."""
     heads = heads_of(build)
     for index, layer in heads:
         at, first = heads[0]
@@ -223,7 +221,7 @@ class Retarget:
     def masks(self, count: int) -> dict[int, list[int]]:
         """The mask of each head for `count` anchors sorted by area: heads with fewer cells get the larger anchors.
 
-        Heads keep their number of anchors if these add up to `count`, else all get equal parts. Raises OptionError.
+        They keep their numbers if these add up, else get equal parts. Raises OptionError.
         """
         heads = [(index, head) for index, head in self.heads if isinstance(head, Yolo)]
         heads.sort(key=lambda item: -item[1].shape.cells)
@@ -253,7 +251,6 @@ class Retarget:
         return plans
 
     def _source(self, index: int) -> int:
-        """The layer whose filters set the channels that layer `index` reads."""
         layer = self.build.layers[index]
         at = layer.sources[0]
         while at != INPUT:

@@ -18,7 +18,7 @@ from ...layers import INPUT, LAYERS, BuildContext, Layer, layer_class
 from ...layers.heads.base import Head
 from ...layers.heads.detection import DetectionHead
 from ...layers.joins import FlatRoute, Route, Shortcut
-from ...network.builder import network_input
+from ...network.network import network_input
 from ...tensor import Shape
 from ...utils.arrays import check_memory
 
@@ -111,8 +111,6 @@ class LenientSection(Section):
 
 
 def _lenient(getter: Callable[..., Any]) -> Callable[..., Any]:
-    """A getter that reports a wrong value, drops the option and returns the default."""
-
     def read(self: LenientSection, key: str, *arguments: Any) -> Any:
         try:
             return getter(self, key, *arguments)
@@ -284,7 +282,6 @@ class LenientBuild:
         return ShapeCertainty(channels and not faulty & _CHANNEL_KEYS and not split, size and not faulty & _SIZE_KEYS)
 
     def _inputs_are_certain(self, layer: Layer) -> bool:
-        """Whether a ShapeError of this layer is its own fault."""
         inputs, faulty = [self.certainty[source] for source in layer.sources], _section(layer).faulty
         channels, size = all(each.channels for each in inputs), all(each.size for each in inputs)
         if isinstance(layer, (Route, FlatRoute, Shortcut)):

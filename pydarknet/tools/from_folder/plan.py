@@ -44,13 +44,12 @@ BACKBONES = {
 
 @dataclass(frozen=True)
 class DatasetStatistics:
-    """What a plan depends on: the numbers of training pictures and classes; of each object, (n, 2) width and height as
-    fractions of its picture (`sizes`), and of its picture in pixels (`pictures`)."""
+    """The properties of a data set that a plan depends on."""
 
-    train: int
+    train: int  # training pictures
     classes: int
-    sizes: Sizes
-    pictures: Sizes
+    sizes: Sizes  # (n, 2) width and height of each object, as fractions of its picture
+    pictures: Sizes  # (n, 2) width and height of each object's picture, in pixels
 
     @property
     def aspect(self) -> float:
@@ -116,10 +115,7 @@ def small_batches(classes: int, pictures: int) -> int:
 
 
 def input_size(statistics: DatasetStatistics, is_small: bool, default: tuple[int, int]) -> tuple[int, int]:
-    """(width, height) of the network's input in pixels, with the pictures' aspect ratio.
-
-    `small`: as large as the smallest objects need, and no larger than the pictures. Others: the area of `default`.
-    """
+    """(width, height) of the input: for `small` as the smallest objects need, else of the area of `default`."""
     aspect, step = statistics.aspect, 16 if is_small else 32
     if not is_small and 1 / ASPECT < aspect < ASPECT:
         return default
@@ -139,20 +135,16 @@ def input_size(statistics: DatasetStatistics, is_small: bool, default: tuple[int
 
 @dataclass(frozen=True)
 class Plan:
-    """A network fitted to a data set.
-
-    text: of the .cfg file. batch: pictures of an iteration. anchors: (k, 2) in pixels of the input, for [region] in
-    cells. iou: the mean of each object's best IoU with an anchor, NaN if the cfg's anchors are kept.
-    """
+    """A network fitted to a data set."""
 
     choice: Choice
-    text: bytes
+    text: bytes  # of the .cfg file
     width: int
     height: int
     max_batches: int
-    batch: int
-    anchors: Sizes
-    iou: float
+    batch: int  # pictures of an iteration
+    anchors: Sizes  # (k, 2) in pixels of the input, for [region] in cells
+    iou: float  # the mean of each object's best one with an anchor; NaN if the cfg's anchors are kept
 
 
 def make_plan(
@@ -162,10 +154,7 @@ def make_plan(
     max_batches: int | None = None,
     size: tuple[int | None, int | None] = (None, None),
 ) -> Plan:
-    """The network file of `choice`, with classes, filters, anchors, size and schedule for a data set.
-
-    max_batches, size: None: by the rules. Raises OptionError for a network that is not a detector, ConfigError.
-    """
+    """The network file of `choice` with classes, anchors, size and schedule. Raises OptionError, ConfigError."""
     change, is_small = Retarget(choice.cfg), choice.name == SMALL
     if not change.heads:
         raise OptionError(f"{choice.cfg}: a network without detection heads; expected a detector")

@@ -1,4 +1,4 @@
-"""The folder of a run that is made from a data set: all files that darknet needs, and those that `--resume` needs.
+"""The folder of a run that is made from a data set, with all files that darknet needs.
 
     obj.data, obj.names, train.txt, valid.txt   the data set, with absolute paths
     data/           labels and links to pictures, if darknet would find no labels
@@ -28,7 +28,7 @@ import numpy as np
 
 from ...config.dialect import ALEXEYAB
 from ...datasets.convert.annotations import size_of_file
-from ...datasets.convert.convert import PicturePlacement, label_rows
+from ...datasets.convert.convert import copy_picture, label_rows
 from ...datasets.labels import as_rows, find_labels
 from ...datasets.listing import RUN_FILE, UNSPLIT, LabelledPicture, Recognised, on_all_processors, read_picture
 from ...errors import DataError, OptionError
@@ -106,8 +106,8 @@ def split(
 ) -> tuple[list[Path], list[Path]]:
     """(training pictures, validation pictures), both in their original order; the same for the same seed.
 
-    classes_in: of each picture's objects. share: the fraction of the groups for validation. These are sorted by their
-    rarest class and taken at even distances, so that each class has nearly that share. Raises DataError, OptionError.
+    The groups are sorted by their rarest class, and `share` of them taken at even distances, so that each class has
+    nearly that share. Raises DataError, OptionError.
     """
     if not 0 < share < 1:
         raise OptionError(f"share {share:g}: expected a number between 0 and 1")
@@ -179,7 +179,6 @@ def _write_lines(path: Path, lines: Sequence[str]) -> None:
 
 
 def _placed(found: Recognised, listed: set[Path], part: Path, final: Path) -> dict[Path, str]:
-    """The path of each picture for the lists: in `data`, if darknet would not find its labels."""
     by_path = {picture.path: picture for picture in found.annotated} if found.annotated is not None else {}
     names, taken = {}, set()
     for picture in sorted(listed):
@@ -207,7 +206,7 @@ def _link(path: Path, link: Path) -> None:
     try:
         link.symlink_to(path)
     except (OSError, NotImplementedError):
-        PicturePlacement.copy_file(path, link)
+        copy_picture(path, link)
 
 
 def darknet_commands(folder: Path, name: str, weights: str | None) -> list[str]:
@@ -277,10 +276,7 @@ STEP_COST = 3  # forward passes that a training step takes, about
 def iterations_in(
     minutes: float, found: Recognised, lists: Mapping[str, Sequence[Path]], plan: Plan, began: float, **options: Any
 ) -> tuple[int, float]:
-    """(the number of iterations that end about `minutes` after `began`, at least LEAST; the seconds of one).
-
-    began: by `runtime.compile_time.clock`. options: keyword arguments of Trainer.
-    """
+    """(the iterations that end about `minutes` after `began`, at least LEAST; the seconds of one)."""
     seconds = seconds_per_iteration(found, lists, plan, **options)
     pictures, measured = len(lists["train"]), len(lists["valid"])
     interval = max(LEAST_INTERVAL, 4 * pictures // plan.batch)

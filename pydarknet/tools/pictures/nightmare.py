@@ -10,7 +10,7 @@ from ...errors import OptionError
 from ...images.image import CHW, crop, resize
 from ...images.operations import mirrored, rotated, standardised
 from ...layers import INPUT
-from ...layers.convolution.converted import FLOAT32
+from ...layers.convolution.direct import FLOAT32
 from ...network.memory_plan import Graph, allocate, find_steps, plan_tensors
 from ...network.network import Network
 from ...tensor import Layout, Shape, Tensor
@@ -24,8 +24,8 @@ TO_GREY = np.float32(0.1)  # the fraction of the distance from grey that each st
 class InputGradient:
     """Forward and backward pass of layers 0 to `last` at one input size, to the gradient of the input.
 
-    The forward pass uses the rolling statistics of batch normalisation; as in darknet's `nightmare`, the backward pass
-    treats them as those of the picture. The network's parameters do not change; its next pass binds its layers again.
+    The forward pass uses the rolling statistics of batch normalisation; as in darknet's `nightmare`, the backward
+    pass treats them as those of the picture. The network's parameters do not change.
     """
 
     def __init__(self, network: Network, last: int, width: int, height: int) -> None:
@@ -97,7 +97,7 @@ class Dream:
     rate: float = 0.04  # step size
     thresh: float = 1.0  # outputs below mean + thresh * standard deviation are ignored
     norm: bool = True  # standardise the change
-    zoom: float = 1.0  # the fraction of the picture, in its middle, that is the whole one in the next round
+    zoom: float = 1.0  # the middle of the picture that is the next round's
     rotate: float = 0.0  # angle in radians by which the picture is rotated after a round
 
     def check(self, network: Network) -> None:

@@ -173,7 +173,7 @@ def test_patience_ends_a_run_and_the_best_weights_are_named(run, tmp_path, monke
     values = iter([0.3, 0.4, 0.4, 0.1, 0.9])
     monkeypatch.setattr(validation, "LEAST_INTERVAL", 10)
     monkeypatch.setattr(
-        validation.AveragePrecision, "run", lambda self, network: validation.ValidationResult(next(values))
+        validation.AveragePrecision, "run", lambda self, network: validation.Measurement("map", next(values))
     )
     monkeypatch.setattr("pydarknet.cli.formats.training.Printer._report", lambda self, measurement: None)
     files = detection_files(tmp_path, max_batches=100)

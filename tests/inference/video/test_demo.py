@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pydarknet.errors import ImageError, OptionError, OutputError
-from pydarknet.inference.detector import detect
+from pydarknet.inference.detector import DetectorOptions, detect
 from pydarknet.inference.video.capture import AHEAD, DEFAULT_RATE, Reader
 from pydarknet.inference.video.demo import Demo, DemoOptions, Drawer, FrameDetector, Rate, to_numbered_files
 from pydarknet.layers.heads.base import Head
@@ -89,7 +89,7 @@ def test_alexeyabs_boxes_are_those_of_the_frame(network):
     assert (options.nms, options.delay, options.average, options.hier) == (0.45, 1, 1, options.thresh)
     found = [found for _, found in Demo(FrameDetector(net, NAMES, options), Made(4)).run()]
     for number, seen in enumerate(found, start=1):  # frames of the network's size need no scaling
-        expected = detect(net, picture(number), NAMES, thresh=0.4, letterbox=False)
+        expected = detect(net, picture(number), NAMES, DetectorOptions.of(net, 0.4, letterbox=False))
         assert np.array_equal(seen.candidates.probabilities, expected.candidates.probabilities)
         assert np.array_equal(seen.candidates.boxes, expected.candidates.boxes)
         assert len(seen.in_array_order())

@@ -10,20 +10,34 @@ from reference import layers as naive
 from support.convolutions import parameters, sampled_convolution
 from support.tensors import assert_blocked, blocked, dirty, numbers_of_threads, values
 
+from pydarknet.kernels.convolution import amx
 from pydarknet.kernels.convolution.bf16 import BF16 as PAIRS
 from pydarknet.kernels.convolution.bf16 import MISSING, pack_bf16
 from pydarknet.kernels.convolution.direct import make_convert_cell
 from pydarknet.kernels.convolution.microkernel import MR, MR_SHORT, NR, Panel, Run, TileSource, TileTarget, make_tile
 from pydarknet.kernels.views import Epilogue, PackedFilters
 from pydarknet.layers.activations import ACTIVATIONS
-from pydarknet.layers.convolution import converted
-from pydarknet.layers.convolution.converted import BF16, NUMBER_TYPES, ConvertedConvolution
+from pydarknet.layers.convolution import direct
+from pydarknet.layers.convolution.direct import BF16, NUMBER_TYPES, TILE_TYPES, ConvertedConvolution, tiles_are_allowed
 from pydarknet.layers.convolution.geometry import Window
 from pydarknet.runtime import codegen
 from pydarknet.tensor import Shape
 from pydarknet.utils.arrays import LANES
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"this processor has no {' and no '.join(MISSING)}")
+
+
+NO_TILES = bool(amx.MISSING_BF16) or not tiles_are_allowed()
+WAYS = [
+    pytest.param(NUMBER_TYPES[BF16], id="pairs"),
+    pytest.param(TILE_TYPES[BF16], id="tiles", marks=pytest.mark.skipif(NO_TILES, reason="no tiles of AMX")),
+]
+
+
+@pytest.fixture(params=WAYS)
+def numbers(request, monkeypatch):
+    """Both ways to multiply; the functions below take them from the table."""
+    monkeypatch.setitem(NUMBER_TYPES, BF16, request.param)
 
 
 def convolved(x, weights, bias, window, groups=1, out_halo=0, kind="linear", added=None, gain=None):
@@ -50,6 +64,7 @@ def check(x, weights, bias, window, groups=1, out_halo=0, kind="linear"):
     assert_blocked(found, reference(x, weights, bias, window, groups, kind), 2e-5)
 
 
+@pytest.mark.usefixtures("numbers")
 @pytest.mark.parametrize("seed", range(60))
 def test_sampled_convolutions_equal_the_reference(seed):
     plane, channels, filters, groups, window, batch, out_halo = sampled_convolution(seed)
@@ -57,6 +72,7 @@ def test_sampled_convolutions_equal_the_reference(seed):
     check(values(batch, channels, *plane, seed=seed), weights, bias, window, groups, out_halo)
 
 
+@pytest.mark.usefixtures("numbers")
 @pytest.mark.parametrize("channels", [1, 3, 15, 16, 17, 33, 70])
 @pytest.mark.parametrize("size, stride", [(1, 1), (1, 2), (3, 1), (3, 2), (5, 1), (5, 3)])
 def test_every_size_and_stride_equals_the_reference(channels, size, stride):
@@ -65,6 +81,7 @@ def test_every_size_and_stride_equals_the_reference(channels, size, stride):
     check(values(2, channels, 17, 13), weights, bias, window, out_halo=1, kind="leaky")
 
 
+@pytest.mark.usefixtures("numbers")
 @pytest.mark.parametrize("height, width", [(1, 1), (1, 33), (33, 1), (2, 2), (3, 7), (19, 5), (5, MR), (33, 33)])
 @pytest.mark.parametrize("size", [1, 3])
 @pytest.mark.parametrize("out_halo", [0, 2])
@@ -73,6 +90,7 @@ def test_every_shape_of_plane_fills_the_tiles(height, width, size, out_halo):
     check(values(2, 18, height, width), weights, bias, Window(size, 1, 1, size // 2), out_halo=out_halo)
 
 
+@pytest.mark.usefixtures("numbers")
 @pytest.mark.parametrize("filters", [1, 15, 16, 17, 16 * NR, 16 * NR + 1, 70])
 @pytest.mark.parametrize("kind", ["relu", "logistic", "swish", "mish"])
 def test_fused_activations_touch_the_plane_alone(filters, kind):
@@ -80,12 +98,14 @@ def test_fused_activations_touch_the_plane_alone(filters, kind):
     check(values(1, 4, 6, MR + 3), weights, bias, Window(1, 1, 1, 0), out_halo=1, kind=kind)
 
 
+@pytest.mark.usefixtures("numbers")
 def test_a_gain_is_applied_before_filters_are_rounded():
     x, (weights, bias), gain, window = values(1, 5, 6, 6), parameters(20, 5, 3), values(20, seed=9), Window(3, 1, 1, 1)
     found = convolved(x, weights, bias, window, gain=gain)
     assert_blocked(found, reference(x, weights * gain[:, None, None, None], bias, window), 2e-5)
 
 
+@pytest.mark.usefixtures("numbers")
 def test_what_is_added_comes_after_the_activation():
     x, (weights, bias), other, window = (
         values(2, 20, 9, 7),
@@ -97,22 +117,13 @@ def test_what_is_added_comes_after_the_activation():
     assert_blocked(found, reference(x, weights, bias, window, kind="leaky") + other, 2e-5)
 
 
-def test_sums_begin_with_what_is_there():
-    x, (weights, bias), window = values(1, 20, 9, 7), parameters(40, 20, 3), Window(3, 1, 1, 1)
-    target = blocked(values(1, 40, 9, 7, seed=3))
-    before = target.plain().reshape(1, 40, 9, 7)
-    ones = np.ones(40, np.float32)
-    plan = ConvertedConvolution(NUMBER_TYPES[BF16], weights, ones, bias, 1)
-    plan.bind(blocked(x, 1), target, window, np.float32(1), 0, added=target)()
-    assert_blocked(target, reference(x, weights, 0 * bias, window) + before, 2e-5)
-
-
+@pytest.mark.usefixtures("numbers")
 @pytest.mark.parametrize("window", [Window(1, 1, 1, 0), Window(3, 2, 2, 1)])
-@pytest.mark.parametrize("near", [1, 3000, converted.NEAR])
+@pytest.mark.parametrize("near", [1, 3000, direct.NEAR])
 def test_the_division_of_the_work_does_not_change_the_result(window, near, monkeypatch):
     x, (weights, bias) = values(2, 70, 31, 29), parameters(70, 70, window.size)
     expected = convolved(x, weights, bias, window).plain()
-    monkeypatch.setattr(converted, "NEAR", near)
+    monkeypatch.setattr(direct, "NEAR", near)
     for _ in numbers_of_threads():
         assert np.array_equal(convolved(x, weights, bias, window).plain(), expected)
         assert np.array_equal(convolved(x[1:], weights, bias, window).plain(), expected[1:])

@@ -6,10 +6,18 @@ from reference import layers as naive
 from support.convolutions import parameters, sampled_convolution
 from support.tensors import assert_blocked, blocked, dirty
 
+from pydarknet.kernels.convolution import amx
 from pydarknet.kernels.convolution.int8 import LARGEST_FILTER, MISSING
 from pydarknet.kernels.convolution.microkernel import MR, NR
 from pydarknet.layers.activations import ACTIVATIONS
-from pydarknet.layers.convolution.converted import INT8, NUMBER_TYPES, ConvertedConvolution, IntegerInputs
+from pydarknet.layers.convolution.direct import (
+    INT8,
+    NUMBER_TYPES,
+    TILE_TYPES,
+    ConvertedConvolution,
+    IntegerInputs,
+    tiles_are_allowed,
+)
 from pydarknet.layers.convolution.geometry import Window
 from pydarknet.tensor import Shape
 
@@ -18,21 +26,33 @@ pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"this processor has no {'
 INPUTS = IntegerInputs(np.float32(32), np.float32(100))
 
 
+NO_TILES = bool(amx.MISSING_INT8) or not tiles_are_allowed()
+WAYS = [
+    pytest.param(NUMBER_TYPES[INT8], id="vnni"),
+    pytest.param(TILE_TYPES[INT8], id="tiles", marks=pytest.mark.skipif(NO_TILES, reason="no tiles of AMX")),
+]
+
+
+@pytest.fixture(params=WAYS)
+def numbers(request, monkeypatch):
+    """Both ways to multiply; the functions below take them from the table."""
+    monkeypatch.setitem(NUMBER_TYPES, INT8, request.param)
+
+
 def inputs(*shape, seed=0):
     """Numbers that are integers after scaling, some of them beyond 0..255."""
     return ((np.random.default_rng(seed).integers(-20, 280, shape) - 100) / np.float32(32)).astype(np.float32)
 
 
-def check(x, weights, bias, window, groups=1, out_halo=0, kind="linear", added=False, pooled=False):
+def check(x, weights, bias, window, groups=1, out_halo=0, kind="linear", added=False):
     """Run one convolution into memory that held NaN, and compare it with one of the same integers in NumPy."""
     shape, gain, activation = Shape(*x.shape[1:]), np.full(len(weights), 0.7, np.float32), ACTIVATIONS[kind]
     out = window.out_shape(shape, len(weights))
-    sides = ((side + pooled) // (1 + pooled) for side in (out.height, out.width))
-    source, target = blocked(x, window.halo(shape)), dirty(len(x), len(weights), *sides, out_halo)
+    source, target = blocked(x, window.halo(shape)), dirty(len(x), len(weights), out.height, out.width, out_halo)
     plan = ConvertedConvolution(NUMBER_TYPES[INT8], weights, gain, bias, groups, INPUTS)
     residual = inputs(len(x), len(weights), out.height, out.width) if added else None
     more = {"added": blocked(residual, 0)} if added else {}
-    plan.bind(source, target, window, activation.fused_slope, activation.fused_id, pooled, **more)()
+    plan.bind(source, target, window, activation.fused_slope, activation.fused_id, **more)()
     filters = weights * gain[:, None, None, None]
     units = np.abs(filters).max((1, 2, 3)) / np.float32(LARGEST_FILTER)
     integers = np.rint(weights * (gain / units)[:, None, None, None]).astype(np.float64)
@@ -41,11 +61,10 @@ def check(x, weights, bias, window, groups=1, out_halo=0, kind="linear", added=F
     rounded, steps = rounded.astype(np.float64), (stride, window.padding, window.dilation)
     sums = naive.convolution(rounded, integers, 0 * bias, *steps, groups)
     expected = naive.activation(kind, sums * (units / INPUTS.scale)[:, None, None] + bias[:, None, None])
-    if pooled:
-        expected = naive.pooled(expected, 2, (2, 2), 1, np.max)
     assert_blocked(target, expected if residual is None else expected + residual, 2e-5)
 
 
+@pytest.mark.usefixtures("numbers")
 @pytest.mark.parametrize("seed", range(20))
 def test_sampled_convolutions_equal_the_reference(seed):
     plane, channels, filters, groups, window, batch, out_halo = sampled_convolution(seed)
@@ -53,26 +72,21 @@ def test_sampled_convolutions_equal_the_reference(seed):
     check(inputs(batch, channels, *plane, seed=seed), weights, bias, window, groups, out_halo)
 
 
-@pytest.mark.parametrize("height, width", [(1, 1), (1, 33), (5, MR), (33, 33)])
+@pytest.mark.usefixtures("numbers")
+@pytest.mark.parametrize("height, width", [(1, 1), (1, 33), (5, MR), (33, 33), (7, 80)])
 @pytest.mark.parametrize("size, kind", [(1, "leaky"), (3, "mish")])
 def test_every_shape_of_plane_fills_the_tiles(height, width, size, kind):
     weights, bias = parameters(16 * NR + 2, 18, size)
     check(inputs(2, 18, height, width), weights, bias, Window(size, 1, 1, size // 2), kind=kind)
 
 
-@pytest.mark.parametrize("height, width", [(1, 1), (1, 33), (5, MR), (34, 26)])
-@pytest.mark.parametrize("size, stride, kind", [(1, 1, "leaky"), (3, 1, "mish"), (3, 2, "linear")])
-def test_the_largest_of_2_x_2_cells(height, width, size, stride, kind):
-    weights, bias = parameters(16 * NR + 2, 18, size)
-    window = Window(size, stride, stride, size // 2)
-    check(inputs(2, 18, height, width), weights, bias, window, out_halo=1, kind=kind, pooled=True)
-
-
+@pytest.mark.usefixtures("numbers")
 def test_a_residual_is_added():
     weights, bias = parameters(34, 18, 3)
     check(inputs(2, 18, 9, 9), weights, bias, Window(3, 1, 1, 1), added=True)
 
 
+@pytest.mark.usefixtures("numbers")
 def test_a_filter_of_zeros_gives_the_bias():
     weights, bias = parameters(16, 18, 1)
     weights[3] = 0

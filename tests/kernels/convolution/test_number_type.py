@@ -13,7 +13,7 @@ from pydarknet.kernels.convolution.direct import make_convolve, make_convolve_pi
 from pydarknet.kernels.convolution.microkernel import MR, NR, Product
 from pydarknet.kernels.simd import INT32, VECTOR
 from pydarknet.layers.activations import ACTIVATIONS
-from pydarknet.layers.convolution.converted import ConvertedConvolution, IntegerInputs, NumberType
+from pydarknet.layers.convolution.direct import ConvertedConvolution, IntegerInputs, NumberType
 from pydarknet.layers.convolution.geometry import Window
 from pydarknet.tensor import Shape
 from pydarknet.utils.arrays import LANES

@@ -15,9 +15,9 @@ import pydarknet
 from pydarknet import OptionError
 from pydarknet.kernels.convolution.bf16 import MISSING
 from pydarknet.layers.autotune import tuning
-from pydarknet.layers.convolution import converted
+from pydarknet.layers.convolution import direct
 from pydarknet.layers.convolution.algorithm import Algorithm, Plain3x3
-from pydarknet.layers.convolution.converted import BF16, FLOAT32, ConvertedConvolution
+from pydarknet.layers.convolution.direct import BF16, FLOAT32, ConvertedConvolution
 from pydarknet.layers.convolution.geometry import Window
 from pydarknet.tensor import Layout, Shape
 from pydarknet.tools.pictures.nightmare import InputGradient
@@ -47,6 +47,12 @@ def rounds(network):
 # --- which convolutions ---
 
 
+@pytest.fixture
+def without_tiles(monkeypatch):
+    """A processor or a system without AMX."""
+    monkeypatch.setattr(direct, "tiles_are_allowed", lambda: False)
+
+
 @pytest.mark.parametrize("options", [
     {}, {"groups": 2}, {"window": Window(5, 1, 1, 2)}, {"window": Window(3, 1, 1, 2, 2)},
     {"window": Window(3, 2, 1, 1)}, {"window": Window(3, 2, 2, 1), "side": 104},
@@ -58,15 +64,25 @@ def test_direct_convolutions_are_rounded(options):
 @pytest.mark.parametrize("options", [
     {"channels": 3, "lanes": 4}, {"groups": 64}, {"pooled": True}, {"window": Window(3, 1, 1, 1)},
 ])  # fmt: skip
-def test_pictures_depthwise_pooled_and_winograds_are_not(options):
+def test_pictures_depthwise_pooled_and_winograds_are_not(options, without_tiles):
     assert method(**options).precision == FLOAT32
 
 
-def test_rounding_is_weighed_against_winograds_method():
+def test_rounding_is_weighed_against_winograds_method(without_tiles):
     out = Shape(256, 76, 76)
     assert Plain3x3(256, 256, out, 1).fastest() == Plain3x3(256, 256, out, 1, precision=BF16).fastest() == 4
     assert Plain3x3(256, 128, out, 2).fastest() > 0
     assert Plain3x3(256, 128, out, 2, precision=BF16).fastest() == 0
+
+
+@pytest.mark.skipif(direct.number_type(BF16) is direct.NUMBER_TYPES[BF16], reason="no tiles of AMX")
+def test_tiles_take_the_place_of_winograds_method_and_of_fused_pooling(build):
+    assert method(Window(3, 1, 1, 1)).precision == BF16
+    network = build(net(channels=20, height=10, width=12) + POINT + POINT + POOL + POINT)
+    network.precision = BF16
+    x = values(1, 20, 10, 12)
+    network.forward(x)
+    assert rounds(network) == [True, True, True]
 
 
 @needs_bf16
@@ -151,7 +167,7 @@ def test_a_processor_without_it_is_named(build, monkeypatch, missing, text):
     network = build(f"{net()}{POINT}")
     bf16 = import_module("pydarknet.kernels.convolution.bf16")  # the one of now: a stand-in may have gone since
     monkeypatch.setattr(bf16, "MISSING", missing)
-    monkeypatch.setattr(converted.microkernel, "PROCESSOR", "some-lake")
+    monkeypatch.setattr(direct.microkernel, "PROCESSOR", "some-lake")
     with pytest.raises(OptionError) as caught:
         network.precision = BF16
     assert str(caught.value) == (

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from reference import losses as naive
+from support.losses import assert_learned, assert_slopes, named
 
 CLASSES, SIDE, NUM = 3, 4, 2
 BASE = {
@@ -25,10 +26,6 @@ OPTIONS = [
 ]
 
 
-def named(options):
-    return "-".join(f"{key}={value}" for key, value in options.items()) or "plain"
-
-
 def made(options, dialect="pjreddie", seed=0, batch=3):
     outputs = SIDE**2 * (options["classes"] + 5 * options["num"])
     head = naive.make_head("detection", options, (outputs, 1, 1), dialect, batch)
@@ -39,14 +36,8 @@ def made(options, dialect="pjreddie", seed=0, batch=3):
 
 def check(head, truth, options, seen=0, **more):
     cost = head.loss(truth, (64, 64), seen)
-    expected, expected_cost, sums = naive.detection(head, truth, options, **more)
-    np.testing.assert_allclose(head.loss_delta, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
-    assert cost == pytest.approx(expected_cost, rel=1e-5)
-    found = head.statistics
-    assert (found.predictions, found.count) == (sums["slots"], sums["count"])
-    sizes = (found.iou, found.class_probability, found.all_probabilities, found.objectness, found.any_objectness)
-    names = ("iou", "class", "all", "objectness", "any")
-    assert sizes == pytest.approx([sums[name] for name in names], rel=1e-4)
+    names = "predictions count iou class_probability all_probabilities objectness any_objectness"
+    assert_learned(head, cost, naive.detection(head, truth, options, **more), names, 1e-4)
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=named)
@@ -111,15 +102,4 @@ def test_line():
 def test_delta_is_minus_half_the_slope_of_the_cost():
     options = BASE | {"object_scale": 1, "noobject_scale": 1, "class_scale": 1, "coord_scale": 1, "forced": 1}
     head, truth = made(options, batch=1)
-    x = head.values.copy()
-    head.loss(truth, (64, 64), 0)
-    delta = head.loss_delta.copy()
-
-    def cost(values):
-        naive.run(head, values)
-        return head.loss(truth, (64, 64), 0)
-
-    for at in np.flatnonzero(delta[0])[::5]:
-        step = np.zeros_like(x)
-        step[0, at] = 1e-2
-        assert -(cost(x + step) - cost(x - step)) / 4e-2 == pytest.approx(delta[0, at], rel=0.01, abs=1e-3)
+    assert_slopes(head, head.values.copy(), truth, (64, 64), lambda delta: np.flatnonzero(delta)[::5], 1e-3)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from reference import losses as naive
+from support.losses import assert_learned, assert_slopes, named
 
 CLASSES, HEIGHT, WIDTH, NUM = 4, 4, 5, 3
 BASE = {
@@ -35,10 +36,6 @@ ALEXEYAB = [
 TREE = "a -1\nb -1\nc 0\nd 0\ne 1\nf 1\ng 1\n"
 
 
-def named(options):
-    return "-".join(f"{key}={value}" for key, value in options.items()) or "plain"
-
-
 def made(options, dialect, seed=0, path="net.cfg", batch=3):
     entries = options["classes"] + options["coords"] + 1
     head = naive.make_head("region", options, (NUM * entries, HEIGHT, WIDTH), dialect, batch, path)
@@ -50,34 +47,18 @@ def made(options, dialect, seed=0, path="net.cfg", batch=3):
 
 def check(head, truth, options, dialect, seen=20000, **more):
     cost = head.loss(truth, (160, 128), seen)
-    expected, expected_cost, sums = naive.region(head, truth, options, dialect, seen, **more)
-    assert head.loss_delta.dtype == np.float32
-    np.testing.assert_allclose(head.loss_delta, expected, rtol=1e-3, atol=1e-5 * np.abs(expected).max())
-    assert cost == pytest.approx(expected_cost, rel=1e-5)
-    found = head.statistics
-    counts = (found.predictions, found.count, found.class_count, found.recalled)
-    assert counts == (sums["slots"], sums["count"], sums["class_count"], sums["recalled"])
-    sizes = (found.iou, found.objectness, found.any_objectness)
-    assert sizes == pytest.approx((sums["iou"], sums["objectness"], sums["any"]), rel=1e-4)
-    return sums
+    names = "predictions count class_count recalled iou objectness any_objectness class_probability"
+    assert_learned(head, cost, naive.region(head, truth, options, dialect, seen, **more), names, 1e-3)
 
 
 @pytest.mark.parametrize("seen", [12799, 12800])
-@pytest.mark.parametrize("options", BOTH + ALEXEYAB, ids=named)
-def test_alexeyabs_region(options, seen):
+@pytest.mark.parametrize("dialect, options", [
+    *(("alexeyab", options) for options in BOTH + ALEXEYAB), *(("pjreddie", options) for options in BOTH + PJREDDIE),
+], ids=str)  # fmt: skip
+def test_options(dialect, options, seen):
     options = BASE | options
-    head, truth = made(options, "alexeyab")
-    sums = check(head, truth, options, "alexeyab", seen)
-    assert head.statistics.class_probability == pytest.approx(sums["class"], rel=1e-4)
-
-
-@pytest.mark.parametrize("seen", [12799, 12800])
-@pytest.mark.parametrize("options", BOTH + PJREDDIE, ids=named)
-def test_pjreddies_region(options, seen):
-    options = BASE | options
-    head, truth = made(options, "pjreddie")
-    sums = check(head, truth, options, "pjreddie", seen)
-    assert head.statistics.class_probability == pytest.approx(sums["class"], rel=1e-4)
+    head, truth = made(options, dialect)
+    check(head, truth, options, dialect, seen)
 
 
 @pytest.mark.parametrize("options", [{}, {"classfix": 1, "thresh": 0.2}], ids=named)
@@ -86,11 +67,9 @@ def test_trees(tmp_path, dialect, options):
     (tmp_path / "tree.txt").write_text(TREE)
     options = BASE | {"classes": 7, "tree": "tree.txt"} | options
     head, truth = made(options, dialect, path=tmp_path / "net.cfg")
-    sums = check(head, truth, options, dialect)
-    assert head.statistics.class_probability == pytest.approx(sums["class"], rel=1e-4)
+    check(head, truth, options, dialect)
     truth[1] = np.array([[1, 0.3, 0.3, 0.2, 0.2], [5, 999999, 999999, 0, 0], [2, 0.3, 0.3, 0.2, 0.2]], np.float32)
-    sums = check(head, truth, options, dialect)
-    assert head.statistics.class_probability == pytest.approx(sums["class"], rel=1e-4)
+    check(head, truth, options, dialect)
 
 
 @pytest.mark.parametrize("dialect", ["pjreddie", "alexeyab"])
@@ -148,16 +127,10 @@ def test_delta_is_minus_half_the_slope_of_the_cost():
     head = naive.make_head("region", options, (NUM * (CLASSES + 5), HEIGHT, WIDTH), "pjreddie", 1)
     x = np.random.default_rng(3).normal(0, 0.7, shape).astype(np.float32)
 
-    def cost(values):
-        naive.run(head, values)
-        return head.loss(truth, (160, 128), 20000)
+    def places(delta):
+        learned = np.flatnonzero(delta)
+        boxes = learned[np.isin(learned // (HEIGHT * WIDTH) % (CLASSES + 5), range(4))]
+        assert len(boxes) == 4
+        return [*boxes, *learned[:10], *learned[-10:]]
 
-    cost(x)
-    delta = head.loss_delta.copy()
-    places = np.flatnonzero(delta[0])
-    boxes = places[np.isin(places // (HEIGHT * WIDTH) % (CLASSES + 5), range(4))]
-    assert len(boxes) == 4
-    for at in [*boxes, *places[:10], *places[-10:]]:
-        step = np.zeros_like(x)
-        step[0, at] = 1e-2
-        assert -(cost(x + step) - cost(x - step)) / 4e-2 == pytest.approx(delta[0, at], rel=0.01, abs=1e-4)
+    assert_slopes(head, x, truth, (160, 128), places, 1e-4)

@@ -5,15 +5,15 @@ from support.training_files import detection_files
 
 import pydarknet
 from pydarknet.errors import OptionError
-from pydarknet.training import multiscale
-from pydarknet.training.multiscale import MultiScaleSchedule
+from pydarknet.training import setup
+from pydarknet.training.setup import MultiScaleSchedule
 
 
 def test_memory_counts_moments_averages_and_the_second_network(tmp_path):
     files = detection_files(tmp_path, adam=1, ema_alpha=0.9)
     model = pydarknet.load(files.cfg, dialect="alexeyab")
     plain = pydarknet.load(detection_files(tmp_path / "plain").cfg)
-    more = multiscale.training_bytes(model, 32, 32, True) - multiscale.training_bytes(plain, 32, 32)
+    more = setup.training_bytes(model, 32, 32, True) - setup.training_bytes(plain, 32, 32)
     assert more == 4 * 5 * model.parameter_count
 
 

@@ -12,7 +12,7 @@ from support.tensors import values
 import pydarknet
 from pydarknet.errors import OptionError, WeightsError
 from pydarknet.kernels.convolution.int8 import MISSING
-from pydarknet.network.quantization import Quantization, digest_of, file_beside, quantizable
+from pydarknet.network.weights import Quantization, digest_of, file_beside, quantizable
 
 CONV = "[convolutional]\nfilters=32\nsize=3\npad=1\nactivation=leaky\n"
 DEEP = net(16, 24, 24) + CONV + CONV.replace("size=3\npad=1", "size=1") + CONV
@@ -45,7 +45,7 @@ def test_what_is_written_is_read(deep, tmp_path):
     ('{"format": 2}', "has format 2; expected 1"),
     ('{"format": 1, "weights": "", "ranges": {"0": [1]}}', "is no file of ranges"),
     ('{"format": 1, "weights": "", "ranges": {"0": [1, 2]}}', "layer 0 has the range 1 to 2; expected 0 in it"),
-    ('{"format": 1, "weights": "", "ranges": {"3": [0, Infinity]}}', "layer 3 has the range 0 to inf"),
+    ('{"format": 1, "weights": "", "ranges": {"3": [0, Infinity]}}', "layer 3 has the range 0 to inf; expected finite"),
 ])  # fmt: skip
 def test_a_damaged_file_is_one_line(text, found, tmp_path):
     path = tmp_path / "net.int8"
@@ -95,6 +95,9 @@ def test_a_layer_without_a_range_stays_float32(deep):
     deep.precision = "int8"
     deep.forward(values(1, 16, 24, 24))
     assert [layer.precision for layer in deep.layers] == ["float32", "int8", "float32"]
+    deep.quantize(ranges_of(deep))
+    deep.forward(values(1, 16, 24, 24))
+    assert [layer.precision for layer in deep.layers] == ["int8"] * 3
 
 
 def test_the_file_is_beside_the_weights(tmp_path):

@@ -7,8 +7,7 @@ import numpy as np
 
 from pydarknet.boxes import Candidates
 from pydarknet.config.dialect import ALEXEYAB
-from pydarknet.evaluation import ImageResult
-from pydarknet.evaluation.pictures import GREEN, RED, Worst, annotated
+from pydarknet.evaluation.evaluate import GREEN, RED, ImageResult, Worst, annotated
 
 
 def result(index, path="x.png", boxes=(), probabilities=(), size=100):

@@ -5,7 +5,7 @@ import pytest
 
 from pydarknet.config.sections import read_config
 from pydarknet.errors import ConfigError, OptionError
-from pydarknet.network.builder import LARGEST_BATCH, LARGEST_SIDE, checked_batch, checked_side, network_input
+from pydarknet.network.network import LARGEST_BATCH, LARGEST_SIDE, checked_batch, checked_side, network_input
 from pydarknet.tensor import Shape
 
 LAYER = "[softmax]\n"

@@ -5,7 +5,7 @@ import pytest
 from reference import losses as naive
 
 from pydarknet import boxes
-from pydarknet.layers.heads.iou_gradient import iou_gradient
+from pydarknet.layers.heads.targets import iou_gradient
 
 KINDS = ("iou", "giou", "diou", "ciou")
 
