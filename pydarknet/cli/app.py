@@ -107,7 +107,6 @@ class Commands(FlagsFirst):
         return getattr(module, f"{cmd_name.replace('-', '_')}_command")
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The list of commands in `--help`, in groups."""
         for title, (_, lines) in GROUPS.items():
             with formatter.section(title):
                 formatter.write_dl(list(lines.items()))
@@ -140,7 +139,6 @@ def pydarknet() -> None:
 
 
 def main() -> None:
-    """The console script."""
     # NumPy's warnings of overflow name lines of our code; our error, which follows, names the layer.
     warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"pydarknet\.")
     try:

@@ -91,7 +91,6 @@ def end_with_parent() -> None:
 
 
 def main() -> None:
-    """Compile the kernels of the Work that the command line gives as JSON."""
     compile_ahead.never_waits = True
     end_with_parent()
     logging.getLogger("pydarknet").setLevel(logging.CRITICAL)

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, TypeVar
 
 import click
@@ -27,8 +27,8 @@ _line_shown = False
 Item = TypeVar("Item")
 
 
-def say(text: str, newline: bool = True) -> None:
-    """Print a result on standard output. Names of files and classes are printed as the bytes that were read.
+def say(*lines: str, newline: bool = True) -> None:
+    """Print lines on standard output. Names of files and classes are printed as the bytes that were read.
 
     Raises OutputError where standard output cannot be written; a closed pipe stays a BrokenPipeError.
     """
@@ -36,7 +36,8 @@ def say(text: str, newline: bool = True) -> None:
         click.echo(CLEAR_LINE, nl=False, err=True)  # the bar is drawn again after the next picture
     clear_line()
     try:
-        click.echo(text.encode("utf-8", "surrogateescape"), nl=newline)
+        if lines:
+            click.echo("\n".join(lines).encode("utf-8", "surrogateescape"), nl=newline)
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -45,10 +46,11 @@ def say(text: str, newline: bool = True) -> None:
         raise OutputError(f"standard output: cannot write: {error.strerror or error}") from error
 
 
-def note(text: str, newline: bool = True) -> None:
-    """Print a remark, a warning or an error on standard error."""
+def note(*lines: str, newline: bool = True) -> None:
+    """Print remarks, warnings or an error on standard error."""
     clear_line()
-    click.echo(text, nl=newline, err=True)
+    if lines:
+        click.echo("\n".join(lines), nl=newline, err=True)
 
 
 def redraws() -> bool:
@@ -70,7 +72,6 @@ def draw_line(text: str) -> None:
 
 
 def clear_line() -> None:
-    """Remove the line that `draw_line` has drawn."""
     global _line_shown
     if _line_shown:
         _line_shown = False
@@ -90,7 +91,6 @@ class Remarks(logging.Handler):
 
 
 def show_warnings() -> None:
-    """Print the library's warnings from now on."""
     logger = logging.getLogger("pydarknet")
     if not any(isinstance(handler, Remarks) for handler in logger.handlers):
         logger.addHandler(Remarks())
@@ -204,30 +204,28 @@ class CompileProgress:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
-        self._last = ""
+        self._last, self._shown = "", 0.0  # the last line, and when it was shown
 
     def begin(self) -> None:
-        """Called when a compilation begins."""
         with self._lock:
             if self._thread is None and not self._stop.is_set():
                 self._thread = threading.Thread(target=self._watch, name="compile-progress", daemon=True)
                 self._thread.start()
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """Remove the line and end the thread."""
         self._stop.set()
-        thread = self._thread
-        if thread is not None:
+        if (thread := self._thread) is not None:
             thread.join()
 
     def _watch(self) -> None:
-        begun, idle, shown = time.monotonic(), 0.0, 0.0
+        begun, idle = time.monotonic(), 0.0
         while not self._stop.wait(INTERVAL):
             now = time.monotonic()
             if compile_time.is_compiling():
                 idle = now
                 if now - begun > DELAY:
-                    shown = self._show(now, shown)
+                    self._show(now)
             elif now - max(idle, begun) > IDLE:
                 break
             else:
@@ -236,17 +234,13 @@ class CompileProgress:
             self._thread = None
         clear_line()
 
-    def _show(self, now: float, shown: float) -> float:
-        """Show the progress. shown: the time of the last line; returns the new one."""
+    def _show(self, now: float) -> None:
         text = _text()
         if redraws():
             draw_line(text)
-            return now
-        if now - shown < LOG_INTERVAL or text == self._last:
-            return shown
-        self._last = text
-        note(text)
-        return now
+        elif now - self._shown >= LOG_INTERVAL and text != self._last:
+            self._last, self._shown = text, now
+            note(text)
 
 
 def _text() -> str:
@@ -263,9 +257,5 @@ def show_compile_progress() -> Iterator[None]:
     if os.environ.get(VARIABLE) == "0":
         yield
         return
-    progress = CompileProgress()
-    with compile_time.listening(progress.begin):
-        try:
-            yield
-        finally:
-            progress.stop()
+    with closing(CompileProgress()) as progress, compile_time.listening(progress.begin):
+        yield

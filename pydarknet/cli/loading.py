@@ -3,20 +3,20 @@
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..config.dialect import choose_dialect
 from ..config.sections import Section, read_config, read_data
 from ..errors import OptionError
-from ..model import Model
-from ..model import load_model as model_of
 from ..network.network import Network
 from ..tools.summary import layer_table
-from ..utils.http_server import is_loopback
 from ..utils.resources import find_file, network_file
 from .console import note
+
+if TYPE_CHECKING:
+    from ..model import Model
 
 Options = Mapping[str, Any]
 MODEL_OPTIONS = ("dialect", "threads", "allow_partial", "tune", "precision", "quantized")
@@ -40,13 +40,14 @@ def load_network(cfg: str, weights: str | None, options: Options) -> Network:
 
 
 def load_weights(network: Network, weights: str, options: Options) -> None:
-    """Load a weights file."""
     network.loaded = network.load_weights(weights, options["allow_partial"])
     note_partial_weights(network, weights)
 
 
-def load_model(cfg: str, weights: str | None, options: Options, **more: Any) -> Model:
+def load_model(cfg: str, weights: str | None, options: Options, **more: Any) -> "Model":
     """A network with its weights (None: random ones) and class names. more: further arguments of `model.load_model`."""
+    from ..model import load_model as model_of  # late: some commands read no pictures
+
     if options["quantized"] and options["precision"] != "int8":
         note("--quantized has no effect without --precision int8")
     given = {name: options[name] for name in MODEL_OPTIONS} | {
@@ -61,7 +62,7 @@ def load_model(cfg: str, weights: str | None, options: Options, **more: Any) -> 
     return model
 
 
-def refuse_detector(model: Model, cfg: str, instead: str) -> None:
+def refuse_detector(model: "Model", cfg: str, instead: str) -> None:
     """Raise OptionError where a command for classifiers gets a detector. instead: the command to use."""
     if model.heads:
         raise OptionError(f"{cfg}: a detector (it has a [{model.layers[model.heads[0]].kind}] layer); use {instead}")
@@ -82,8 +83,7 @@ def names_file(options: Options) -> Path | None:
 
 def print_table(network: Network) -> None:
     """The layer table, on standard error."""
-    for line in layer_table(network):
-        note(line)
+    note(*layer_table(network))
 
 
 def note_partial_weights(network: Network, weights: str) -> None:
@@ -93,15 +93,6 @@ def note_partial_weights(network: Network, weights: str) -> None:
         return
     rest = f"; {loaded.left_over} numbers are left over" if loaded.left_over else ""
     note(f"{weights}: loaded {loaded.layers} of {layers} layers{rest}")
-
-
-NO_PASSWORD = "there is no password"  # of streams
-
-
-def note_open(address: str, token: str | None, remedy: str = "--token TOKEN requires a token") -> None:
-    """Tell who can use a server that listens on `address`, where that is everybody."""
-    if not token and not is_loopback(address):
-        note(f"{address}: everyone who can reach this port can use it; {remedy}")
 
 
 def letterbox_choice(options: Mapping[str, Any]) -> bool | None:

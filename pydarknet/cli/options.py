@@ -35,7 +35,6 @@ ELSEWHERE = {
 }  # fmt: skip
 BEFORE_COMMANDS = ("--help", "--version")  # options of the group itself
 FILE = click.Path(readable=False)  # lets the shell complete file names; the file itself is not checked
-PATHS = ("FILE", "DIR", "CFG", "WEIGHTS")  # how the names of values begin that are paths
 
 
 class FiniteFloat(click.FloatRange):
@@ -49,8 +48,13 @@ class FiniteFloat(click.FloatRange):
 
 
 FRACTION = FiniteFloat(0, 1)
-POSITIVE = click.IntRange(min=1)
-PORT = click.IntRange(0, 65535)
+POSITIVE, COUNT, PORT = click.IntRange(min=1), click.IntRange(min=0), click.IntRange(0, 65535)
+# The type of a value by the name that the help gives it; an option may state another one.
+TYPES: dict[str, click.ParamType] = {
+    "N": POSITIVE, "W": POSITIVE, "H": POSITIVE, "P": FRACTION, "IOU": FRACTION, "PORT": PORT, "[PORT]": PORT,
+    "FILE": FILE, "FILE.data": FILE, "FILE.png": FILE, "DIR": FILE, "CFG": FILE, "NEW.cfg": FILE, "OUT.cfg": FILE,
+    "WEIGHTS": FILE,
+}  # fmt: skip
 
 
 class Option(click.Option):
@@ -77,14 +81,15 @@ class Option(click.Option):
 def flag(spelling: str, text: str | None = None, *short: str, **attributes: Any) -> Callable[[Function], Function]:
     """An option that may begin with one dash or two: `-thresh .5`, `--thresh .5`, `--thresh=.5`.
 
-    spelling: its name, and that of its value, as in `thresh P`; with neither that nor a type or a default it is a
-    switch. text: its help. short: other spellings, and the name of the parameter. A default is shown in the help.
+    spelling: its name, and that of its value, as in `thresh P`, whose type is in TYPES; with neither that nor a type or
+    a default it is a switch. text: its help. short: other spellings, and the name of the parameter. A default is shown
+    in the help.
     """
     name, _, metavar = spelling.partition(" ")
     if metavar:
         attributes["metavar"] = metavar
-    if metavar.startswith(PATHS) or metavar.endswith(".cfg"):
-        attributes.setdefault("type", FILE)
+    if metavar in TYPES:
+        attributes.setdefault("type", TYPES[metavar])
     if not attributes.keys() & {"metavar", "type", "default"}:
         attributes.setdefault("is_flag", True)  # an explicit False would let click take `-inf` for another option
     attributes.setdefault("show_default", "default" in attributes)
@@ -127,7 +132,6 @@ def command(
 
 
 def group(name: str, text: str) -> click.Group:
-    """A group of commands."""
     return FlagsFirst(name, help=text)
 
 
@@ -235,19 +239,21 @@ SHARED: dict[str, Callable[[Any], Any]] = {
     "[video]": click.argument("video", type=FILE, required=False),
     # every command that builds a network
     "network": together("dialect threads tune precision quantized allow_partial verbose gpu"),
-    "dialect": flag("dialect", "Which darknet to follow; auto: AlexeyAB's if the cfg uses anything that only "
-                    "it knows.", type=click.Choice(["auto", "pjreddie", "alexeyab"]), default="auto"),
-    "threads": flag("threads N", "Compute with N threads. Default: all cores.", type=POSITIVE, needs=CHECKED),
-    "tune": flag("tune", "Time the algorithms of each convolution, and use the fastest in this run and in "
-                 "later ones on this machine.", needs=CHECKED),
-    "precision": flag("precision", "bf16: direct convolutions multiply bfloat16 numbers; needs a processor "
-                      "with AVX-512 BF16. int8: convolutions multiply 8-bit integers; needs AVX-512 VNNI and "
-                      "the file that quantize writes. Not for training.",
-                      type=click.Choice(["float32", "bf16", "int8"]), default="float32", needs=CHECKED),
-    "quantized": flag("quantized FILE", "With --precision int8: the file that quantize wrote. Default: the one "
-                      "beside the weights."),
-    "allow_partial": flag("allow_partial", "Accept a weights file of another length: load the layers that it "
-                          "holds."),
+    "dialect": flag("dialect", "Which darknet to follow; auto: AlexeyAB's if the cfg uses anything "
+                    "that only it knows.", type=click.Choice(["auto", "pjreddie", "alexeyab"]),
+                    default="auto"),
+    "threads": flag("threads N", "Compute with N threads. Default: all cores.", needs=CHECKED),
+    "tune": flag("tune", "Time the algorithms of each convolution, and use the fastest in this run "
+                 "and in later ones on this machine.", needs=CHECKED),
+    "precision": flag("precision", "bf16: direct convolutions multiply bfloat16 numbers; needs a "
+                      "processor with AVX-512 BF16. int8: convolutions multiply 8-bit integers; "
+                      "needs AVX-512 VNNI and the file that quantize writes. Not for training.",
+                      type=click.Choice(["float32", "bf16", "int8"]), default="float32",
+                      needs=CHECKED),
+    "quantized": flag("quantized FILE", "With --precision int8: the file that quantize wrote. "
+                      "Default: the one beside the weights."),
+    "allow_partial": flag("allow_partial", "Accept a weights file of another length: load the "
+                          "layers that it holds."),
     "verbose": click.option("-v", "--verbose", is_flag=True, help="Print the layer table on standard error."),
     "gpu": together(
         click.option("-i", metavar="N", help="Ignored: the GPU to use.", **GPU),
@@ -255,15 +261,15 @@ SHARED: dict[str, Callable[[Any], Any]] = {
         flag("gpus LIST", "Ignored: the GPUs to use.", **GPU),
     ),
     "size": together(
-        flag("width W", "Width of the network's input in pixels, instead of the cfg's.", type=POSITIVE),
-        flag("height H", "Height of the network's input in pixels, instead of the cfg's.", type=POSITIVE),
+        flag("width W", "Width of the network's input in pixels, instead of the cfg's."),
+        flag("height H", "Height of the network's input in pixels, instead of the cfg's."),
     ),
     "batch": batch_option(default=1),
     # every command that looks at pictures and videos
     "input": together(
         "size batch",
-        flag("every N", "Use every Nth frame of a video.", type=POSITIVE, default=1, show_default=False),
-        flag("limit N", "End after N pictures or frames.", type=POSITIVE),
+        flag("every N", "Use every Nth frame of a video.", default=1, show_default=False),
+        flag("limit N", "End after N pictures or frames."),
         flag("classes NAME,NAME", "Report these classes only: names or numbers."),
         flag("json", "Print one JSON object per line and nothing else.", "as_json"),
         flag("csv FILE", "Write a CSV table with one line per result."),
@@ -273,21 +279,23 @@ SHARED: dict[str, Callable[[Any], Any]] = {
         flag("names FILE", "Class names, one per line."),
         flag("data FILE.data", "A .data file that names the file of class names."),
     ),
-    "top": click.option("-t", "-top", "--top", type=click.IntRange(min=0), default=0, metavar="N",
+    "top": click.option("-t", "-top", "--top", type=COUNT, default=0, metavar="N",
                         help="Print the N best classes."),
-    "fit": flag("fit", "How pictures are resized. shorter: the whole picture, its shorter side at the "
-                "network's size; crop: the middle of that; letterbox: the whole picture with grey borders; "
-                "stretch: the aspect ratio changes; auto: shorter if the network runs at any size, else crop.",
-                type=click.Choice(["auto", "shorter", "crop", "letterbox", "stretch"]), default="auto"),
+    "fit": flag("fit", "How pictures are resized. shorter: the whole picture, its shorter side at "
+                "the network's size; crop: the middle of that; letterbox: the whole picture with "
+                "grey borders; stretch: the aspect ratio changes; auto: shorter if the network "
+                "runs at any size, else crop.",
+                type=click.Choice(["auto", "shorter", "crop", "letterbox", "stretch"]),
+                default="auto"),
     # every command that finds objects in pictures and videos
     "detection": together(
         "input thresh hier nms ext_output letter_box stretch",
-        flag("tiles CxR", "For small objects: detect in C x R overlapping tiles of each picture as well as in "
-             "the whole."),
+        flag("tiles CxR", "For small objects: detect in C x R overlapping tiles of each picture as "
+             "well as in the whole."),
         flag("tile_overlap P", "The overlap of neighbouring tiles, as a fraction of their side.",
              type=click.FloatRange(0, 0.9), default=0.2, needs=("tiles",)),
-        flag("out FILE", "FILE.json: write all detections in AlexeyAB's format. Another name, with a pjreddie "
-             "network: write the annotated picture to FILE.jpg."),
+        flag("out FILE", "FILE.json: write all detections in AlexeyAB's format. Another name, with "
+             "a pjreddie network: write the annotated picture to FILE.jpg."),
         flag("save_labels", "Write a label file for each picture, where training looks for it."),
         "out_dir",
         flag("crops DIR", "Write the inside of each box into DIR."),
@@ -295,60 +303,62 @@ SHARED: dict[str, Callable[[Any], Any]] = {
         flag("show", "Show each annotated picture in a window until a key is pressed."),
         flag("dont_show", "Accepted; nothing is shown without --show.", expose_value=False),
     ),
-    "thresh": flag("thresh P", "Report detections with a confidence above P. Default: darknet's.",
-                   type=FRACTION),
+    "thresh": flag("thresh P", "Report detections with a confidence above P. Default: darknet's."),
     "hier": flag("hier P", "In word trees, report the deepest class whose probability is above P.",
-                 type=FRACTION, default=0.5),
-    "nms": flag("nms IOU", "Suppress a box whose IoU with a better one is above IOU. Default: 0.45; 0.4 in the "
-                "commands of YOLOv1.", type=FRACTION),
+                 default=0.5),
+    "nms": flag("nms IOU", "Suppress a box whose IoU with a better one is above IOU. Default: "
+                "0.45; 0.4 in the commands of YOLOv1."),
     "ext_output": flag("ext_output", "Print the boxes as well."),
     "letter_box": flag("letter_box", "Keep the picture's aspect ratio, with grey borders."),
-    "stretch": flag("stretch", "Stretch the picture to the network's size. Default: as darknet does."),
-    "out_dir": flag("out_dir DIR", "Write annotated pictures and videos into DIR instead of predictions.jpg "
-                    "and predictions.avi."),
+    "stretch": flag("stretch", "Stretch the picture to the network's size. Default: as darknet "
+                    "does."),
+    "out_dir": flag("out_dir DIR", "Write annotated pictures and videos into DIR instead of "
+                    "predictions.jpg and predictions.avi."),
     "no_picture": flag("no_picture", "Write no annotated picture or video."),
     # demos
-    "camera": click.option("-c", "camera", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
+    "camera": click.option("-c", "camera", type=COUNT, default=0, show_default=True, metavar="N",
                            help="The camera, if no VIDEO is given."),
-    "out_filename": flag("out_filename FILE", "Write the annotated video: .avi, .mkv, .mov; .mp4 and .webm for "
-                         "browsers, slower."),
+    "out_filename": flag("out_filename FILE", "Write the annotated video: .avi, .mkv, .mov; .mp4 "
+                         "and .webm for browsers, slower."),
     "window": together(flag("dont_show", "Open no window."),
                        flag("fullscreen", "Let the window fill the screen.")),
-    "time_limit_sec": flag("time_limit_sec N", "End after N seconds.", type=FiniteFloat(min=0, min_open=True)),
-    "benchmark": flag("benchmark", "Measure the speed: repeat the first frame without end, draw nothing."),
+    "time_limit_sec": flag("time_limit_sec N", "End after N seconds.",
+                           type=FiniteFloat(min=0, min_open=True)),
+    "benchmark": flag("benchmark", "Measure the speed: repeat the first frame without end, draw "
+                      "nothing."),
     # training
     "clear": flag("clear", "Count iterations from 0, whatever the weights file says."),
-    "max_batches": flag("max_batches N", "Iterations, instead of the cfg's.", type=POSITIVE),
+    "max_batches": flag("max_batches N", "Iterations, instead of the cfg's."),
     "resume": flag("resume", "Continue from the newest checkpoint in that folder, if it has one."),
-    "save_every": flag("save_every N", "Also write a checkpoint every N iterations.", type=POSITIVE),
+    "save_every": flag("save_every N", "Also write a checkpoint every N iterations."),
     "no_chart": flag("no_chart", "Draw no chart.png."),
     "training": together(
         "clear",
-        flag("seed N", "Seed of all random numbers; the same seed gives the same weights. Default: 0.",
-             type=click.IntRange(min=0)),
+        flag("seed N", "Seed of all random numbers; the same seed gives the same weights. Default: "
+             "0.", type=COUNT),
         "max_batches",
         flag("backup DIR", "The folder for weights, instead of the .data file's."),
         "resume save_every",
         flag("no_check", "Do not check all labels before the first iteration."),
         flag("map", "Measure mAP on the list `valid` every 4 epochs, and keep the best weights."),
-        flag("mAP_epochs N", "Epochs between two measurements of -map.", "map_epochs", type=POSITIVE,
-             default=4, needs=MEASURED),
-        flag("thresh P", "For -map: count true and false positives among detections with a confidence above P.",
-             type=FRACTION, default=0.25, needs=MEASURED),
-        flag("iou_thresh IOU", "For -map: a detection is correct if its IoU with an object of its class is "
-             "above IOU.", type=FRACTION, default=0.5, needs=MEASURED),
-        flag("patience N", "With -map or -topk: end the run after N measurements in a row that are no better "
-             "than the best one.", type=POSITIVE),
-        flag("topk", "For classifiers: measure the accuracy among the `top` (5) best classes on the list "
-             "`valid`, every 2 epochs."),
-        flag("min_size N", "The smallest input size when pjreddie's detectors train at several sizes, such as "
-             "288. Default: 320.", type=click.IntRange(min=32)),
-        flag("live [PORT]", "Show the run in the browser, on port 8090; 0: any free port.", type=PORT,
+        flag("mAP_epochs N", "Epochs between two measurements of -map.", "map_epochs", default=4,
+             needs=MEASURED),
+        flag("thresh P", "For -map: count true and false positives among detections with a "
+             "confidence above P.", default=0.25, needs=MEASURED),
+        flag("iou_thresh IOU", "For -map: a detection is correct if its IoU with an object of its "
+             "class is above IOU.", default=0.5, needs=MEASURED),
+        flag("patience N", "With -map or -topk: end the run after N measurements in a row that are "
+             "no better than the best one."),
+        flag("topk", "For classifiers: measure the accuracy among the `top` (5) best classes on "
+             "the list `valid`, every 2 epochs."),
+        flag("min_size N", "The smallest input size when pjreddie's detectors train at several "
+             "sizes, such as 288. Default: 320.", type=click.IntRange(min=32)),
+        flag("live [PORT]", "Show the run in the browser, on port 8090; 0: any free port.",
              is_flag=False, flag_value=8090),
         "bind",
-        flag("token TOKEN", "Viewers of --live need ?token=TOKEN in the address; also in $PYDARKNET_TOKEN.",
-             envvar="PYDARKNET_TOKEN", needs=("live",)),
-        flag("mjpeg_port PORT", "Serve chart.png as MJPEG over HTTP. 0: any free port.", type=PORT),
+        flag("token TOKEN", "Viewers of --live need ?token=TOKEN in the address; also in "
+             "$PYDARKNET_TOKEN.", envvar="PYDARKNET_TOKEN", needs=("live",)),
+        flag("mjpeg_port PORT", "Serve chart.png as MJPEG over HTTP. 0: any free port."),
         "no_chart",
         flag("dont_show", "Accepted; nothing is shown.", expose_value=False),
         "network",
@@ -356,32 +366,33 @@ SHARED: dict[str, Callable[[Any], Any]] = {
     # detectors on the pictures of a list, and the boxes of its labels
     "measuring": together(
         "data_file cfg weights",
-        flag("thresh P", "Count true and false positives among detections with a confidence above P.",
-             type=FRACTION, default=0.25),
-        flag("iou_thresh IOU", "A detection is correct if its IoU with an object of its class is above IOU.",
-             type=FRACTION, default=0.5),
-        flag("points N", "Recall points of the AP. 0: the area under the curve; 11: PASCAL VOC 2007; 101: COCO.",
-             type=click.IntRange(min=0), default=0, callback=_not_one),
+        flag("thresh P", "Count true and false positives among detections with a confidence above "
+             "P.", default=0.25),
+        flag("iou_thresh IOU", "A detection is correct if its IoU with an object of its class is "
+             "above IOU.", default=0.5),
+        flag("points N", "Recall points of the AP. 0: the area under the curve; 11: PASCAL VOC "
+             "2007; 101: COCO.", type=COUNT, default=0, callback=_not_one),
         flag("json FILE", "Write all metrics to FILE as JSON.", "json_file"),
         flag("plot FILE", "Draw the precision-recall curves: FILE.png, .svg or .pdf (extra `plot`)."),
         batch_option(default=4),
         "names size network",
     ),
     "clustering": together(
-        flag("width W", "Width of the network's input in pixels.", type=POSITIVE),
-        flag("height H", "Height of the network's input in pixels.", type=POSITIVE),
+        flag("width W", "Width of the network's input in pixels."),
+        flag("height H", "Height of the network's input in pixels."),
         flag("seed N", "Seed of the random starts; the same seed gives the same anchors.",
-             type=click.IntRange(min=0), default=0),
-        flag("restarts N", "Random starts; the best result is kept.", type=POSITIVE, default=10),
+             type=COUNT, default=0),
+        flag("restarts N", "Random starts; the best result is kept.", default=10),
     ),
     # servers
-    "bind": flag("bind ADDRESS", "The address to listen on; 0.0.0.0: all interfaces, for other machines.",
-                 default="127.0.0.1", needs=("port", "live", "json_port", "mjpeg_port")),
+    "bind": flag("bind ADDRESS", "The address to listen on; 0.0.0.0: all interfaces, for other "
+                 "machines.", default="127.0.0.1",
+                 needs=("port", "live", "json_port", "mjpeg_port")),
     "object": flag("json", "Print one JSON object and nothing else.", "as_json"),
 }  # fmt: skip
 
 
 def address_options(default_port: int) -> Callable[[Function], Function]:
     """Where a server listens."""
-    port = flag("port PORT", "The port to listen on; 0: any free port.", type=PORT, default=default_port)
+    port = flag("port PORT", "The port to listen on; 0: any free port.", default=default_port)
     return together(port, "bind")

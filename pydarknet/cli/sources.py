@@ -39,7 +39,7 @@ Name = str | bytes | ImageError  # a path or address, a picture file's bytes, or
 
 
 def is_address(name: str) -> bool:
-    """Whether `name` is an address of the network, such as `rtsp://...`."""
+    """Whether `name` is an address, such as `rtsp://...`."""
     return bool(_ADDRESS.match(name))
 
 
@@ -62,11 +62,10 @@ def is_video(name: str) -> bool:
 
 
 def expand_inputs(arguments: Sequence[str]) -> list[Name]:
-    """The pictures and videos that the arguments name, in their order. List files are read; the content of folders
-    and patterns is sorted by name.
+    """The pictures and videos that the arguments name, in their order; those of folders and patterns sorted by name.
 
-    An argument that matches nothing is returned unchanged, and one that cannot be read (a folder without pictures, an
-    empty list) is replaced by its error, so that both are reported in their turn.
+    An argument that matches nothing is returned unchanged. One that cannot be read (a folder without pictures, an empty
+    list) is replaced by its error, so that it is reported in its turn.
     """
     return [name for argument in arguments for name in _expand_input(argument)]
 
@@ -77,41 +76,20 @@ def _expand_input(argument: str) -> list[Name]:
             return [argument]
         if Path(argument).suffix.lower() in LISTS and not (exists(argument) and Path(argument).is_dir()):
             lists = [argument] if exists(argument) else sorted(glob.glob(argument, recursive=True)) or [argument]  # noqa: PTH207
-            return [name for path in lists for name in _in_list(path)]
+            named = [each for path in lists for each in listed(path)]  # paths are resolved as in training lists
+            return [text if is_address(text) else str(found) for _, text, found in named]
         if "%" in argument and not exists(argument):
-            return list(_numbered(argument))
-        return expand_paths([argument], EXTENSIONS | VIDEOS)
-    except ImageError as error:
-        return [error]
+            return [str(path) for path in numbered_paths(argument)] if is_pattern(argument) else [argument]
+    except (DataError, ImageError) as error:
+        return [ImageError(str(error))]
+    return expand_path(argument, EXTENSIONS | VIDEOS)
 
 
-def _in_list(path: str) -> list[str]:
-    """The lines of a list file; paths are resolved as in training lists. Raises ImageError."""
-    try:
-        return [text if is_address(text) else str(found) for _, text, found in listed(path)]
-    except DataError as error:
-        raise ImageError(str(error)) from error
-
-
-def _numbered(pattern: str) -> list[str]:
-    """The files of `frames/%05d.jpg`; any other name with a percent sign is returned unchanged."""
-    return [str(path) for path in numbered_paths(pattern)] if is_pattern(pattern) else [pattern]
-
-
-def expand_paths(arguments: Sequence[str], extensions: frozenset[str] = EXTENSIONS) -> list[Name]:
-    """The files of names, folders and patterns; see `expand_inputs`. extensions: of the files to take from folders."""
-    paths: list[Name] = []
-    for argument in arguments:
-        if exists(argument) and Path(argument).is_dir():
-            try:
-                paths += _in_folder(argument, extensions)
-            except ImageError as error:
-                paths.append(error)
-        elif not exists(argument) and glob.has_magic(argument):
-            paths += _matching(argument, extensions) or [argument]
-        else:
-            paths.append(argument)
-    return paths
+def expand_path(argument: str, extensions: frozenset[str] = EXTENSIONS) -> list[Name]:
+    """The files of a name, folder or pattern; see `expand_inputs`. extensions: of the files to take from folders."""
+    if exists(argument):
+        return _in_folder(argument, extensions) if Path(argument).is_dir() else [argument]
+    return (_matching(argument, extensions) if glob.has_magic(argument) else []) or [argument]
 
 
 def _matching(pattern: str, extensions: frozenset[str]) -> list[Name]:
@@ -125,20 +103,17 @@ def _matching(pattern: str, extensions: frozenset[str]) -> list[Name]:
         found = [path for path in found if Path(path).suffix.lower() in extensions or Path(path).is_dir()] or found
     if "**" in pattern:
         return [path for path in found if not Path(path).is_dir()]
-    paths: list[Name] = []
-    for path in found:
-        paths += expand_paths([path], extensions) if Path(path).is_dir() else [path]
-    return paths
+    return [name for path in found for name in expand_path(path, extensions)]
 
 
-def _in_folder(folder: str, extensions: frozenset[str]) -> list[str]:
+def _in_folder(folder: str, extensions: frozenset[str]) -> list[Name]:
     try:
         names = sorted(entry.name for entry in os.scandir(folder) if entry.is_file())
     except OSError as error:
-        raise ImageError(f"{folder}: cannot read the folder: {error.strerror or error}") from error
+        return [ImageError(f"{folder}: cannot read the folder: {error.strerror or error}")]
     pictures = [name for name in names if Path(name).suffix.lower() in extensions]
     if not pictures:
-        raise ImageError(f"{folder}: no pictures in this folder (looked for {', '.join(sorted(EXTENSIONS))})")
+        return [ImageError(f"{folder}: no pictures in this folder (looked for {', '.join(sorted(EXTENSIONS))})")]
     return [str(Path(folder) / name) for name in pictures]
 
 
@@ -265,11 +240,10 @@ class Source(Generic[Prepared]):
         if not isinstance(names, list) or len(names) == 1:
             return map(self._load, names)
         threads = 1 if self._batch == 1 else PREPARING
-        total = len(names) if self._limit is None else min(len(names), self._limit)
-        return self._with_bar(prefetch(self._load, names, threads, AHEAD * self._batch), total, "pictures")
+        return self._with_bar(prefetch(self._load, names, threads, AHEAD * self._batch), len(names), "pictures")
 
     def _with_bar(self, things: Iterator[Thing], total: int, label: str) -> Iterator[Thing]:
-        return things if self._silent else progress(things, total, label)
+        return things if self._silent else progress(things, min(total, self._limit or total), label)
 
     def _load(self, name: Name) -> Loaded[Prepared]:
         path = STDIN_PICTURE if isinstance(name, bytes) else str(name)
@@ -307,18 +281,10 @@ class Source(Generic[Prepared]):
 
         with closing(Reader(capture, prepare)) as reader:
             frames: Iterator[Any] = iter(reader)
-            total = self._length(capture)
-            if only_input and total is not None:
-                frames = self._with_bar(frames, total, "frames")
+            if only_input and capture.frames is not None:
+                frames = self._with_bar(frames, -(-capture.frames // self._every), "frames")
             for frame in frames:
                 yield Item(path, frame.picture, frame.x[1], video, frame.x[0])
-
-    def _length(self, capture: Capture) -> int | None:
-        """The number of frames that will be used, if it is known."""
-        if capture.frames is None:
-            return None
-        total = -(-capture.frames // self._every)
-        return total if self._limit is None else min(total, self._limit)
 
 
 def process(

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from ..errors import DataError, ImageError, OptionError
 from ..images.operations import one_thread_per_call
 from ..utils.arrays import Array
 from ..utils.files import read_bytes
+from .training_sets import ClassificationDataset, DetectionDataset
 
 log = logging.getLogger("pydarknet")
 
@@ -32,22 +33,12 @@ AHEAD = 2  # mini-batches that are prepared while the network computes another o
 UNREADABLE = 20  # unreadable pictures in a row that end the run
 
 
-class Data(Protocol):
-    """What the loader needs of a training set."""
-
-    channels: int
-
-    def __len__(self) -> int: ...
-
-    def load(self, index: int, rng: np.random.Generator, width: int, height: int) -> tuple[Array, Array]: ...
-
-
 class DataLoader:
     """Mini-batches of pictures drawn uniformly with replacement. waited: seconds that `next` has waited."""
 
     def __init__(
         self,
-        data: Data,
+        data: DetectionDataset | ClassificationDataset,
         mini_batch: int,
         seed: int,
         threads: int = 2,

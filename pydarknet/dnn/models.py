@@ -17,6 +17,12 @@ SomeModel = TypeVar("SomeModel", bound="Model")
 Size = Sequence[int]  # width, height in pixels
 
 
+def _with(model: SomeModel, **members: Any) -> SomeModel:
+    """The model itself, as every setter returns it, with other values of its members."""
+    vars(model).update(members)
+    return model
+
+
 class Model:
     """A network and how frames become its input: scale x (resized frame - mean), channels swapped or not.
 
@@ -47,33 +53,27 @@ class Model:
         sides = np.atleast_1d(np.asarray(size)) if height is None else np.array([size, height])
         if sides.shape != (2,) or sides.dtype.kind not in "iu":
             raise OptionError(f"input size {size!r}: expected width and height in pixels")
-        self._size = int(sides[0]), int(sides[1])
-        return self
+        return _with(self, _size=(int(sides[0]), int(sides[1])))
 
     def setInputScale(self: SomeModel, scale: float | Sequence[float]) -> SomeModel:  # noqa: N802
         """A factor for all channels, or one each. Raises OptionError."""
-        self._scale = scalar(scale)
-        return self
+        return _with(self, _scale=scalar(scale))
 
     def setInputMean(self: SomeModel, mean: float | Sequence[float]) -> SomeModel:  # noqa: N802
         """What is subtracted, one number a channel of the blob; a single number is the first's. Raises OptionError."""
-        self._mean = scalar(mean)
-        return self
+        return _with(self, _mean=scalar(mean))
 
     def setInputSwapRB(self: SomeModel, swapRB: bool) -> SomeModel:  # noqa: N802
         """Whether blue and red are swapped, as darknet networks need it for frames in BGR."""
-        self._swap = bool(swapRB)
-        return self
+        return _with(self, _swap=bool(swapRB))
 
     def setInputCrop(self: SomeModel, crop: bool) -> SomeModel:  # noqa: N802
         """Whether the frame keeps its aspect ratio and the centre is cut out; else it is stretched."""
-        self._crop = bool(crop)
-        return self
+        return _with(self, _crop=bool(crop))
 
     def setOutputNames(self: SomeModel, outNames: Sequence[str]) -> SomeModel:  # noqa: N802
         """The layers whose outputs `predict` gives; by default those that no other layer reads."""
-        self._outputs = tuple(outNames)
-        return self
+        return _with(self, _outputs=tuple(outNames))
 
     def setPreferableBackend(self: SomeModel, backendId: int) -> SomeModel:  # noqa: N802
         """See `Net.setPreferableBackend`."""
@@ -122,8 +122,7 @@ class DetectionModel(Model):
 
     def setNmsAcrossClasses(self, value: bool) -> DetectionModel:  # noqa: N802
         """Whether a box also suppresses boxes of other classes."""
-        self._across = bool(value)
-        return self
+        return _with(self, _across=bool(value))
 
     def getNmsAcrossClasses(self) -> bool:  # noqa: N802
         """Whether a box also suppresses boxes of other classes."""
@@ -163,8 +162,7 @@ class ClassificationModel(Model):
 
     def setEnableSoftmaxPostProcessing(self, enable: bool) -> ClassificationModel:  # noqa: N802
         """Whether the network's outputs pass a softmax."""
-        self._softmax = bool(enable)
-        return self
+        return _with(self, _softmax=bool(enable))
 
     def getEnableSoftmaxPostProcessing(self) -> bool:  # noqa: N802
         """Whether the network's outputs pass a softmax."""

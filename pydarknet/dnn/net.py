@@ -365,8 +365,7 @@ def _rows(head: Head, sample: int, size: tuple[int, int], thresh: float, nms: fl
     for column in scores.T if nms > 0 else ():
         at = np.flatnonzero(column)
         if len(at) > 1:
-            kept = surviving(corners, column, at, thresh, nms)
-            column[np.setdiff1d(at, kept)] = 0
+            column[np.setdiff1d(at, surviving(corners, column, at, thresh, nms))] = 0
     return rows
 
 
@@ -433,7 +432,6 @@ def _is(source: Source, suffix: str, text: bool) -> bool:
 
 
 def _content(source: Buffer) -> bytes:
-    """The bytes of a content. Raises OptionError for what is none."""
     if isinstance(source, np.ndarray) and source.dtype == np.uint8:
         return source.tobytes()
     if isinstance(source, (bytes, bytearray, memoryview)):

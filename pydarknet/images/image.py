@@ -164,8 +164,7 @@ def _resize_picture(image: Picture, width: int, height: int) -> CHW:
     (x, near, far), (y, upper, lower) = _grids(columns, rows, width, height)
     out = np.empty((channels, height, width), np.float32)
     scratch = np.empty((2, channels, width), np.float32)
-    pixels = np.ascontiguousarray(image)
-    resample(pixels, _LEVELS, x, far, near, y, lower, upper, scratch[0], scratch[1], out)
+    resample(np.ascontiguousarray(image), _LEVELS, x, far, near, y, lower, upper, *scratch, out)
     return out
 
 
@@ -424,7 +423,6 @@ def load_remote_image(address: str) -> Picture | None:
 
 
 def _read(reply: HTTPResponse) -> bytes:
-    """The body of a reply. Raises ValueError and OSError."""
     stated, deadline, content = reply.length, time.monotonic() + MAX_SECONDS, bytearray()
     if stated is not None and stated > LARGEST:
         raise ValueError(f"it has {stated} bytes; expected at most {LARGEST}")

@@ -94,11 +94,11 @@ class DetectionResult:
         """For each box its best class above the threshold, or -1."""
         if not probabilities.size:
             return np.zeros(len(probabilities), np.int64)
-        best = probabilities.argmax(axis=1)
-        return np.where(probabilities.max(axis=1) > np.float32(self.thresh), best, -1)
+        is_above = probabilities.max(axis=1) > np.float32(self.thresh)
+        return np.where(is_above, probabilities.argmax(axis=1), -1)
 
     def _detection(self, box: int, class_id: int) -> Detection:
-        x, y, w, h = (float(value) for value in self.candidates.boxes[box])
+        x, y, w, h = self.candidates.boxes[box].tolist()
         pixels = Box(x * self.width, y * self.height, w * self.width, h * self.height)
         return Detection(class_id, self.names[class_id], float(self.candidates.probabilities[box, class_id]), pixels)
 
@@ -329,8 +329,7 @@ class Tile:
         half = boxes[:, 2:] / 2
         ends = self.left + self.width < self.picture_width, self.top + self.height < self.picture_height
         near = (boxes[:, :2] - half <= NEAR) & np.array([self.left > 0, self.top > 0])
-        far = (boxes[:, :2] + half >= 1 - NEAR) & np.array(ends)
-        return (near | far).any(axis=1)
+        return (near | (boxes[:, :2] + half >= 1 - NEAR) & np.array(ends)).any(axis=1)
 
 
 @dataclass(frozen=True)
@@ -394,8 +393,7 @@ def merge_tiles(tiles: Sequence[Tile], found: Sequence[Candidates]) -> Candidate
     parts, wholes = np.flatnonzero(is_part & seen), np.flatnonzero(~is_part & seen)
     if not (len(parts) and len(wholes)):
         return merged
-    classes = merged.probabilities.argmax(axis=1)
-    keep = np.ones(len(merged), bool)
+    classes, keep = merged.probabilities.argmax(axis=1), np.ones(len(merged), bool)
     for part in parts:
         rivals = wholes[classes[wholes] == classes[part]]
         keep[part] = not (_covered(merged.boxes[part], merged.boxes[rivals]) >= COVERED).any()

@@ -1,4 +1,4 @@
-"""Every layer of both darknets: the table of their classes by cfg name. A new layer is a class and a line here."""
+"""Every layer of both darknets: the table of their classes by cfg name."""
 
 from collections import UserDict
 from importlib import import_module
@@ -13,7 +13,7 @@ __all__ = ["INPUT", "LAYERS", "BuildContext", "Changes", "Layer", "Parameter", "
 
 
 class _Table(UserDict[str, Any]):
-    """Classes by cfg name, each imported at first use: a network has few of them, and start-up time counts."""
+    """Classes by cfg name, each imported at first use."""
 
     def __getitem__(self, name: str) -> type[Layer]:
         module, _, layer = self.data[name].rpartition(".")
@@ -64,7 +64,7 @@ LAYERS = _Table({name: place for place, names in _NAMES.items() for name in name
 
 
 def layer_class(section_kind: str, dialect: Dialect) -> type[Layer]:
-    """The class for a section's name. Raises ConfigError, without file and line, that lists the known names."""
+    """The class for a section's name. Raises ConfigError."""
     known = sorted(set(LAYERS) - dialect.foreign_sections, key=str.lower)
     if section_kind in known:
         return LAYERS[section_kind]

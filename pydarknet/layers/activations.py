@@ -1,4 +1,4 @@
-"""The activation functions by their cfg names, their derivatives, and `[activation]`."""
+"""The activation functions, their derivatives, and `[activation]`."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from .base import BuildContext, Layer
 class Activation:
     """An activation function, by one of three means.
 
-    negative_slope: x where x > 0, else the slope times x (1: linear, 0.1: leaky ReLU, 0: ReLU).
-    id: the function of one number that the kernels know by this number; NONE where the slope says all.
-    over_channels: a softmax-like function of all channels of a pixel, computed by NumPy.
+    negative_slope: below zero; 1: linear, 0.1: leaky ReLU, 0: ReLU.
+    id: the kernels' number of the function; NONE where the slope says all.
+    over_channels: a softmax-like function of a pixel's channels.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Activation:
 
     @property
     def fusable(self) -> bool:
-        """Whether a kernel that stores its output, such as a convolution, can apply it."""
+        """Whether a kernel can apply it as it stores."""
         return not self.over_channels and (self.id == ids.NONE or self.id in ids.FUSED)
 
     @property

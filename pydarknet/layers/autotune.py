@@ -1,4 +1,4 @@
-"""Algorithms chosen by measurement on this machine, and remembered in a file for later runs (autotuning)."""
+"""Algorithms chosen by measurement on this machine, and remembered in a file (autotuning)."""
 
 import contextlib
 import json
@@ -19,7 +19,7 @@ SECONDS, FEWEST = 0.03, 3  # how long one candidate is timed, and how often at l
 
 
 class Tuning:
-    """The fastest candidate for each kind of work. The file belongs to this machine and this version of the kernels."""
+    """The fastest candidate for each kind of work."""
 
     def __init__(self, path: Path | None) -> None:
         """path: None where this machine has no folder to keep it."""

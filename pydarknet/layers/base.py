@@ -1,23 +1,25 @@
-"""The base class of all layers, and the context in which a layer is built."""
+"""The base classes of all layers, and the context in which a layer is built."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ..config.dialect import Dialect
 from ..config.sections import Section, flag, integer, read_options, real
-from ..runtime.program import Call
+from ..kernels.reorder import pack
+from ..runtime.program import Call, KernelCall
 from ..tensor import Shape, Tensor
 from ..utils.arrays import LANES, Array
 
 INPUT = -1  # the index under which a layer names the network's own input
-SomeLayer = TypeVar("SomeLayer", bound="Layer")
 NOTHING = Shape(0, 0, 0)  # the shape of a layer before `reshape`
 LARGEST_OUTPUT = 1 << 31  # numbers in a layer's output, over the whole batch
+LARGEST_WEIGHTS = 1 << 29  # of one layer
 CONVOLUTIONS = ("convolutional", "conv")
 
 
@@ -50,10 +52,10 @@ class RecordOptions:
 
 @dataclass(frozen=True)
 class LearningOptions:
-    """The keys that change how a layer is trained. Those that the dialect does not know have their defaults."""
+    """The keys that change how a layer is trained."""
 
     rate: float = real(1.0, key="learning_rate")  # a factor of it
-    # The backward pass ends before this layer; in AlexeyAB's a number above 1 is the iteration until which.
+    # The backward pass ends before this layer; above 1: until this iteration (AlexeyAB's).
     stop: int = integer(key="stopbackward")
     forward_only: bool = flag(key="onlyforward")  # there is no backward pass
     clip: float = real()  # weights stay between -clip and clip; 0 for no limit
@@ -66,8 +68,7 @@ class LearningOptions:
     def from_section(cls, section: Section) -> LearningOptions:
         """Read the keys."""
         section.ignore("truth", "smooth")
-        centred = section.kind in CONVOLUTIONS and section.flag("grad_centr")
-        return cls(**read_options(cls, section), centred=centred)
+        return cls(**read_options(cls, section), centred=section.kind in CONVOLUTIONS and section.flag("grad_centr"))
 
 
 @dataclass
@@ -80,7 +81,7 @@ class TrainingProgress:
 
 @dataclass(frozen=True)
 class Parameter:
-    """One array of a layer's record in a .weights file. `matrix`: an array that old files may store transposed."""
+    """One array of a layer's record. `matrix`: old files may store it transposed."""
 
     name: str
     array: Array
@@ -102,14 +103,14 @@ class Trainable:
 
 @dataclass
 class Changes:
-    """A flag that all layers of a network share: parameters have changed since the last pass was bound."""
+    """A flag that all layers of a network share."""
 
     parameters_dirty: bool = False
 
 
 @dataclass
 class BuildContext:
-    """The context of a layer while its network is built: the layers before it, and the network's options."""
+    """The context of a layer while its network is built."""
 
     index: int
     layers: Sequence[Layer]
@@ -146,22 +147,14 @@ class BuildContext:
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Layer:
-    """Base class of all layers. A subclass overrides what differs; no loop over a network checks a layer's type.
+    """Base class of all layers. No loop over a network checks a layer's type.
 
-    The life of a layer:
-
-        from_section                 read the options of its section; allocate the parameters
-        reshape                      take the shapes of its sources and the batch; compute the output's shape
-        setup                        bind the layer to the tensors that it reads and writes
-        forward, or calls            compute the output; `calls` lists the kernel calls that `forward` makes
-        setup_training               bind the layer to the deltas of its sources and of its output
-        forward_training, loss, backward    one mini-batch: output, cost, gradients
-
-    `reshape` is repeated for another input size or batch, `setup` and `setup_training` for other tensors.
+    The life of a layer: `from_section`, `reshape` (again for other sizes), `setup` (again for other tensors), `forward`
+    or `calls`; in training `setup_training`, and for each mini-batch `forward_training`, `loss`, `backward`.
     """
 
     # === 1. Options and shapes ===
-    # Class variables describe the kind of layer, so that other modules need no `isinstance`. Shapes are of one sample.
+    # Shapes are of one sample. Class variables describe the kind of layer.
 
     section: Section
     sources: tuple[int, ...]  # indices of the layers that it reads; INPUT for the network's input
@@ -169,17 +162,16 @@ class Layer:
     shape: Shape = NOTHING  # the shape of the output
     batch: int = 1
 
-    # Whether the network's output may be this layer's (cost layers compute none at inference).
-    gives_output: ClassVar[bool] = True
-    # Whether the layer's own options alone set the channels of its output; likewise its width and height.
+    gives_output: ClassVar[bool] = True  # whether the network's output may be this layer's
+    # Whether options alone set the channels of the output; likewise its width and height.
     sets_channels: ClassVar[bool] = False
     sets_size: ClassVar[bool] = False
-    # The layer's line of AlexeyAB's table, a format of the layer itself and of the shapes x (first source) and y.
+    # The line of AlexeyAB's table, a format of the layer itself and of the shapes x and y.
     row: ClassVar[str] = "{self.kind}"
     ignored: ClassVar[Sequence[str]] = ()  # options that darknet reads, but that change nothing here
     is_head: ClassVar[bool] = False  # whether the layer decodes boxes
     type_number: ClassVar[int] = 0  # in darknet's `Detection layer: N - type = T` line
-    # Whether the layer, at inference, passes its source on unchanged: it then has no tensor of its own.
+    # Whether the layer, at inference, passes its source on unchanged.
     is_alias: ClassVar[bool] = False
     keeps_nchw_output: ClassVar[bool] = False  # whether the output is kept in `values`, for readers outside the engine
     order_is_nchw: ClassVar[bool] = True  # whether their order is channel, row, column
@@ -199,7 +191,7 @@ class Layer:
         return cls.build(section, context)
 
     @classmethod
-    def build(cls: type[SomeLayer], section: Section, context: BuildContext, **options: Any) -> SomeLayer:
+    def build(cls, section: Section, context: BuildContext, **options: Any) -> Any:
         """The layer that reads its predecessor, with declared options and `options`."""
         return cls(section=section, **({"sources": (context.index - 1,)} | read_options(cls, section) | options))
 
@@ -254,28 +246,31 @@ class Layer:
         self.changes.parameters_dirty = True
         self._calls = None
 
+    def new_weights(self, *shape: int, named: str = "") -> Array:
+        """Zeros of this shape, which messages call `named`. Raises ShapeError."""
+        if math.prod(shape) > LARGEST_WEIGHTS:
+            found = named or " x ".join(map(str, shape))
+            raise self.section.shape_error(f"has {found} weights; expected at most {LARGEST_WEIGHTS}")
+        return np.zeros(shape, np.float32)
+
     def initialise(self, rng: np.random.Generator, dialect: Dialect) -> None:
         """Give the parameters darknet's initial values."""
 
     # === 3. Fusion ===
     # A layer may compute its successors too, without writing the outputs between. Those that `fusable` counts become
-    # the `fused` of the layer, and are no steps of their own (`network/memory_plan.py`). In
-    #
-    #     0 [convolutional] 1x1    1 [convolutional] 3x3 depthwise    2 [convolutional] 1x1    3 [shortcut] from=-4
-    #
-    # `fusable` of layer 0 returns 3: it computes the whole inverted bottleneck. `setup` then gets the tensor of layer 3
-    # as output, and as sources its own source and the second source of layer 3. There is no fusion in training and
-    # where all outputs are kept. Sources of a `[route]` can share memory with it at whole channel blocks.
+    # the `fused` of the layer, and are no steps of their own (`network/memory_plan.py`): `setup` gets the output of the
+    # last one, and the second source of a fused `[shortcut]`. There is no fusion in training and where all outputs are
+    # kept. Sources of a `[route]` can share memory with it at whole channel blocks.
 
     fused: Sequence[Layer] = ()  # successors that this layer computes as well
 
     def fusable(self, after: Sequence[Layer]) -> int:
-        """How many of the following layers, each the only reader of its predecessor, can be fused into this one."""
+        """How many of the following layers, each the only reader of the last, can be fused."""
         return 0
 
     @property
     def is_maxpool_2x2(self) -> bool:
-        """Whether the output is the maximum of each 2 x 2 pixels, at the edges of those that exist."""
+        """Whether the output is the maximum of each 2 x 2 pixels."""
         return False
 
     @property
@@ -301,7 +296,7 @@ class Layer:
         return False
 
     def lanes_from_nchw(self, after: Sequence[Layer]) -> tuple[int, ...]:
-        """The lanes that the output may have when the sources are NCHW tensors and `after` is fused into it."""
+        """The lanes that the output may have, with `after` fused, of NCHW sources."""
         return ()
 
     def mark_branch(self) -> None:
@@ -314,10 +309,10 @@ class Layer:
     autotuned: bool = True  # whether measured choices of algorithms are followed; training, to be repeatable, does not
 
     def set_precision(self, precision: str, sources: Sequence[Layer], readers: Sequence[Layer]) -> None:
-        """From the next `setup` on, compute in this precision at inference where that is faster."""
+        """From the next `setup` on, compute in this precision where that is faster."""
 
     def setup(self, sources: list[Tensor], output: Tensor | None) -> None:
-        """Bind the layer to the tensors that it reads and writes, and derive what `forward` needs."""
+        """Bind the layer to its tensors, and derive what `forward` needs."""
         self.source_tensors, self.output = sources, output  # type: ignore[assignment]
         self._calls = None
 
@@ -327,7 +322,7 @@ class Layer:
         return [self.forward]
 
     def calls(self) -> Sequence[Call]:
-        """What `forward` does, as calls; valid until the next `setup` or until parameters change."""
+        """What `forward` does, until the next `setup` or change of parameters."""
         if self._calls is None:  # bound late, as training does not need the calls of all layers
             self._calls = self.bind()
         return self._calls
@@ -356,7 +351,7 @@ class Layer:
     has_filters: ClassVar[bool] = False  # whether it learns filters, to which options of training apply
 
     def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
-        """Bind the layer to the deltas of its sources (None where not needed) and of its output."""
+        """Bind the layer to the deltas of its sources and of its output."""
         self.source_deltas, self.delta = source_deltas, delta  # type: ignore[assignment]
         if not self.learned:  # copies of a layer, and what is set up again, go on with their updates
             changed = (parameter for parameter in self.named_parameters() if "rolling" not in parameter.name)
@@ -364,7 +359,7 @@ class Layer:
 
     @property
     def can_overwrite(self) -> bool:
-        """Whether `backward` can write the whole delta of its only source instead of adding."""
+        """Whether `backward` can write its only source's delta instead of adding."""
         return False
 
     def trainables(self) -> list[Trainable]:
@@ -381,7 +376,7 @@ class Layer:
         raise NotImplementedError
 
     def backward(self) -> None:
-        """From `delta`, which may be overwritten, accumulate updates and add to the sources' deltas."""
+        """From `delta`, accumulate updates and add to the sources' deltas."""
         if self.source_deltas[0] is not None:
             self.add_gradient(self.source_deltas[0])
 
@@ -398,13 +393,80 @@ class Layer:
         return {}
 
     def state_dict(self) -> dict[str, Array]:
-        """What the bound layer keeps besides parameters, by the names of checkpoints: no copies."""
+        """What the layer keeps besides parameters, by the names of checkpoints."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
         """Copy a state of the same names and shapes."""
         for name, array in self.state_dict().items():
             array[...] = state[name]
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class NchwLayer(Layer):
+    """A layer whose `compute` reads and writes NCHW order, mostly by NumPy."""
+
+    keeps_nchw_output = True
+    in_place = False  # whether `compute` gets the same array as x and y
+    values: Array = field(init=False)  # (batch, outputs); packed into `output` where another layer reads it
+    nchw_inputs: list[Array] = field(init=False)  # the sources, (batch, outputs of the source) each
+    value_deltas: Array = field(init=False)  # in training
+
+    def setup(self, sources: list[Tensor], output: Tensor | None) -> None:
+        super().setup(sources, output)
+        batch = sources[0].layout.batch
+        self.values = np.zeros((batch, self.shape.outputs), np.float32)
+        self.nchw_inputs = [np.zeros((batch, source.shape.outputs), np.float32) for source in sources]
+        if self.in_place:
+            self.nchw_inputs = [self.values]
+
+    def bind(self) -> Sequence[Call]:
+        return [self.forward_in_python]
+
+    def forward_in_python(self) -> None:
+        """The forward pass by `compute`."""
+        self.read_sources()
+        self.compute(self.nchw_inputs[0], self.values)
+        self.write_output()
+
+    def read_sources(self) -> None:
+        """Unpack the sources into `nchw_inputs`."""
+        for tensor, array in zip(self.source_tensors, self.nchw_inputs, strict=True):
+            tensor.read_into(array)
+
+    def write_output(self) -> None:
+        """Pack `values` into the output, if there is one."""
+        if self.output is not None:
+            self.output.fill(self.values)
+
+    def pack_calls(self) -> list[Call]:
+        """`write_output` as kernel calls."""
+        if self.output is None:
+            return []
+        at = self.output.layout
+        return [KernelCall(pack, self.values.reshape(-1), self.shape.channels, at.lanes, self.output.data, at.planes)]
+
+    def compute(self, x: Array, y: Array) -> None:
+        """y (batch, outputs) from x (batch, inputs), both contiguous."""
+        raise NotImplementedError
+
+    def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
+        super().setup_training(source_deltas, delta)
+        self.value_deltas = np.zeros_like(self.values)
+
+    def backward(self) -> None:
+        if self.delta is not None:  # later layers may add to the delta of the layer's own loss
+            incoming = self.delta.plain()
+            self.value_deltas = self.value_deltas + incoming if self.has_loss else incoming
+        changes = self.compute_backward(self.value_deltas)
+        for target, change in zip(self.source_deltas, changes, strict=False):
+            if target is not None and change is not None:
+                target.add_plain(change)
+
+    def compute_backward(self, delta: Array) -> Sequence[Array | None]:
+        """The delta of each source, or None; accumulates updates. By default delta itself: where darknet does so, or
+        where `loss` gives it."""
+        return [delta]
 
 
 def padded_lanes(values: Any, blocks: int, fill: float = 0.0) -> Array:

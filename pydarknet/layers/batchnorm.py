@@ -1,4 +1,4 @@
-"""Batch normalisation: as a part of other layers (`BatchNorm`, `BatchNormTraining`) and as a layer, `[batchnorm]`.
+"""Batch normalisation, as a part of other layers and as `[batchnorm]`.
 
     y = scale (x - mean) / sqrt(variance + epsilon) + bias        for each channel
 
@@ -62,7 +62,7 @@ class BatchNorm:
         return np.sqrt(wide + self.inside_root) if self.inside_root else np.sqrt(wide) + OUTER_EPSILON
 
     def fold(self, biases: Array) -> tuple[Array, Array]:
-        """(gain, offset) such that gain * x + offset is x normalised by the running statistics."""
+        """(gain, offset) of x as the running statistics normalise it."""
         with np.errstate(invalid="ignore", over="ignore"):  # untrained or broken statistics give what they give in C
             gain = self.scales / self.deviation(self.rolling_variance)
             return gain.astype(np.float32), (biases - gain * self.rolling_mean).astype(np.float32)
@@ -71,7 +71,7 @@ class BatchNorm:
 class BatchNormTraining:
     """Batch normalisation over one mini-batch. `pre_norm` holds x, the tensor to be normalised.
 
-    learned: the trained biases and scales, where there are any. slope: of an activation that is part of the pass.
+    learned: biases and scales, where there are any. slope: of an activation in the pass.
 
     **The backward pass.** For one channel, let the mini-batch have N elements x_i with mean m and variance v, let
     r = 1 / sqrt(v + 1e-5), y_i = s r (x_i - m) + bias, and d_i the delta of y_i. With sums over i:
@@ -82,7 +82,7 @@ class BatchNormTraining:
         delta of v      dv = -s r^3 P / 2                               since dr/dv = -r^3 / 2
         delta of x_i    s r d_i + dm / N + dv 2 (x_i - m) / N           since dm/dx_i = 1/N, dv/dx_i = 2 (x_i - m) / N
 
-    The last line is linear in d_i and x_i, so that one kernel computes a d_i + b x_i + c with three numbers a channel:
+    One kernel computes the last line as a d_i + b x_i + c:
 
         a = s r        b = 2 dv / N        c = dm / N - b m
 
@@ -106,7 +106,7 @@ class BatchNormTraining:
         self._last_step = None if last is self else last  # an object that held itself would keep its memory
 
     def forward(self, biases: Array, out: Tensor) -> None:
-        """From `pre_norm`, update the running statistics, and write y, with the slope, to `out`."""
+        """From `pre_norm`, update the running statistics, and write y to `out`."""
         norm = self.norm
         if norm.frozen:
             self.mean, self.variance = norm.rolling_mean.copy(), norm.rolling_variance.copy()
@@ -161,8 +161,7 @@ class BatchNormTraining:
         mean_delta = -total * scales / deviation
         variance_delta = -0.5 * deviation**-3 * product * scales
         b = 2 * variance_delta / self.count
-        c = mean_delta / self.count - b * mean
-        return scales / deviation, b, c
+        return scales / deviation, b, mean_delta / self.count - b * mean
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -181,8 +180,7 @@ class BatchNormLayer(Layer):
         return cls.build(section, context, norm=norm, biases=biases, has_biases=dialect.batchnorm_layer_has_bias)
 
     def named_parameters(self) -> list[Parameter]:
-        biases = [Parameter("biases", self.biases)] if self.has_biases else []
-        return biases + self.norm.named_parameters()
+        return [Parameter("biases", self.biases)] * self.has_biases + self.norm.named_parameters()
 
     def initialise(self, rng: np.random.Generator, dialect: object) -> None:
         self.norm.initialise()

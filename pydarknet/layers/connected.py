@@ -1,4 +1,4 @@
-"""`[connected]`: a fully connected layer; `[local]`: a convolution with filters of its own at every place."""
+"""`[connected]`, fully connected, and `[local]`, with filters of its own at every place."""
 
 from __future__ import annotations
 
@@ -16,11 +16,8 @@ from ..kernels.views import SlidingWindow
 from ..tensor import Layout, Shape, Tensor
 from ..utils.arrays import Array
 from .activations import Activation, read_activation
-from .base import BuildContext, Parameter
+from .base import LARGEST_WEIGHTS, BuildContext, NchwLayer, Parameter
 from .batchnorm import BatchNorm, BatchNormTraining
-from .nchw_layer import NchwLayer
-
-LARGEST_MATRIX = 1 << 29  # weights of one layer
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -45,12 +42,8 @@ class Connected(NchwLayer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.inputs_count * self.outputs_count > LARGEST_MATRIX:
-            raise self.section.shape_error(
-                f"has {self.outputs_count} x {self.inputs_count} weights; expected at most {LARGEST_MATRIX}"
-            )
+        self.weights = self.new_weights(self.outputs_count, self.inputs_count)
         self.biases = np.zeros(self.outputs_count, np.float32)
-        self.weights = np.zeros((self.outputs_count, self.inputs_count), np.float32)
 
     @classmethod
     def from_section(cls, section: Section, context: BuildContext) -> Connected:
@@ -101,8 +94,7 @@ class Connected(NchwLayer):
 
     def _multiply(self, x: Array, gain: Array, offset: Array, y: Array) -> None:
         sizes = len(x), self.inputs_count, self.outputs_count
-        flat = self.weights.reshape(-1)
-        dense(x.reshape(-1), self.inputs_count, flat, gain, offset, y.reshape(-1), *sizes)
+        dense(x.reshape(-1), self.inputs_count, self.weights.reshape(-1), gain, offset, y.reshape(-1), *sizes)
 
     def forward_training(self) -> None:
         self.read_sources()
@@ -137,7 +129,7 @@ class Connected(NchwLayer):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Local(NchwLayer):
-    """A convolution whose every output location has filters of its own; `pad` counts cells."""
+    """A convolution with filters of its own at every place; `pad` counts cells."""
 
     sets_channels = True
 
@@ -156,8 +148,8 @@ class Local(NchwLayer):
         layer = cls.build(section, context, channels=before.channels, activation=activation)
         out = layer._size_for(before)
         count = out.cells * layer.filters * layer.channels * layer.size**2
-        if out.cells < 1 or count > LARGEST_MATRIX:
-            raise section.shape_error(f"has {count} weights for an input of {before}; expected 1 to {LARGEST_MATRIX}")
+        if out.cells < 1 or count > LARGEST_WEIGHTS:
+            raise section.shape_error(f"has {count} weights for an input of {before}; expected 1 to {LARGEST_WEIGHTS}")
         layer.biases = np.zeros(out.outputs, np.float32)
         layer.weights = np.zeros((out.cells, layer.filters, layer.channels, layer.size, layer.size), np.float32)
         return layer
@@ -202,7 +194,6 @@ class Local(NchwLayer):
         return shape.channels, rows, columns
 
     def _patches(self, x: Array) -> tuple[Array, NDArray[np.int64]]:
-        """(batch, places, channels * size * size) of the padded input, and each one's flat index."""
         shape, p, sides = self.inputs[0], self.pad, self._padded_sides()
         index = np.arange(np.prod(sides)).reshape(sides)
         windows = np.lib.stride_tricks.sliding_window_view(index, (self.size, self.size), axis=(1, 2))

@@ -1,4 +1,4 @@
-"""Layers that read earlier ones: `[route]`, `[shortcut]` (the residual connection), `[scale_channels]` and `[sam]`."""
+"""Layers that read earlier ones: `[route]`, `[shortcut]`, `[scale_channels]`, `[sam]`."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ from ..runtime.program import Call, KernelCall
 from ..tensor import Shape, Tensor
 from ..utils.arrays import LANES, Array
 from .activations import LINEAR, Activation, read_activation
-from .base import NOTHING, BuildContext, Layer, Parameter, padded_lanes, sizes
-from .nchw_layer import NchwLayer
+from .base import NOTHING, BuildContext, Layer, NchwLayer, Parameter, padded_lanes, sizes
 
 _WEIGHTS = {"none": "none", "per_feature": "per_feature", "per_layer": "per_feature", "per_channel": "per_channel"}
 _NORMALIZATIONS = {"none": "none", "relu": "relu", "avg_relu": "relu", "softmax": "softmax"}
@@ -29,7 +28,7 @@ _NORMALIZATIONS = {"none": "none", "relu": "relu", "avg_relu": "relu", "softmax"
 def _sources(
     section: Section, context: BuildContext, key: str, references: Iterable[int], *first: int
 ) -> tuple[int, ...]:
-    """The layers `first` and those that references name, told of another reader. Raises ConfigError."""
+    """`first` and what references name, told of another reader. Raises ConfigError."""
     sources = *first, *(context.resolve(section, key, reference) for reference in references)
     for source in sources:
         if source >= 0:
@@ -109,8 +108,8 @@ class Route(Layer):
         for source, target in zip(self.inputs, self.source_deltas, strict=True):
             count = source.channels // self.groups
             if target is not None:
-                at = target.planes
-                add_channels(delta.data, delta.planes, first, count, target.data, at, count * self.group_id)
+                to = target.data, target.planes, count * self.group_id
+                add_channels(delta.data, delta.planes, first, count, *to)
             first += count
 
     def table_row(self) -> str:
@@ -119,7 +118,7 @@ class Route(Layer):
 
 
 def _is_same_memory(source: Tensor, first: int, output: Tensor, to: int) -> bool:
-    """Whether channels from `first` and from `to` on are the same memory, as the plan may have it."""
+    """Whether channels from `first` and from `to` on are the same memory."""
     if first % LANES or to % LANES or source.layout.block != output.layout.block:
         return False
     begin, end = (
@@ -131,7 +130,7 @@ def _is_same_memory(source: Tensor, first: int, output: Tensor, to: int) -> bool
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class FlatRoute(NchwLayer):
-    """The concatenation of sources of different sizes as vectors, in NCHW order; pjreddie's darknet does so."""
+    """Sources of different sizes as one vector; pjreddie's darknet does so."""
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         return Shape(sum(shape.outputs for shape in inputs))
@@ -140,8 +139,7 @@ class FlatRoute(NchwLayer):
         np.concatenate(self.nchw_inputs, axis=1, out=y)
 
     def compute_backward(self, delta: np.ndarray) -> list[np.ndarray]:
-        edges = np.cumsum([x.shape[1] for x in self.nchw_inputs])[:-1]
-        return np.split(delta, edges, axis=1)
+        return np.split(delta, np.cumsum([x.shape[1] for x in self.nchw_inputs])[:-1], axis=1)
 
     def table_row(self) -> str:
         return _route_row(self.sources, "   ", NOTHING)
@@ -155,7 +153,7 @@ def _route_row(sources: Sequence[int], part: str, shape: Shape) -> str:
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class _Activated(Layer):
-    """A layer that joins the previous layer, x_0, and those that `from` names, and applies an activation."""
+    """A layer of the previous layer, x_0, and those that `from` names."""
 
     activation: Activation
 
@@ -190,7 +188,7 @@ class _Activated(Layer):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Sam(_Activated):
-    """`[sam]`: y = activation(x_0 * x_1), the product of two layers of the same shape, element by element."""
+    """`[sam]`: y = activation(x_0 * x_1), element by element."""
 
     row = "scale Layer: {self.sources[1]}"
     per_cell: bool = flag(key="scale_wh")
@@ -238,7 +236,7 @@ class Sam(_Activated):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class ScaleChannels(Sam):
-    """`[scale_channels]`: the same with one factor x_0 for each channel, or with `scale_wh` for each pixel."""
+    """`[scale_channels]`: with one x_0 for each channel, or with `scale_wh` for each pixel."""
 
     def wanted(self, shape: Shape) -> tuple[Shape, str]:
         if self.per_cell:
@@ -332,7 +330,6 @@ class Shortcut(_Activated):
         return padded_lanes(np.broadcast_to(weights, self.shape.channels)[:common], self.output.layout.blocks)
 
     def _kept(self, position: int) -> Array:
-        """(blocks x 16,): the factor of the sum so far as a source is added to it."""
         kept = np.ones(self.shape.channels, np.float32)
         kept[: self.inputs[position].channels] = self.alpha
         return padded_lanes(kept, self.output.layout.blocks)
@@ -402,5 +399,4 @@ class Shortcut(_Activated):
 
 
 def _steps(theirs: int, mine: int) -> tuple[int, int]:
-    """From pixel to pixel in a source and in the output."""
     return max(1, theirs // mine), max(1, mine // theirs)

@@ -1,4 +1,4 @@
-"""Layers with a loss that are no detection heads: `[softmax]`, `[logistic]`, `[cost]`, `[contrastive]`."""
+"""Layers with a loss: `[softmax]`, `[logistic]`, `[cost]`, `[contrastive]`."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from ..runtime.program import Call, KernelCall
 from ..tensor import Shape, Tensor
 from ..utils.arrays import Array
 from .activations import LOGISTIC
-from .base import BuildContext, Layer, sizes
-from .nchw_layer import NchwLayer
+from .base import BuildContext, Layer, NchwLayer, sizes
 from .simple import Empty
 
 MASKED = np.float32(-1234)  # darknet's mark for truths that do not count
@@ -181,7 +180,7 @@ class Cost(Empty):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Contrastive(Empty):
-    """`[contrastive]`: a loss on embeddings. It computes nothing at inference, and is not trained here."""
+    """`[contrastive]`: a loss on embeddings, which is not trained here."""
 
     gives_output = False
     classes: int

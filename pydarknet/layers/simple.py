@@ -13,17 +13,15 @@ from ..config.sections import Section, flag, integer, natural, positive, real
 from ..tensor import Shape, Tensor
 from ..utils.arrays import Array
 from .activations import LOGISTIC
-from .base import BuildContext, Layer, Parameter
-from .nchw_layer import NchwLayer
+from .base import BuildContext, Layer, NchwLayer, Parameter
 
-LARGEST_IMPLICIT = 1 << 29  # weights of one layer
 GROWTH_PART = 0.85  # of a run, in which dropped squares and their probability grow to the values of the cfg
 DEFAULT_SQUARE = 7  # pixels
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Empty(Layer):
-    """`[empty]`, `[silence]`, and others that pass their source on unchanged at inference, without a copy."""
+    """`[empty]`, `[silence]`, and others that pass their source on at inference."""
 
     row = "empty "
     is_alias = True
@@ -83,14 +81,13 @@ class Dropout(Empty):
             top, left = self._wrapped(row, shape.height - side), self._wrapped(column, shape.width - side)
             factors[sample, channel, top : top + side, left : left + side] = 0
             dropped[sample] += side * side
-        # A plane that is one square may be dropped as a whole; a sample of which nothing is kept stays 0.
+        # A sample of which nothing is kept stays 0.
         kept = np.maximum(1 - dropped / shape.outputs, 1 / shape.outputs)
         factors /= kept[:, None, None, None].astype(np.float32)
         return factors.reshape(batch, -1)
 
     @staticmethod
     def _wrapped(start: int, last: int) -> int:
-        """Beyond the last start, squares start again from the other side, as in darknet."""
         return max(0, min(start - last if start > last else start, last))
 
     def add_gradient(self, target: Tensor) -> None:
@@ -166,11 +163,7 @@ class Implicit(Layer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.filters * self.atoms > LARGEST_IMPLICIT:
-            raise self.section.shape_error(
-                f"has {self.filters} x {self.atoms} weights; expected at most {LARGEST_IMPLICIT}"
-            )
-        self.weights = np.zeros(self.filters * self.atoms, np.float32)
+        self.weights = self.new_weights(self.filters, self.atoms).reshape(-1)
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         return Shape(self.filters, self.atoms, 1)

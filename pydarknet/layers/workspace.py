@@ -1,4 +1,4 @@
-"""The workspace: scratch memory of kernels, one block for all layers of a network, of which one runs at a time."""
+"""The workspace: scratch memory of kernels, one block for all layers of a network."""
 
 import contextlib
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from ..utils.arrays import LANES, Array, aligned_zeros
 
 
 class Workspace:
-    """Scratch memory that grows, and the task queue of the workers that use it. For one pass at a time."""
+    """Scratch memory that grows, and a task queue, for one pass at a time."""
 
     def __init__(self) -> None:
         self.array = np.zeros(LANES, np.float32)

@@ -11,8 +11,9 @@ import math
 import socket
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -56,16 +57,11 @@ Answer = Callable[[Request], Coroutine[Any, Any, Response]]
 
 @dataclass(frozen=True)
 class Limits:
-    """What a client may ask for.
+    """What a client may ask for."""
 
-    body     bytes of one request
-    bodies   bytes of all requests under way together
-    reading  seconds in which a request must arrive
-    """
-
-    body: int = 20_000_000
-    bodies: int = 500_000_000
-    reading: float = 20.0
+    body: int = 20_000_000  # bytes of one request
+    bodies: int = 500_000_000  # bytes of all requests under way together
+    reading: float = 20.0  # seconds in which a request must arrive
 
 
 class Metrics:
@@ -83,31 +79,40 @@ class Metrics:
         self._seconds += seconds
         self._buckets[next((bound for bound in BOUNDS if seconds <= bound), math.inf)] += 1
 
-    def lines(self) -> Iterator[str]:
+    def text(self) -> str:
         """All of them."""
-        yield "# TYPE pydarknet_requests_total counter"
-        for (path, status), number in sorted(self._requests.items()):
-            yield f'pydarknet_requests_total{{path="{path}",status="{status}"}} {number}'
-        yield "# TYPE pydarknet_request_seconds histogram"
-        total = 0
-        for bound in (*BOUNDS, math.inf):
-            total += self._buckets[bound]
-            name = "+Inf" if bound == math.inf else f"{bound:g}"
-            yield f'pydarknet_request_seconds_bucket{{le="{name}"}} {total}'
-        yield f"pydarknet_request_seconds_sum {self._seconds:.6f}"
-        yield f"pydarknet_request_seconds_count {total}"
-        yield "# TYPE pydarknet_requests_under_way gauge"
-        yield f"pydarknet_requests_under_way {self._engine.under_way}"
+        totals = list(accumulate(self._buckets[bound] for bound in (*BOUNDS, math.inf)))
+        names = [*(f"{bound:g}" for bound in BOUNDS), "+Inf"]
+        lines = [
+            "# TYPE pydarknet_requests_total counter",
+            *(
+                f'pydarknet_requests_total{{path="{path}",status="{status}"}} {number}'
+                for (path, status), number in sorted(self._requests.items())
+            ),
+            "# TYPE pydarknet_request_seconds histogram",
+            *(
+                f'pydarknet_request_seconds_bucket{{le="{name}"}} {total}'
+                for name, total in zip(names, totals, strict=True)
+            ),
+            f"pydarknet_request_seconds_sum {self._seconds:.6f}",
+            f"pydarknet_request_seconds_count {totals[-1]}",
+            "# TYPE pydarknet_requests_under_way gauge",
+            f"pydarknet_requests_under_way {self._engine.under_way}",
+        ]
+        return "\n".join([*lines, ""])
 
 
 class Service:
-    """The ASGI application: the addresses, and what they share: the engine, the limits, the token, the counts.
+    """The ASGI application that answers with `engine`, which the caller closes when the application has ended.
 
-    It has no framework around it: for a small network, routes and middleware would take a tenth of the time.
+    It has no framework around it: routes and middleware would take a tenth of the time of HTTP.
     """
 
-    def __init__(self, engine: Engine, address: str, token: str | None, limits: Limits) -> None:
-        self.engine, self.limits, self.metrics = engine, limits, Metrics(engine)
+    def __init__(
+        self, engine: Engine, *, address: str = LOOPBACK, token: str | None = None, limits: Limits | None = None
+    ) -> None:
+        """address: what it listens on; it decides with `token` whose requests are refused (`utils/http_server.py`)."""
+        self.engine, self.limits, self.metrics = engine, limits or Limits(), Metrics(engine)
         self._address, self._token = address, token
         self._bytes = 0  # of all bodies under way
         self._page, openapi = (path.read_text(encoding="utf-8") for path in (PAGE, OPENAPI))
@@ -203,8 +208,7 @@ class Service:
         return PlainTextResponse("ok\n" if alive else "stopping\n", 200 if alive else 503)
 
     async def counts(self, _: Request) -> Response:
-        text = "".join(f"{line}\n" for line in self.metrics.lines())
-        return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
+        return PlainTextResponse(self.metrics.text(), media_type="text/plain; version=0.0.4")
 
     async def description(self, _: Request) -> Response:
         return JSONResponse(self._openapi)
@@ -273,16 +277,13 @@ class Service:
                 raise HTTPException(400, f"{name[:40]!r}: no such option; expected one of {', '.join(known)}")
             schema = known[name]
             low, high = schema.get("minimum", 0), schema.get("maximum", 1)
-            try:
+            with contextlib.suppress(ValueError, KeyError):
                 found[name] = READ[schema["type"]](text)
-                is_right = low <= found[name] <= high  # NaN is not
-            except (ValueError, KeyError):
-                is_right = False
-            if not is_right:
-                expected = (
-                    "true or false" if schema["type"] == "boolean" else f"{NAMED[schema['type']]} from {low} to {high}"
-                )
-                raise HTTPException(400, f"{name}={text[:40]!r}: expected {expected}")
+                if low <= found[name] <= high:  # NaN is not
+                    continue
+            is_flag = schema["type"] == "boolean"
+            expected = "true or false" if is_flag else f"{NAMED[schema['type']]} from {low} to {high}"
+            raise HTTPException(400, f"{name}={text[:40]!r}: expected {expected}")
         return found
 
 
@@ -292,7 +293,6 @@ async def _disconnected(request: Request) -> None:
 
 
 def _file_of_form(request: Request, body: bytearray) -> tuple[bytes, str | None]:
-    """The first file of a form."""
     files: list[Any] = []
     headers: dict[str, Any] = {"Content-Type": request.headers["content-type"].encode("latin-1")}
     try:
@@ -307,22 +307,11 @@ def _file_of_form(request: Request, body: bytearray) -> tuple[bytes, str | None]
 
 
 def _refused(error: Exception) -> Response:
-    """JSON of one line, also for addresses and methods that do not exist."""
     if not isinstance(error, HTTPException):
         error = HTTPException(next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), str(error))
     headers = {"Retry-After": "1"} if error.status_code in (429, 503) else {}
     headers |= {"WWW-Authenticate": "Bearer"} if error.status_code == 401 else {}
     return JSONResponse({"error": error.detail}, error.status_code, headers | dict(error.headers or {}))
-
-
-def make_app(
-    engine: Engine, *, address: str = LOOPBACK, token: str | None = None, limits: Limits | None = None
-) -> Service:
-    """The ASGI application that answers with `engine`. The caller closes the engine when the application has ended.
-
-    address: what it listens on, which decides with `token` whose requests are refused (`utils/http_server.py`).
-    """
-    return Service(engine, address, token, limits or Limits())
 
 
 def run(app: Service, listening: socket.socket, started: Callable[[], None]) -> None:
@@ -383,8 +372,6 @@ def bounded_protocol(base: Any, seconds: float = HEADER) -> type[asyncio.Protoco
 
 
 class _Server(uvicorn.Server):
-    """A server that says when it has started."""
-
     def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
         super().__init__(config)
         self._told = started

@@ -123,8 +123,7 @@ class Engine:
 
     def _found(self, content: bytes, options: DetectorOptions) -> Detections:
         """The objects in a picture file, whose bytes are the `source` of the result."""
-        picture = prepare_picture(self.model, self._decoded(content), options)
-        found = self._result(picture).detections()
+        found = self._result(prepare_picture(self.model, self._decoded(content), options)).detections()
         found.source = content
         return found
 
@@ -165,7 +164,6 @@ class Engine:
         return mine.result()
 
     def _compute(self, model: Model, waiting: Sequence[Waiting]) -> None:
-        """One pass for all."""
         try:
             results = detect_prepared(model, [picture for picture, _ in waiting], self._names, len(waiting))
         except Exception as error:

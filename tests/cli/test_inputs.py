@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pydarknet.cli import console
-from pydarknet.cli.sources import camera_number, expand_inputs, expand_paths, is_video
+from pydarknet.cli.sources import camera_number, expand_inputs, expand_path, is_video
 
 
 @pytest.fixture
@@ -30,9 +30,11 @@ def test_files_folders_and_patterns(folder):
     (folder / "sub").mkdir()
     for name in ("b.JPG", "a.png", "notes.txt", "c.jpeg", "[x].png"):
         (folder / "sub" / name).touch()
-    assert expand_paths(["dog.png", "sub"]) == ["dog.png", "sub/[x].png", "sub/a.png", "sub/b.JPG", "sub/c.jpeg"]
-    assert expand_paths(["sub/*.*g"]) == ["sub/[x].png", "sub/a.png", "sub/c.jpeg"]
-    assert expand_paths(["sub/[x].png", "none-*.png", "x" * 300]) == ["sub/[x].png", "none-*.png", "x" * 300]
+    assert expand_path("dog.png") == ["dog.png"]
+    assert expand_path("sub") == ["sub/[x].png", "sub/a.png", "sub/b.JPG", "sub/c.jpeg"]
+    assert expand_path("sub/*.*g") == ["sub/[x].png", "sub/a.png", "sub/c.jpeg"]
+    for name in ("sub/[x].png", "none-*.png", "x" * 300):
+        assert expand_path(name) == [name]
 
 
 def test_lists_videos_and_addresses(folder):

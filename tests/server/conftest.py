@@ -45,10 +45,10 @@ def toys():
 
 @pytest.fixture
 def start():
-    """A function that serves an engine and gives a client; options are those of `make_app`."""
+    """A function that serves an engine and gives a client; options are those of `Service`."""
     uvicorn = pytest.importorskip("uvicorn", reason="needs pydarknet[serve]")
     pytest.importorskip("starlette", reason="needs pydarknet[serve]")
-    from pydarknet.server.app import make_app
+    from pydarknet.server.app import Service
     from pydarknet.utils.http_server import listen
 
     running = []
@@ -61,7 +61,7 @@ def start():
                 await super().startup(sockets)
                 started.set()
 
-        server = Server(uvicorn.Config(make_app(engine, **options), log_level="error"))
+        server = Server(uvicorn.Config(Service(engine, **options), log_level="error"))
         thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
         thread.start()
         running.append((server, thread, engine, listening))

@@ -7,6 +7,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from pydarknet.training.setup import MeasuringOptions
+
+OFTEN = {"measure": True, "measuring": MeasuringOptions(epochs=1), "chart": False}  # options of runs that are validated
 DETECTOR = """
     [net]
     batch=4

@@ -6,25 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.training_files import detection_files
+from support.training_files import OFTEN
 
 import pydarknet
 from pydarknet.errors import OptionError, WeightsError
 from pydarknet.training import validation
 from pydarknet.training.checkpoint import newest
 from pydarknet.training.hooks import EarlyStopping, Hook, Measurement
-from pydarknet.training.setup import MeasuringOptions as Options
 from pydarknet.training.trainer import Trainer, train
 
+pytestmark = pytest.mark.usefixtures("empty_charts")
+
 DOCS = Path(__file__).parents[2] / "docs"
-OFTEN = {"measure": True, "measuring": Options(epochs=1), "chart": False}
-
-
-@pytest.fixture
-def files(tmp_path, monkeypatch):
-    """A detector that is validated every third iteration, from the third on."""
-    monkeypatch.setattr(validation, "LEAST_INTERVAL", 3)
-    return detection_files(tmp_path)
 
 
 class Calls(Hook):

@@ -5,61 +5,24 @@ import signal
 
 import numpy as np
 import pytest
+from support.networks import net
 from support.tensors import values
 
 import pydarknet
 from pydarknet.errors import OptionError, ShapeError
 
-CLASSIFIER = """[net]
-batch=4
-subdivisions=2
-channels=2
-height=9
-width=7
-learning_rate=.1
-momentum=.9
-[convolutional]
-batch_normalize=1
-filters=5
-size=3
-pad=1
-activation=leaky
-[dropout]
-probability=.4
-[avgpool]
-[softmax]
-"""
-RECURRENT = """[net]
-batch=2
-subdivisions=1
-time_steps=3
-inputs=6
-learning_rate=.1
-adam=1
-[lstm]
-output=5
-batch_normalize=1
-[softmax]
-"""
-DETECTOR = """[net]
-batch=2
-subdivisions=1
-channels=2
-height=16
-width=16
-learning_rate=.01
-[convolutional]
-filters=18
-size=1
-stride=4
-activation=linear
-[yolo]
-mask=0,1
-anchors=4,5, 8,9
-classes=4
-num=2
-jitter=.3
-"""
+CLASSIFIER = net(2, 9, 7) + (
+    "batch=4\nsubdivisions=2\nlearning_rate=.1\nmomentum=.9\n[convolutional]\nbatch_normalize=1\nfilters=5\nsize=3\npad=1\n"
+    "activation=leaky\n[dropout]\nprobability=.4\n[avgpool]\n[softmax]\n"
+)
+RECURRENT = (
+    "[net]\nbatch=2\nsubdivisions=1\ntime_steps=3\ninputs=6\nlearning_rate=.1\nadam=1\n"
+    "[lstm]\noutput=5\nbatch_normalize=1\n[softmax]\n"
+)
+DETECTOR = net(2, 16, 16) + (
+    "batch=2\nsubdivisions=1\nlearning_rate=.01\n[convolutional]\nfilters=18\nsize=1\nstride=4\nactivation=linear\n"
+    "[yolo]\nmask=0,1\nanchors=4,5, 8,9\nclasses=4\nnum=2\njitter=.3\n"
+)
 TEXTS = [CLASSIFIER, RECURRENT, DETECTOR]
 
 

@@ -6,23 +6,13 @@ import urllib.request
 
 import numpy as np
 import pytest
-from support.training_files import classification_files, detection_files
+from support.training_files import OFTEN, classification_files
 
 from pydarknet.images.image import load_image
 from pydarknet.inference.video.mjpeg_server import MJPEG, Stream
-from pydarknet.training import live, validation
+from pydarknet.training import live
 from pydarknet.training.live import TALLEST, ChartStream, LiveHook, draw_batch
-from pydarknet.training.setup import MeasuringOptions as Options
 from pydarknet.training.trainer import Trainer
-
-OFTEN = {"measure": True, "measuring": Options(epochs=1), "chart": False}
-
-
-@pytest.fixture
-def files(tmp_path, monkeypatch):
-    """A detector that is validated every third iteration."""
-    monkeypatch.setattr(validation, "LEAST_INTERVAL", 3)
-    return detection_files(tmp_path)
 
 
 def state_of(files):

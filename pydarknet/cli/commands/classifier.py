@@ -24,7 +24,7 @@ from ...runtime.compile_time import clock
 from ...training.learner import mini_batch
 from ...utils.files import to_json, write_file
 from ..console import note, say
-from ..formats.inference import accuracy_line, scores_line, table_line
+from ..formats.evaluation import accuracy_line, scores_line, table_line
 from ..loading import Options, load_model, read_data_file
 from ..outputs import check_folder_of
 
@@ -88,7 +88,6 @@ def run_valid(data: Section, model: Model, options: Options) -> None:
 
 
 def _finish(run: BatchClassifier, tally: ConfusionCounts, options: Options) -> None:
-    """Print mistakes and speed on standard error and write the JSON file."""
     for truth, best, count in tally.mistakes(MISTAKES):
         note(f"{count} x {truth} taken for {best}")
     if tally.unlabelled:

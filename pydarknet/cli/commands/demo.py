@@ -35,8 +35,9 @@ from ...utils.files import atomic_write, make_folder
 from ...utils.resources import exists
 from ..console import note, say
 from ..formats.inference import JSON_END, JSON_SEPARATOR, JSON_START, detection_line, json_frame, relative_box
-from ..loading import NO_PASSWORD, Options, load_model, note_open, read_data_file, refuse_detector
-from ..sources import EXTENSIONS, Interruption, expand_paths
+from ..loading import Options, load_model, read_data_file, refuse_detector
+from ..sources import EXTENSIONS, Interruption, expand_path
+from .serve import NO_PASSWORD, note_open
 
 ESCAPE = 27
 CLEAR = {"pjreddie": "\033[2J\033[1;1H", "alexeyab": "\033[H\033[J"}
@@ -102,7 +103,6 @@ def run_demo(cfg: str, weights: str, video: str | None, **options: Any) -> None:
 
 
 def _watch(demo: Demo | ClassifierDemo, window: Window | None, show: Callable[..., None]) -> Interruption:
-    """Show all frames, until a signal comes or the escape key is pressed."""
     with Interruption(demo.stop) as stop:
         for found in demo.run():
             show(*found)
@@ -125,7 +125,9 @@ def _open_post(video: str | None, options: Options, stack: ExitStack) -> HttpPos
     if not options["http_post_host"]:
         return None
     source = str(options["camera"]) if video is None else video
-    return stack.enter_context(HttpPost(options["http_post_host"], source, options["time_limit_sec"] is not None))
+    post = HttpPost(options["http_post_host"], source, options["time_limit_sec"] is not None)
+    stack.enter_context(post)
+    return post
 
 
 def open_frames(video: str | None, options: Options) -> Frames:
@@ -136,10 +138,9 @@ def open_frames(video: str | None, options: Options) -> Frames:
         return PictureSequence(numbered_paths(video))
     is_folder = exists(video) and Path(video).is_dir()
     if is_folder or (not exists(video) and has_magic(video) and "://" not in video):
-        paths = expand_paths([video])
-        for path in paths:
-            if isinstance(path, Exception):
-                raise path
+        paths = expand_path(video)
+        if isinstance(paths[0], Exception):
+            raise paths[0]
         return PictureSequence([str(path) for path in paths])
     return PictureSequence([video]) if Path(video).suffix.lower() in EXTENSIONS else Capture(video)
 
@@ -180,8 +181,7 @@ class Printer(FramePrinter):
     json_file: IO[bytes] | None = None
 
     def show(self, number: int, found: DetectionResult) -> None:
-        """Print and send what is in frame `number`."""
-        say("\n".join(self._alexeyab(number, found) if self.alexeyab else self._pjreddie(found)))
+        say(*(self._alexeyab(number, found) if self.alexeyab else self._pjreddie(found)))
         if self.json_stream is None and self.json_file is None:
             return
         frame = json_frame(number, None, found).encode()
@@ -270,11 +270,10 @@ class ClassPrinter(FramePrinter):
     passes = 0.0  # forward passes per second, smoothed
 
     def show(self, picture: Picture, found: Classification) -> None:
-        """Print the classes of a frame."""
         if self.options["as_json"]:
             say(found.to_json())
         else:
-            say("\n".join(self._alexeyab(found) if self.alexeyab else self._pjreddie(picture, found)))
+            say(*(self._alexeyab(found) if self.alexeyab else self._pjreddie(picture, found)))
         now = 1 / max(1e-9, found.seconds)
         self.passes = 0.9 * self.passes + 0.1 * now if self.passes else now
 

@@ -94,8 +94,8 @@ def print_found(item: Item[Any], found: DetectionResult, model: Model, in_millis
         say(found.detections().to_json(item.path, item.frame))
     if options["as_json"] or options["quiet"]:
         return
-    for line in head_lines(model) if in_milliseconds else ():
-        say(line)
+    if in_milliseconds:
+        say(*head_lines(model))
     say(predicted_line(item.title, found.seconds, in_milliseconds))
     for detection in found.detections():
         say(detection_line(detection, found, options["ext_output"]))
@@ -122,8 +122,8 @@ def run_classify(cfg: str, weights: str, images: tuple[str, ...], **options: Any
     def show(item: Item[Array], result: Classification) -> None:
         if options["as_json"]:
             say(result.to_json(item.path, item.frame))
-        for line in () if options["as_json"] or options["quiet"] else classification_lines(item.title, result):
-            say(line)
+        if not (options["as_json"] or options["quiet"]):
+            say(*classification_lines(item.title, result))
         outputs.write_rows(item, (
             (rank, each.class_id, each.name, f"{each.probability:.6f}", each.parent)
             for rank, each in enumerate(result.predictions, start=1)

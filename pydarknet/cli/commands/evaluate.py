@@ -55,12 +55,12 @@ def run_map(cfg: str, weights: str, **options: Any) -> None:
     if options["dialect"] == "auto":
         options["dialect"] = "alexeyab"
     model, truth = _prepare(cfg, weights, options)
-    say("\n".join(map_start(model, truth.missing)))
+    say(*map_start(model, truth.missing))
     result = _evaluate(model, truth, options)
-    say("\n".join(map_report(result.report, model.names)))
+    say(*map_report(result.report, model.names))
     note(f"Total Detection Time: {result.timing.total:.0f} Seconds")
-    say("\n".join(POINTS_HELP))
-    note("\n".join([*coco_lines(result.coco), speed_line(result)]))
+    say(*POINTS_HELP)
+    note(*coco_lines(result.coco), speed_line(result))
     _write_files(result, model, options)
     _end(result.unreadable)
 
@@ -75,7 +75,7 @@ def run_evaluate(cfg: str, weights: str, **options: Any) -> None:
     worst, collector = Worst(), _collector(model, truth, options) if options["report"] else None
     result = _evaluate(model, truth, options, *(each.add for each in (worst, collector) if each))
     table = class_table(result, model.names, options["sort"])
-    say("\n".join([*table, "", *coco_lines(result.coco)]))
+    say(*table, "", *coco_lines(result.coco))
     _report_worst(worst, model, truth, options)
     note(speed_line(result))
     _write_files(result, model, options)
@@ -85,16 +85,12 @@ def run_evaluate(cfg: str, weights: str, **options: Any) -> None:
 
 
 def _end(unreadable: int) -> None:
-    """Exit with 1 if pictures could not be read."""
     if unreadable:
         raise click.exceptions.Exit(1)
 
 
 def _prepare(cfg: str, weights: str, options: Options, checks: bool = True) -> tuple[Model, GroundTruth]:
-    """The network and the ground truth.
-
-    checks: whether it has to be a detector, and files that the options name are checked before anything is computed.
-    """
+    """The network and the ground truth. checks: whether it must be a detector, and can write the files asked for."""
     data = read_data_file(options["data_file"])
     model = load_model(cfg, weights, options)
     if checks:
@@ -128,7 +124,6 @@ def _collector(model: Model, truth: GroundTruth, options: Options) -> ReportColl
 
 
 def _write_report(collector: ReportCollector, result: Evaluation, folder: str, cfg: str, weights: str) -> None:
-    """Write the report of an evaluation, and print its path. Raises OptionError without matplotlib, OutputError."""
     title = f"{Path(cfg).name}, {Path(weights).name}"
     path = write_report(folder, collector, result, title, evaluation_metrics(result, collector.names))
     note(f"Report: {path}")
@@ -144,7 +139,6 @@ def report_of_run(data_file: str, cfg: str, weights: str, options: Options, fold
 
 
 def _report_worst(worst: Worst, model: Model, truth: GroundTruth, options: Options) -> None:
-    """Print the pictures with most missed objects, and write them to the folder of `--worst`. Raises OutputError."""
     ranked = worst.ranked()
     if ranked:
         say("\nMost missed objects:")
@@ -158,7 +152,6 @@ def _report_worst(worst: Worst, model: Model, truth: GroundTruth, options: Optio
 
 
 def _check_files(options: Options) -> None:
-    """Check all output paths before anything is computed. Raises OptionError, OutputError."""
     if options["plot"]:
         check_plot(options["plot"])
     if options.get("report"):
@@ -171,7 +164,6 @@ def _check_files(options: Options) -> None:
 
 
 def _write_files(result: Evaluation, model: Model, options: Options) -> None:
-    """Write the files of `--json` and `--plot`. Raises OutputError."""
     if options["json_file"]:
         write_file(options["json_file"], evaluation_json(result, model.names))
     if options["plot"]:
@@ -217,17 +209,13 @@ def _mapped_names(model: Model, data: Section) -> Sequence[str]:
 def _write(
     model: Model, paths: Sequence[Path], files: ResultFiles, options: Options, **inference: Any
 ) -> None:  # fmt: skip
-    """Run the network on all pictures and write the files, with darknet's lines on standard error.
-
-    inference: the fields of InferenceOptions.
-    """
+    """Run the network on all pictures and write the files. inference: the fields of InferenceOptions."""
     batches = BatchDetector(model, paths, InferenceOptions(pixels=True, **inference), options["batch"])
     net = model.config.net
     rates = net.real("learning_rate", 0.001), net.real("momentum", 0.9), net.real("decay", 0.0001)
     note("Learning Rate: {:g}, Momentum: {:g}, Decay: {:g}".format(*rates))
     if model.dialect.detects_best_class_first:
-        for line in head_lines(model):
-            say(line)
+        say(*head_lines(model))
     if files.kind == "kitti":
         say(str(files.base))
     step, counts = min(EVERY, len(paths)), not sys.stderr.isatty()  # a terminal has a bar

@@ -1,71 +1,32 @@
-"""`cfg check`, `cfg set`, `dataset check` and `dataset convert`: network files and data sets, checked and changed."""
+"""Data sets and their anchors: `dataset check`, `dataset convert`, `anchors`, `detector calc_anchors`."""
 
 from collections import defaultdict
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 
-from ...config.dialect import DIALECTS
+from ...config.dialect import ALEXEYAB, DIALECTS
 from ...config.names import read_names
 from ...datasets.check import KINDS, DatasetReport, check_dataset
 from ...datasets.convert.convert import read_set, write_set
-from ...datasets.listing import ImageLists
-from ...errors import ConfigError, DataError
-from ...tools.anchors import parse_anchors
-from ...tools.cfg.check import Retarget, check_config
+from ...datasets.labels import candidates
+from ...datasets.listing import ImageLists, LabelledPicture, usable
+from ...errors import DataError
+from ...tools.anchors import Sizes, average_iou, find_anchors, format_anchors, parse_anchors, write_anchor_plot
+from ...tools.cfg.check import Retarget
+from ...utils.arrays import Array
+from ...utils.figure import check_plot
+from ...utils.files import read_bytes, write_file
 from ...utils.resources import find_file, network_file
 from ..console import bar, counted, note, say
-from ..loading import read_data_file
 
-
-def run_cfg_check(cfgs: tuple[str, ...], data: str | None, strict: bool, dialect: str) -> None:
-    section, failed = read_data_file(data) if data else None, False
-    for cfg in cfgs:
-        try:
-            checked = check_config(network_file(cfg), dialect, section)
-        except ConfigError as error:
-            failed = True
-            note(str(error))
-            continue
-        for line in checked.lines():
-            say(line)
-        warnings = len(checked.problems) - checked.errors
-        kind = f"{checked.layers} layers, {checked.dialect.name} dialect"
-        say(f"{checked.path}: {counted(checked.errors, 'error')}, {counted(warnings, 'warning')} ({kind})")
-        failed |= checked.errors > 0 or (strict and warnings > 0)
-    if failed:
-        raise click.exceptions.Exit(1)
-
-
-def run_set(cfg: str, out: str | None, classes: int | None, anchors: str | None, **options: Any) -> None:
-    out = out or options["out_option"]
-    if out is None:
-        raise click.UsageError("NEW.cfg, the file to write, is missing")
-    if classes is None and anchors is None and not options["net"]:
-        raise click.UsageError("nothing to set; expected --classes, --anchors or --net")
-    values = dict(map(_key_and_value, options["net"]))
-    pairs = parse_anchors(anchors) if anchors else None
-    change = Retarget(network_file(cfg), options["dialect"])
-    if classes is not None:
-        change.set_classes(classes)
-    if pairs is not None:
-        change.set_anchors(pairs)
-    if values:
-        change.set_net(values)
-    change.fit(classes, None if pairs is None else len(pairs))
-    change.write(out)
-    for c in sorted(change.text.changes, key=lambda c: c.line):
-        layer, after = "" if c.layer is None else f"layer {c.layer} ", "a comment" if c.after is None else c.after
-        say(f"{c.line}: {layer}[{c.kind}] {c.key}={c.before or ''} -> {after}")
-    note(f"{out}: written")
-
-
-def _key_and_value(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not (key.strip() and equals and value.strip()):
-        raise click.UsageError(f"--net {text}: expected KEY=VALUE")
-    return key.strip(), value.strip()
+TABLE = (("Cluster SSE", 5, "sse"), ("Cluster IOU", 5, "iou"), ("Cluster IOU", 9, "iou"))
+LARGEST_CLASS = 1 << 20
+PROGRESS_BUFFER = 1 << 16  # characters of progress that are printed at once
+NO_BOXES = "no boxes in the label files of its pictures"
 
 
 def run_dataset_check(data: str, names: str | None, dialect: str, no_decode: bool, show: int, strict: bool) -> None:
@@ -73,7 +34,7 @@ def run_dataset_check(data: str, names: str | None, dialect: str, no_decode: boo
     listed = _names(opened, names)
     with bar(opened.count) as count:
         report = check_dataset(opened, len(listed) or None, DIALECTS[dialect], not no_decode, count)
-    say("\n".join(report_lines(report, listed, show)))
+    say(*report_lines(report, listed, show))
     if report.errors or (strict and report.findings):
         raise click.exceptions.Exit(1)
 
@@ -131,7 +92,6 @@ def report_lines(report: DatasetReport, names: Sequence[str], show: int) -> list
 
 
 def _classes(report: DatasetReport, names: Sequence[str]) -> list[str]:
-    """The number of objects of each class and of pictures with any, for each list."""
     numbers = sorted({*range(len(names)), *(number for counts in report.lists.values() for number in counts.objects)})
     title = {number: names[number] if number < len(names) else "" for number in numbers}
     width = max([4, *map(len, title.values())])
@@ -141,3 +101,163 @@ def _classes(report: DatasetReport, names: Sequence[str]) -> list[str]:
         cells = "".join(f"{c.objects[number]:>10}{c.pictures_with[number]:>10}" for c in report.lists.values())
         lines.append(f"{number:>5}  {title[number]:<{width}}{cells}")
     return lines
+
+
+def run_anchors(data: str, count: int | None, **options: Any) -> None:
+    if options["write"] and not options["cfg"]:
+        raise click.UsageError("--write needs --cfg, the network file to change")
+    if options["table"] and (options["write"] or options["plot"]):
+        raise click.UsageError("--table excludes --write and --plot")
+    if options["plot"]:
+        check_plot(options["plot"])
+    change = None
+    if options["cfg"]:
+        change = Retarget(network_file(options["cfg"]), options["dialect"])
+    # Anchors are in pixels of the network's input or, for [region], in cells.
+    of_cfg = change.unit if change else (None, None)
+    width, height = options["width"] or of_cfg[0], options["height"] or of_cfg[1]
+    if not width or not height:
+        raise click.UsageError("--width and --height of the network's input are missing; or give --cfg")
+    given = parse_anchors(options["given"]) if options["given"] else None
+    sizes, classes = _labels(data)
+    boxes, starts = sizes * (width, height), (options["seed"], options["restarts"])
+    if options["table"]:
+        rows = [(name, n, find_anchors(boxes, n, distance, *starts).average_iou) for name, n, distance in TABLE]
+        if given is not None:
+            rows.insert(2, ("Given anchors", len(given), average_iou(boxes, given)))
+        say(f"{'Box generation':<16}{'#':>3}{'Avg IOU':>10}")
+        for name, n, iou in rows:
+            say(f"{name:<16}{n:>3}{100 * iou:>10.1f}")
+        return
+    count = count or (change.count if change else 9)
+    found = find_anchors(boxes, count, options["distance"], *starts)
+    say(f"anchors = {format_anchors(found.anchors, 1 if change and change.in_cells else width)}")
+    say(f"num = {count}")
+    say(f"avg IoU = {_percent(found.average_iou)}")
+    if given is not None:
+        say(f"given anchors: avg IoU = {_percent(average_iou(boxes, given))}")
+    if change:
+        before = average_iou(boxes, change.anchors)
+        say(f"{options['cfg']}: avg IoU = {_percent(before)} with its {len(change.anchors)}")
+        _fit_cfg(change, found.anchors, classes, options["write"])
+    if options["plot"]:
+        write_anchor_plot(options["plot"], boxes, found.anchors, found.average_iou)
+        note(f"{options['plot']}: written")
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.2f} %"
+
+
+def _fit_cfg(change: Retarget, anchors: Sizes, classes: int | None, out: str | None) -> None:
+    """Print the mask and filters that each head needs; write the changed cfg to `out`, unless that is None."""
+    for plan in change.plans(classes, len(anchors)):
+        head = plan.head
+        mask = f"mask = {','.join(map(str, plan.mask))}; " if plan.mask else ""
+        say(f"layer {plan.index} [{head.kind}], {head.shape.width} x {head.shape.height} cells: {mask}filters = "
+            f"{plan.channels} in layer {plan.source} (classes = {classes or head.classes})")  # fmt: skip
+    if out:
+        if classes is not None:
+            change.set_classes(classes)
+        change.set_anchors(anchors)
+        change.fit(classes, len(anchors))
+        change.write(out)
+        note(f"{out}: written, with {len(change.text.changes)} changes")
+
+
+def _labels(path: str) -> tuple[Sizes, int | None]:
+    """(n, 2) float64: widths and heights of all valid boxes, as fractions of the picture; the .data file's classes."""
+    data = ImageLists.open(network_file(path), "train")
+    rows, missing, wrong = [], 0, 0
+    for picture in data.pictures("train"):
+        rows.append(picture.rows)
+        missing += picture.labels is None
+        wrong += len(picture.wrong)
+    table = np.concatenate(rows)
+    boxes = usable(table)[:, 3:].astype(np.float64)
+    wrong += len(table) - len(boxes)
+    note(f"{len(rows)} pictures, {len(boxes)} boxes, {missing} label files missing, {wrong} wrong labels left out")
+    if not len(boxes):
+        raise DataError(f"{path}: {NO_BOXES}")
+    return boxes, data.classes
+
+
+def run_calc_anchors(data: str, count: int, show: bool, **options: Any) -> None:
+    width, height = options["width"], options["height"]
+    say(f"\n num_of_clusters = {count}, width = {width or -1}, height = {height or -1} ")
+    if not width or not height:
+        say("Usage: darknet detector calc_anchors data/voc.data -num_of_clusters 9 -width 416 -height 416 ")
+        say("Error: set width and height ")
+        raise click.exceptions.Exit(2)
+    if show:
+        note("-show is ignored; `pydarknet anchors --plot FILE.png` draws boxes and anchors")
+    sizes, counters = _load_boxes(ImageLists.open(network_file(data), "train"))
+    say("\n all loaded. \n\n calculating k-means++ ...")
+    found = find_anchors(sizes * (width, height), count, "iou", options["seed"], options["restarts"])
+    say(f"\n iterations = {found.iterations if count > 1 else 0} \n\n")
+    classes = f"counters_per_class = {', '.join(map(str, counters))}"
+    say(classes)
+    say(f"\n avg IoU = {100 * found.average_iou:2.2f} % ")
+    say("\nSaving anchors to the file: anchors.txt ")
+    anchors = format_anchors(found.anchors, width)
+    say(f"anchors = {anchors}")
+    for name, text in (("counters_per_class.txt", classes), ("anchors.txt", anchors)):
+        write_file(name, text.encode())
+
+
+def _load_boxes(data: ImageLists) -> tuple[Sizes, list[int]]:
+    """As `_labels`, and the number of boxes of each class; with darknet's progress, and its lists of faults."""
+    say(f" read labels from {len(data.entries['train'])} images ")
+    rows: list[Array] = []
+    text, boxes, listed = "", 0, 0
+    bad: dict[str, list[str]] = {"bad.list": [], "bad_label.list": []}  # darknet's: missing label files, wrong boxes
+    for image, picture in enumerate(data.pictures("train"), start=1):
+        lines, good = _picture_lines(picture, image, boxes, bad)
+        boxes, listed = boxes + len(good), listed + len(picture.rows)
+        rows.append(good)
+        text += "".join(lines)
+        if len(text) > PROGRESS_BUFFER:
+            say(text, newline=False)
+            text = ""
+    say(text, newline=False)
+    for name, lines in bad.items():
+        if lines:
+            before = read_bytes(name, DataError) if Path(name).exists() else b""
+            write_file(name, before + "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))
+    if listed > boxes:
+        note(f"{listed - boxes} boxes without a size above 0 or with a class below 0 are left out")
+    table = np.concatenate(rows)
+    if not len(table):
+        raise DataError(f"{data.path}: {NO_BOXES}")
+    counters = np.bincount(table[:, 0].astype(np.int64), minlength=data.classes or 1)
+    return table[:, 3:].astype(np.float64), counters.tolist()
+
+
+def _picture_lines(
+    picture: LabelledPicture, image: int, boxes: int, bad: dict[str, list[str]]
+) -> tuple[list[str], Array]:
+    """darknet's lines for the labels of picture number `image`, and the (n, 5) rows that are used. boxes: those of the
+    pictures before it. bad: darknet's lists, to which it appends."""
+    progress = "\r loaded \t image: {} \t box: {}"
+    for message in picture.wrong:
+        note(message)
+    if picture.labels is None:
+        _, path = next(candidates(picture.picture, ALEXEYAB))
+        bad["bad.list"].append(str(path))
+        return [f"Can't open label file. (This can be normal only if you use MSCOCO): {path} \n"], picture.rows
+    rows = picture.rows
+    classes, box = rows[:, 0], rows[:, 1:]
+    if not len(rows) or (classes.min() >= 0 and classes.max() < LARGEST_CLASS and box.min() > 0 and box.max() <= 1):
+        return [progress.format(image, boxes + k) for k in range(1, len(rows) + 1)], rows
+    good = usable(rows[(classes >= 0) & (classes < LARGEST_CLASS)])
+    lines, used = [], 0
+    for number, row in enumerate(rows):
+        x, y, w, h = row[1:].tolist()
+        if not all(0 < value <= 1 for value in (x, y, w, h)):
+            text = f"Wrong label: {picture.labels} - j = {number}, x = {x:f}, y = {y:f}, width = {w:f}, height = {h:f}"
+            lines.append(f"\n\n{text} \n")
+            bad["bad_label.list"].append(text)
+        if used < len(good) and np.array_equal(row, good[used]):
+            used += 1
+            lines.append(progress.format(image, boxes + used))
+    return lines, good

@@ -25,8 +25,7 @@ def run_doctor(as_json: bool) -> None:
     if as_json:
         say(json.dumps(facts, indent=1))
     else:
-        for line in lines(facts):
-            say(line)
+        say(*lines(facts))
     if facts["problems"]:
         raise click.exceptions.Exit(1)
 
@@ -69,7 +68,7 @@ def run_download(names: tuple[str, ...], show_list: bool, to: str | None, url: s
     if show_list and names:
         raise click.UsageError("--list takes no NAME")
     if show_list:
-        say("\n".join(_list_lines()))
+        say(*_list_lines())
         return
     if not names:
         raise click.UsageError("which weights? `pydarknet download --list` shows all")

@@ -1,69 +1,20 @@
-"""`rnn train`, `rnn generate`, `rnn valid`, `rnn vec`: recurrent networks and text."""
+"""`rnn generate`, `rnn valid`, `rnn vec`: recurrent networks and text."""
 
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import click
 import numpy as np
 
 from ...errors import DataError
 from ...inference.text_generation import generate, scores, vectors
 from ...model import Model
 from ...training.checkpoint import base_name
-from ...training.hooks import IterationRecord
-from ...training.text_trainer import TextTrainer
 from ...utils.files import read_bytes, read_text
-from ...utils.resources import network_file
 from ..console import note, say
 from ..loading import Options, load_model
 
 BLOCK = 1 << 16  # bytes read at a time
-
-
-def run_train(cfg: str, weights: str | None, **options: Any) -> None:
-    from .train import check_precision, first_interrupt_stops, print_end, print_start  # late: only to train
-
-    check_precision(options)
-    named = ("tokenized", "clear", "seed", "threads", "max_batches", "dialect", "backup", "resume", "save_every")
-    trainer = TextTrainer(
-        options["file"],
-        network_file(cfg),
-        weights,
-        allow_partial=options["allow_partial"],
-        chart=not options["no_chart"],
-        **{name: options[name] for name in named},
-    )
-    print_start(trainer, weights, options)
-    _print_opening(trainer)
-    with first_interrupt_stops(trainer):
-        for record in trainer.run():
-            note(_iteration_line(record, len(trainer.dataset)))
-    print_end(trainer)
-    if trainer.interrupted:
-        raise click.exceptions.Exit(130)
-
-
-def _print_opening(trainer: TextTrainer) -> None:
-    """Print darknet's first lines; some of AlexeyAB's go to standard output."""
-    training, optimizer, batch = trainer.learner, trainer.learner.optimizer, trainer.model.batch
-    if trainer.setup.alexeyab:
-        say(f"mini_batch = {batch}, batch = {trainer.setup.imgs}, time_steps = {trainer.steps}, train = 1 ")
-    note(trainer.setup.base)
-    rates = f"Momentum: {optimizer.momentum:g}, Decay: {optimizer.decay:g}"
-    line = f"Learning Rate: {training.schedule.learning_rate:g}, {rates}"
-    if not trainer.setup.alexeyab:
-        note(f"{line}, Inputs: {trainer.model.input.outputs} {batch} {trainer.steps}")
-        return
-    note(line)
-    counts = f"streams = {trainer.streams}, subdivisions = {training.subdivisions}, text_size = {len(trainer.dataset)}"
-    say(f"\n batch = {batch}, steps = {trainer.steps}, {counts} ")
-    say(f" global_batch = {trainer.setup.imgs} ")
-
-
-def _iteration_line(record: IterationRecord, size: int) -> str:
-    numbers = f"{record.loss:f}, {record.average:f} avg, {record.rate:f} rate"
-    return f"{record.iteration}: {numbers}, {record.seconds:f} seconds, {record.images / size:f} epochs"
 
 
 def run_generate(cfg: str, weights: str, **options: Any) -> None:
@@ -101,7 +52,6 @@ def _load(cfg: str, weights: str, options: Options) -> Model:
 
 
 def _symbols(text: str) -> bytes:
-    """The bytes of an argument of the command line."""
     return text.encode("utf-8", "surrogateescape")
 
 
@@ -124,7 +74,6 @@ def _symbol_names(tokens: str | None) -> Callable[[int], str]:
 
 
 def _blocks(path: str | None) -> Iterator[bytes]:
-    """The bytes of a file, or of standard input as they come."""
     if path is not None:
         yield read_bytes(path, DataError)
     elif sys.stdin is not None:

@@ -7,15 +7,23 @@ from typing import Any
 import click
 
 from ...errors import OptionError
+from ...utils.http_server import is_loopback, listen, url_of
 from ..console import note
-from ..loading import load_model, note_open
+from ..loading import load_model
+
+NO_PASSWORD = "there is no password"  # of streams
+
+
+def note_open(address: str, token: str | None, remedy: str = "--token TOKEN requires a token") -> None:
+    """Tell who can use a server that listens on `address`, where that is everybody."""
+    if not token and not is_loopback(address):
+        note(f"{address}: everyone who can reach this port can use it; {remedy}")
 
 
 def run_serve(cfg: str, weights: str, **options: Any) -> None:
     try:
-        from ...server.app import Limits, make_app, run
+        from ...server.app import Limits, Service, run
         from ...server.engine import Engine
-        from ...utils.http_server import listen, url_of
     except ModuleNotFoundError as error:
         if error.name not in ("starlette", "uvicorn", "python_multipart"):
             raise
@@ -31,7 +39,7 @@ def run_serve(cfg: str, weights: str, **options: Any) -> None:
     )
     note_open(options["bind"], options["token"])
     limits = Limits(body=int(1e6 * options["max_body"]))
-    app = make_app(engine, address=options["bind"], token=options["token"], limits=limits)
+    app = Service(engine, address=options["bind"], token=options["token"], limits=limits)
     try:
         # uvicorn finishes, then raises the signal again. A requested end is not a failure.
         with contextlib.suppress(click.exceptions.Exit, KeyboardInterrupt):

@@ -1,12 +1,12 @@
-"""`train`, `detector train` and `classifier train`. Without a cfg, `train` makes the folder of a run, checks the data,
-trains, and writes a report."""
+"""`train`, also of `detector`, `classifier`, `rnn`. Without a cfg, the program's makes the folder of a run,
+checks the data, trains, and writes a report."""
 
 import os
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence, Set
+from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from ...server.live import LiveServer
 from ...tools.from_folder import run_files
 from ...tools.from_folder.plan import BACKBONES, DatasetStatistics, Plan, advice, choose_model, find_backbone, make_plan
 from ...tools.from_folder.run_files import RunFolder, iterations_in
-from ...training.hooks import EarlyStopping, Hook, Run
+from ...training.hooks import EarlyStopping, Hook, IterationRecord, Run
 from ...training.live import ChartStream, LiveHook
 from ...training.setup import MeasuringOptions
 from ...training.text_trainer import TextTrainer
@@ -31,9 +31,10 @@ from ...utils.resources import models_folder, network_file
 from ...zoo.download import download
 from ..console import CLEAR_LINE, Interruption, bar, counted, note, say
 from ..formats.training import Printer
-from ..loading import NO_PASSWORD, Options, note_open, note_partial_weights, print_table
+from ..loading import Options, note_partial_weights, print_table
 from .evaluate import report_of_run
 from .files import report_lines
+from .serve import NO_PASSWORD, note_open
 
 RESUME_COMMAND = "give the same command with --resume"
 FOLDER_OPTIONS = ("model", "init", "download", "out", "minutes", "held_out", "width", "height")
@@ -88,7 +89,7 @@ def run_with_cfg(
         raise OptionError(f"{cfg}: {wrong}")
     print_start(trainer, weights, options)
     printer = Printer(trainer, is_detector)
-    for line in printer.opening():
+    for line in printer.opening():  # which writes on standard error as well, in order
         say(line)
     with first_interrupt_stops(trainer), _live_page(trainer, options):
         for record in trainer.run():
@@ -115,7 +116,6 @@ def check_precision(options: Options) -> None:
 
 
 def _hooks(options: Options) -> list[Hook]:
-    """The hooks that the options request. Raises OptionError for --patience without a measurement, or a port in use."""
     hooks: list[Hook] = []
     if options["patience"] is not None:
         if not (options["map"] or options["topk"]):
@@ -131,12 +131,9 @@ def _hooks(options: Options) -> list[Hook]:
     return hooks
 
 
-@contextmanager
-def _live_page(trainer: Trainer, options: Options) -> Iterator[None]:
-    """Serve the page of the run while it trains."""
+def _live_page(trainer: Trainer, options: Options) -> AbstractContextManager[object]:
     if options["live"] is None:
-        yield
-        return
+        return nullcontext()
 
     class Opening(Hook):
         """Starts the server. As the last hook, it runs after the log of an earlier run has been moved aside."""
@@ -148,14 +145,10 @@ def _live_page(trainer: Trainer, options: Options) -> Iterator[None]:
     trainer.hooks.append(Opening())
     note_open(options["bind"], options["token"])
     note(f"The run in the browser: {server.url}")
-    try:
-        yield
-    finally:
-        server.close()
+    return closing(server)
 
 
 def _library_options(options: Options) -> dict[str, Any]:
-    """The keyword arguments of Trainer for the options of the command line."""
     same = ("seed", "threads", "max_batches", "clear", "dialect", "backup", "resume", "save_every", "allow_partial")
     return {
         **{name: options[name] for name in (*same, "min_size")},
@@ -206,7 +199,6 @@ def print_end(trainer: Trainer, resume_command: str = RESUME_COMMAND) -> None:
 
 
 def _print_use_of_weights(trainer: Trainer, data: str, cfg: str) -> None:
-    """Print the command that uses the best weights, or the last ones if nothing was measured."""
     best = trainer.best.record() if trainer.validator else None
     weights = trainer.best.path if best else trainer.checkpointer.last_saved
     command = ["detector", "test"] if trainer.model.heads else ["classifier", "predict"]
@@ -220,10 +212,7 @@ def _print_use_of_weights(trainer: Trainer, data: str, cfg: str) -> None:
 
 
 def train_folder(source: str, options: dict[str, Any], given: Set[str]) -> None:
-    """Train on a data set, or resume the run of a folder, which has kept its options.
-
-    given: the names of the options on the command line, which go before those that were kept.
-    """
+    """Train on a data set, or resume the run of a folder, which has kept its options; those `given` go before them."""
     check_precision(options)
     for name in ("backup", "topk", "clear"):
         if name in given:
@@ -331,11 +320,8 @@ def _plan(
 
 
 def _initial_weights(name: str, source: str, options: Options) -> str | None:
-    """The initial weights: those given, else the network's pretrained first layers if they are on the disk or
-    downloaded, else None.
-
-    Raises DataError, OptionError, DownloadError.
-    """
+    """The weights given, else the network's pretrained first layers if they are on the disk or downloaded, else None.
+    Raises DataError, OptionError, DownloadError."""
     given = options["init"]
     if given is not None:
         if not Path(given).is_file():
@@ -358,15 +344,55 @@ def _initial_weights(name: str, source: str, options: Options) -> str | None:
 
 
 def _check(
-    run: RunFolder,
-    found: Recognised,
-    lists: Mapping[str, Sequence[Path]],
-    statistics: DatasetStatistics,
-    plan: Plan,
+    run: RunFolder, found: Recognised, lists: Mapping[str, Sequence[Path]], statistics: DatasetStatistics, plan: Plan
 ) -> None:
-    """Check the data set as `dataset check` does, and print advice for the training."""
     with bar(sum(map(len, lists.values()))) as count:
         report = check_dataset(ImageLists.open(run.data), len(found.classes), each=count)
-    note("\n".join(report_lines(report, found.classes, SHOWN)))
+    note(*report_lines(report, found.classes, SHOWN))
     for line in advice(statistics, plan, report, found.classes, lists):
         note(f"Advice: {line}")
+
+
+# --- text ---
+
+
+def run_rnn_train(cfg: str, weights: str | None, **options: Any) -> None:
+    check_precision(options)
+    named = ("tokenized", "clear", "seed", "threads", "max_batches", "dialect", "backup", "resume", "save_every")
+    trainer = TextTrainer(
+        options["file"],
+        network_file(cfg),
+        weights,
+        allow_partial=options["allow_partial"],
+        chart=not options["no_chart"],
+        **{name: options[name] for name in named},
+    )
+    print_start(trainer, weights, options)
+    _print_opening(trainer)
+    with first_interrupt_stops(trainer):
+        for record in trainer.run():
+            note(_iteration_line(record, len(trainer.dataset)))
+    print_end(trainer)
+    if trainer.interrupted:
+        raise click.exceptions.Exit(130)
+
+
+def _print_opening(trainer: TextTrainer) -> None:
+    training, optimizer, batch = trainer.learner, trainer.learner.optimizer, trainer.model.batch
+    if trainer.setup.alexeyab:
+        say(f"mini_batch = {batch}, batch = {trainer.setup.imgs}, time_steps = {trainer.steps}, train = 1 ")
+    note(trainer.setup.base)
+    rates = f"Momentum: {optimizer.momentum:g}, Decay: {optimizer.decay:g}"
+    line = f"Learning Rate: {training.schedule.learning_rate:g}, {rates}"
+    if not trainer.setup.alexeyab:
+        note(f"{line}, Inputs: {trainer.model.input.outputs} {batch} {trainer.steps}")
+        return
+    note(line)
+    counts = f"streams = {trainer.streams}, subdivisions = {training.subdivisions}, text_size = {len(trainer.dataset)}"
+    say(f"\n batch = {batch}, steps = {trainer.steps}, {counts} ")
+    say(f" global_batch = {trainer.setup.imgs} ")
+
+
+def _iteration_line(record: IterationRecord, size: int) -> str:
+    numbers = f"{record.loss:f}, {record.average:f} avg, {record.rate:f} rate"
+    return f"{record.iteration}: {numbers}, {record.seconds:f} seconds, {record.images / size:f} epochs"

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...evaluation import ClassResult, Evaluation, Report
+from ...evaluation.classification import Answer, ConfusionCounts
 from ...evaluation.coco import CocoReport
 from ...network.network import Network
 from ...utils.files import to_json
@@ -171,3 +172,24 @@ def _row(name: str, width: int, truths: int, ap: float, coco_ap: float, c: Class
 
 def _cell(value: float, width: int, digits: int, unit: str = "") -> str:
     return f"{'-':>{width + len(unit)}}" if math.isnan(value) else f"{value:{width}.{digits}f}{unit}"
+
+
+# --- classifiers ---
+
+
+def accuracy_line(tally: ConfusionCounts) -> str:
+    """The accuracies so far."""
+    return f"top 1: {tally.accuracy:f}, top {tally.top}: {tally.top_accuracy:f}"
+
+
+def scores_line(answer: Answer, truth: int) -> str:
+    """The path, the class and the first two outputs; nan for an output that does not exist."""
+    outputs = [] if answer.outputs is None else answer.outputs[:2].tolist()
+    first, second = [*outputs, float("nan"), float("nan")][:2]
+    return f"{answer.picture.name}, {truth}, {first:f}, {second:f}, "
+
+
+def table_line(answer: Answer, count: int | None = None) -> str:
+    """The path and the first `count` outputs (None: all), separated by tabs; only the path if there are none."""
+    outputs = [] if answer.outputs is None else answer.outputs[:count].tolist()
+    return "\t".join([answer.picture.name, *(format(value, "g") for value in outputs)])

@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 
 from ...boxes import Detection
-from ...evaluation.classification import Answer, ConfusionCounts
 from ...inference.classifier import Classification
 from ...inference.detector import DetectionResult
 from ...network.network import Network
@@ -96,21 +95,3 @@ def label_lines(found: DetectionResult) -> Iterator[str]:
     for detection in found.best_of_each():
         x, y, w, h = relative_box(detection, found)
         yield f"{detection.class_id} {x:2.4f} {y:2.4f} {w:2.4f} {h:2.4f}\n"
-
-
-def accuracy_line(tally: ConfusionCounts) -> str:
-    """The accuracies so far."""
-    return f"top 1: {tally.accuracy:f}, top {tally.top}: {tally.top_accuracy:f}"
-
-
-def scores_line(answer: Answer, truth: int) -> str:
-    """The path, the class and the first two outputs; nan for an output that does not exist."""
-    outputs = [] if answer.outputs is None else answer.outputs[:2].tolist()
-    first, second = [*outputs, float("nan"), float("nan")][:2]
-    return f"{answer.picture.name}, {truth}, {first:f}, {second:f}, "
-
-
-def table_line(answer: Answer, count: int | None = None) -> str:
-    """The path and the first `count` outputs (None: all), separated by tabs; only the path if there are none."""
-    outputs = [] if answer.outputs is None else answer.outputs[:count].tolist()
-    return "\t".join([answer.picture.name, *(format(value, "g") for value in outputs)])

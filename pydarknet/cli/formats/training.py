@@ -116,18 +116,16 @@ class Printer:
         return " ".join(sides)
 
     def show(self, record: IterationRecord) -> None:
-        """Print an iteration."""
         if self.progress:
             note(CLEAR_LINE, newline=False)
-        for line in self._resizing(record):
-            say(line)
+        say(*self._resizing(record))
         slow = self.setup.alexeyab and self.detector and record.load_seconds > SLOW_LOADING and not self.first
         bottleneck = " - performance bottleneck on CPU or Disk HDD/SSD" if slow else ""
         say(f"Loaded: {record.load_seconds:f} seconds{bottleneck}")
         self._heads(record)
         if not self.detector:
             self._accuracy(record)
-        say("\n".join(self._iteration(record)))
+        say(*self._iteration(record))
         if self.detector and record.measurement is not None:
             self._report(record.measurement)
         for path in record.saved:
@@ -200,13 +198,12 @@ class Printer:
         for line in [*map_start(model, measurement.missing), *map_report(measurement.report, model.names)]:
             self.tell(line if self.terminal else line.rpartition("\r")[2])  # without the count of ranks
         note(f"Total Detection Time: {measurement.seconds:.0f} Seconds")
-        self.tell("\n".join(POINTS_HELP))
+        self.tell(*POINTS_HELP)
         self.tell(f"\n mean_average_precision (mAP@{measurement.report.iou_thresh:0.2f}) = {measurement.value:f} ")
         if measurement.is_best:
             self.tell("New best mAP!")
 
     def _accuracy(self, record: IterationRecord) -> None:
-        """Print AlexeyAB's lines about the accuracy of a classifier."""
         if self.validator is None:
             return
         top = self.setup.data.positive("top", 5)

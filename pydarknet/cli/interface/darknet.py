@@ -5,33 +5,35 @@ from typing import Any
 import click
 
 from ..not_offered import CLASSIFIER_FLAGS, DETECTOR_FLAGS, accept_flags
-from ..options import FILE, FRACTION, PORT, POSITIVE, FiniteFloat, batch_option, command, flag, group, together
+from ..options import COUNT, FILE, POSITIVE, FiniteFloat, batch_option, command, flag, group, together
 
 KINDS = ("voc", "coco", "imagenet", "bdd", "kitti")  # of result files
 YOLO_THRESH = 0.2
 
 demo_options = together(
     "cfg weights [video] camera thresh",
-    flag("hier P", "In word trees, report the deepest class whose probability is above P; AlexeyAB's dialect "
-         "takes -thresh instead.", type=FRACTION, default=0.5),
-    flag("avgframes N", "pjreddie: average the network's output over N frames. AlexeyAB: draw the objects into "
-         "the frame N/2 earlier.", "-avg", "--avg", type=click.IntRange(1, 1000), default=3),
+    flag("hier P", "In word trees, report the deepest class whose probability is above P; "
+         "AlexeyAB's dialect takes -thresh instead.", default=0.5),
+    flag("avgframes N", "pjreddie: average the network's output over N frames. AlexeyAB: draw the "
+         "objects into the frame N/2 earlier.", "-avg", "--avg", type=click.IntRange(1, 1000),
+         default=3),
     "out_filename",
     flag("prefix P", "Write annotated frames to P_00000001.jpg and so on; no window.", type=FILE),
     flag("json_file_output FILE", "Write the objects of all frames as JSON."),
-    flag("json_port PORT", "Serve the objects as a JSON stream over HTTP. 0: any free port.", type=PORT),
-    flag("mjpeg_port PORT", "Serve the annotated frames as MJPEG over HTTP. 0: any free port.", type=PORT),
+    flag("json_port PORT", "Serve the objects as a JSON stream over HTTP. 0: any free port."),
+    flag("mjpeg_port PORT", "Serve the annotated frames as MJPEG over HTTP. 0: any free port."),
     "bind",
-    flag("http_post_host URL", "Send the names of each frame's objects to URL as text, by HTTP POST; with "
-         "-time_limit_sec only those of one frame."),
+    flag("http_post_host URL", "Send the names of each frame's objects to URL as text, by HTTP "
+         "POST; with -time_limit_sec only those of one frame."),
     "window ext_output letter_box",
     flag("dontdraw_bbox", "Neither draw nor print objects."),
-    click.option("-s", "skip", type=click.IntRange(min=0), default=0, metavar="N", help="Show each annotated frame in "
+    click.option("-s", "skip", type=COUNT, default=0, metavar="N", help="Show each annotated frame in "
                  "place of the next N."),
     click.option("-w", "frame_width", type=POSITIVE, metavar="W", help="Ask the camera for frames W pixels wide."),
     click.option("-h", "frame_height", type=POSITIVE, metavar="H", help="Ask the camera for frames H pixels high."),
-    flag("fps N", "Ask the camera for N frames per second.", type=POSITIVE),
-    flag("fps_lim N", "Process at most N frames per second.", type=FiniteFloat(min=0, min_open=True)),
+    flag("fps N", "Ask the camera for N frames per second."),
+    flag("fps_lim N", "Process at most N frames per second.",
+         type=FiniteFloat(min=0, min_open=True)),
     "time_limit_sec benchmark names network",
 )  # fmt: skip
 network_and_names = together("cfg weights", batch_option(default=4), "names network")
@@ -40,11 +42,10 @@ out_options = together(
     flag("results DIR", "The folder for the files. Default: that of the .data file, else results."),
 )
 validation_options = together(
-    "top batch",
-    flag("json FILE", "Write accuracies, speed and the confusion matrix to FILE as JSON.", "json_file"),
+    "top batch", flag("json FILE", "Write accuracies, speed and the confusion matrix to FILE as JSON.", "json_file")
 )
-SEED = flag("seed TEXT", "The text that the network reads first. Default: two newlines.", default="\n\n",
-            show_default=False)  # fmt: skip
+SEED = flag("seed TEXT", "The text that the network reads first. Default: two newlines.",
+            default="\n\n", show_default=False)  # fmt: skip
 INPUT = flag("file FILE", "Read this file instead of standard input.")
 
 detector_command = group("detector", "darknet's spelling of detect and train.")
@@ -82,7 +83,7 @@ command(
 )  # fmt: skip
 
 command(
-    "calc_anchors", "anchors.run_calc_anchors",
+    "calc_anchors", "files.run_calc_anchors",
     """Find anchors as AlexeyAB's darknet does; writes anchors.txt and counters_per_class.txt.
 
     $ pydarknet detector calc_anchors data/obj.data -num_of_clusters 9 -width 416 -height 416
@@ -301,7 +302,7 @@ accept_flags(classifier_command, CLASSIFIER_FLAGS)
 rnn_command = group("rnn", "Train a recurrent network on text, generate text, measure how well it predicts a text.")
 
 command(
-    "train", "rnn.run_train",
+    "train", "train.run_rnn_train",
     """Train a network to predict each symbol of a text from those before it.
 
     $ pydarknet rnn train cfg/rnn.train.cfg -file tales.txt
@@ -311,8 +312,8 @@ command(
     flag("file FILE", "The text to train on.", required=True),
     flag("tokenized", "The file holds numbers, one per symbol, instead of text."),
     "clear",
-    flag("seed N", "Seed of all random numbers; the same seed gives the same weights. Default: 0.", "-srand",
-         "--srand", "-rseed", "--rseed", type=click.IntRange(min=0)),
+    flag("seed N", "Seed of all random numbers; the same seed gives the same weights. Default: 0.",
+         "-srand", "--srand", "-rseed", "--rseed", type=COUNT),
     "max_batches",
     flag("backup DIR", "The folder for weights.", default="backup"),
     "resume save_every no_chart network",
@@ -325,11 +326,11 @@ command(
 
     $ pydarknet rnn generate cfg/rnn.cfg backup/rnn_final.weights -seed 'Once upon ' -len 200 -temp .5 -srand 1
     """,
-    flag("len N", "Symbols to generate.", "count", type=click.IntRange(min=0), default=1000),
+    flag("len N", "Symbols to generate.", "count", type=COUNT, default=1000),
     flag("temp T", "Temperature of the softmax: below 1, probable symbols become more probable.",
          type=FiniteFloat(min=0, min_open=True), default=0.7),
-    flag("srand N", "Seed of the random numbers; the same seed gives the same text. Default: a random one.",
-         "-rseed", "--rseed", type=click.IntRange(min=0)),
+    flag("srand N", "Seed of the random numbers; the same seed gives the same text. Default: a "
+         "random one.", "-rseed", "--rseed", type=COUNT),
     flag("tokens FILE", "Print the names of symbols in FILE, one per line, instead of characters."),
     "cfg weights", SEED, "network",
     group=rnn_command,
@@ -356,7 +357,7 @@ command(
 )  # fmt: skip
 
 ops_command = command(
-    "ops", "info.run_ops",
+    "ops", "network_files.run_ops",
     """Print the floating-point operations of one picture as darknet counts them.
 
     $ pydarknet ops cfg/darknet19.cfg --width 224 --height 224

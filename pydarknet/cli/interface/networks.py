@@ -2,7 +2,7 @@
 
 import click
 
-from ..options import FILE, FRACTION, POSITIVE, FiniteFloat, address_options, command, flag
+from ..options import COUNT, FILE, POSITIVE, FiniteFloat, address_options, command, flag
 
 classify_command = command(
     "classify", "detect.run_classify",
@@ -44,15 +44,13 @@ track_command = command(
     $ pydarknet track cfg/yolov4.cfg yolov4.weights 'frames/%05d.jpg' --csv tracks.csv --no-picture
     """,
     "cfg weights images input",
-    flag("thresh P", "The confidence above which a detection continues a track.", type=FRACTION,
-         default=0.1),
-    flag("track_thresh P", "The confidence above which a detection starts a track.", type=FRACTION,
-         default=0.5),
+    flag("thresh P", "The confidence above which a detection continues a track.", default=0.1),
+    flag("track_thresh P", "The confidence above which a detection starts a track.", default=0.5),
     flag("patience SECONDS", "How long the track of an object that is not detected is kept.",
          type=click.FloatRange(0, 3600), default=1.0),
-    flag("count_line X1,Y1,X2,Y2", "Count the objects whose centre crosses this line, given in pixels or in "
-         "fractions of the frame. `in` is to the left, as seen from the first point towards the second. May be "
-         "given several times.", multiple=True),
+    flag("count_line X1,Y1,X2,Y2", "Count the objects whose centre crosses this line, given in "
+         "pixels or in fractions of the frame. `in` is to the left, as seen from the first point "
+         "towards the second. May be given several times.", multiple=True),
     "hier nms letter_box stretch ext_output out_dir no_picture",
     flag("show", "Show the frames in a window."),
     "names network",
@@ -74,15 +72,15 @@ train_command = command(
     "data_file",
     click.argument("cfg", type=FILE, required=False),
     "[weights]",
-    flag("model NAME", "The network: a bundled one, such as yolov4-tiny, or a .cfg file. Default: chosen by "
-         "the number of pictures and the processor."),
+    flag("model NAME", "The network: a bundled one, such as yolov4-tiny, or a .cfg file. Default: "
+         "chosen by the number of pictures and the processor."),
     flag("init WEIGHTS", "Initial weights, such as yolov4-tiny.conv.29."),
     flag("download", "Download the network's pretrained first layers if they are missing."),
     flag("out DIR", "The folder to make. Default: runs/train1, runs/train2, ..."),
-    flag("minutes M", "Train for about M minutes: the first iterations are timed, and max_batches is set.",
-         type=click.FloatRange(min=0.5)),
-    flag("held_out P", "The fraction of the pictures to validate on, if the data set has no validation list.",
-         type=click.FloatRange(0.01, 0.9), default=0.2),
+    flag("minutes M", "Train for about M minutes: the first iterations are timed, and max_batches "
+         "is set.", type=click.FloatRange(min=0.5)),
+    flag("held_out P", "The fraction of the pictures to validate on, if the data set has no "
+         "validation list.", type=click.FloatRange(0.01, 0.9), default=0.2),
     "size",
     "training",
 )  # fmt: skip
@@ -112,17 +110,18 @@ evaluate_command = command(
     $ pydarknet evaluate data/obj.data yolov4-tiny.cfg yolov4-tiny_best.weights --worst look_at --plot curves.png
     $ pydarknet evaluate data/obj.data yolov4-tiny.cfg yolov4-tiny_best.weights --report report
     """,
-    flag("sort", "The order of the classes.", type=click.Choice(["ap", "name", "truths", "missed"]), default="ap"),
-    flag("worst DIR", "Write the ten pictures with most missed objects into DIR: ground truth green, "
-         "detections red."),
-    flag("report DIR", "Write report.html and report.json into DIR: classes, confusions, curves, sizes, "
-         "pictures (extra `plot`)."),
+    flag("sort", "The order of the classes.",
+         type=click.Choice(["ap", "name", "truths", "missed"]), default="ap"),
+    flag("worst DIR", "Write the ten pictures with most missed objects into DIR: ground truth "
+         "green, detections red."),
+    flag("report DIR", "Write report.html and report.json into DIR: classes, confusions, curves, "
+         "sizes, pictures (extra `plot`)."),
     "letter_box stretch",
     "measuring",
 )  # fmt: skip
 
 info_command = command(
-    "info", "info.run_info",
+    "info", "network_files.run_info",
     """Print the layer table as AlexeyAB's darknet prints it while loading, then totals.
 
     $ pydarknet info cfg/yolov4.cfg
@@ -146,12 +145,12 @@ quantize_command = command(
     click.argument("images", type=FILE, nargs=-1, required=True, metavar="IMAGE..."),
     click.option("-o", "-out", "--out", type=FILE, metavar="FILE", help="The file to write. Default: the name of "
                  "WEIGHTS with .int8 in the place of .weights."),
-    flag("limit N", "Use N pictures, evenly spaced among all.", type=POSITIVE, default=50),
+    flag("limit N", "Use N pictures, evenly spaced among all.", default=50),
     "size network",
 )  # fmt: skip
 
 speed_command = command(
-    "speed", "info.run_speed",
+    "speed", "export.run_speed",
     """Time N forward passes on black pictures (default: 1000; with --layers 20), as darknet does.
 
     With --layers, prints for each layer: input and output size, median time, share of the total, GFLOP/s, and the
@@ -162,7 +161,7 @@ speed_command = command(
     $ pydarknet speed cfg/yolov4.cfg --size 416 --threads 1 --layers
     """,
     "cfg",
-    click.argument("n", type=click.IntRange(min=0), required=False),
+    click.argument("n", type=COUNT, required=False),
     flag("layers", "Time each layer; print the slowest first."),
     flag("weights FILE", "The weights. Default: random ones."),
     flag("size S", "Width and height of the network's input in pixels.", type=POSITIVE),
@@ -181,20 +180,21 @@ export_command = command(
     """,
     "cfg weights",
     click.argument("out", metavar="OUT.onnx", type=FILE),
-    flag("format", "The outputs. raw: those of the last layers; boxes: corners and scores; yolov5, yolov8: one "
-         "tensor, in the layout of Ultralytics' programs.",
+    flag("format", "The outputs. raw: those of the last layers; boxes: corners and scores; yolov5, "
+         "yolov8: one tensor, in the layout of Ultralytics' programs.",
          type=click.Choice(["raw", "boxes", "yolov5", "yolov8"]), default="raw"),
     flag("nms", "Add non-maximum suppression to the graph."),
-    flag("thresh P", "With --nms: keep boxes with a confidence above P. Default: darknet's.", type=FRACTION,
+    flag("thresh P", "With --nms: keep boxes with a confidence above P. Default: darknet's.",
          needs=("nms",)),
-    flag("iou_thresh IOU", "With --nms: suppress a box whose IoU with a better one of its class is above IOU.",
-         type=FRACTION, default=0.45, needs=("nms",)),
+    flag("iou_thresh IOU", "With --nms: suppress a box whose IoU with a better one of its class is "
+         "above IOU.", default=0.45, needs=("nms",)),
     flag("dynamic", "Allow any batch, and any input size unless a layer fixes it."),
     flag("fp16", "Write weights and activations as float16; input and outputs stay float32."),
-    flag("check", "Before writing, run the file in ONNX Runtime and compare its outputs with pydarknet's."),
-    flag("tolerance X", "With --check: the largest difference allowed, relative to an output's largest value, "
-         "or to 1 if that is smaller. Default: 0.001; with --fp16 0.03.", type=click.FloatRange(min=0),
-         needs=("check",)),
+    flag("check", "Before writing, run the file in ONNX Runtime and compare its outputs with "
+         "pydarknet's."),
+    flag("tolerance X", "With --check: the largest difference allowed, relative to an output's "
+         "largest value, or to 1 if that is smaller. Default: 0.001; with --fp16 0.03.",
+         type=click.FloatRange(min=0), needs=("check",)),
     flag("batch N", "Pictures per forward pass.", type=click.IntRange(1, 1 << 10), default=1),
     "names size network",
 )  # fmt: skip
@@ -212,12 +212,15 @@ serve_command = command(
     address_options(default_port=8080),
     flag("token TOKEN", "Answer only requests with the header Authorization: Bearer TOKEN; also in "
          "$PYDARKNET_TOKEN.", envvar="PYDARKNET_TOKEN"),
-    flag("copies N", "Copies of the network, each of which computes a picture at the same time (default: one "
-         "for each processor, up to 1 GiB).", type=click.IntRange(1, 64)),
-    flag("batch N", "Up to N waiting pictures share a forward pass.", type=click.IntRange(1, 64), default=1),
+    flag("copies N", "Copies of the network, each of which computes a picture at the same time "
+         "(default: one for each processor, up to 1 GiB).", type=click.IntRange(1, 64)),
+    flag("batch N", "Up to N waiting pictures share a forward pass.", type=click.IntRange(1, 64),
+         default=1),
     flag("queue N", "Requests in progress at a time; further ones are answered with 429.",
          type=click.IntRange(1, 10_000), default=64),
-    flag("max_body MB", "The largest request, in megabytes.", type=FiniteFloat(min=0.001), default=20),
-    flag("max_pixels MP", "The largest picture, in megapixels.", type=FiniteFloat(min=0.001), default=50),
+    flag("max_body MB", "The largest request, in megabytes.", type=FiniteFloat(min=0.001),
+         default=20),
+    flag("max_pixels MP", "The largest picture, in megapixels.", type=FiniteFloat(min=0.001),
+         default=50),
     "size names network",
 )  # fmt: skip

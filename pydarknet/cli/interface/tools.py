@@ -3,10 +3,10 @@
 import click
 
 from ...errors import OptionError
-from ..options import FILE, POSITIVE, FiniteFloat, command, flag, group, together
+from ..options import COUNT, FILE, POSITIVE, FiniteFloat, command, flag, group, together
 
-SEED = flag("seed N", "Seed of all random numbers; the same seed gives the same pictures.", type=click.IntRange(min=0),
-            default=0)  # fmt: skip
+SEED = flag("seed N", "Seed of all random numbers; the same seed gives the same pictures.",
+            type=COUNT, default=0)  # fmt: skip
 FOLDER = flag("out_dir DIR", "The folder for the pictures. Default: the current one.", default=".", show_default=False)
 IN_AND_OUT = together("cfg weights", click.argument("out", metavar="OUT", type=FILE))
 WRITE_CFG = flag("write_cfg OUT.cfg", "Also write the cfg for the new weights file.")
@@ -25,10 +25,10 @@ download_command = command(
     """,
     click.argument("names", metavar="[NAME]...", nargs=-1),
     flag("list", "Print the weights that can be downloaded.", "show_list"),
-    flag("to DIR", "The folder. Default: $PYDARKNET_MODELS, else ~/.cache/pydarknet/models, where all commands "
-         "look for weights."),
-    flag("url URL", "Download from this address, such as a mirror's; the size and checksum of the published "
-         "file apply."),
+    flag("to DIR", "The folder. Default: $PYDARKNET_MODELS, else ~/.cache/pydarknet/models, where "
+         "all commands look for weights."),
+    flag("url URL", "Download from this address, such as a mirror's; the size and checksum of the "
+         "published file apply."),
 )  # fmt: skip
 
 dataset_command = group("dataset", "Check and convert data sets of detectors.")
@@ -49,7 +49,7 @@ command(
     flag("dialect", "The darknet whose rule for the place of label files is tried first.",
          type=click.Choice(["pjreddie", "alexeyab"]), default="alexeyab"),
     flag("no_decode", "Do not decode the pictures, which takes long for large data sets."),
-    flag("show N", "Print the first N findings of each kind.", type=click.IntRange(min=0), default=20),
+    flag("show N", "Print the first N findings of each kind.", type=COUNT, default=20),
     flag("strict", "Treat warnings as errors."),
     group=dataset_command,
 )  # fmt: skip
@@ -66,12 +66,13 @@ command(
     $ pydarknet dataset convert instances_train2017.json instances_val2017.json --pictures coco --to darknet --out mine
     """,
     click.argument("sources", metavar="SOURCE...", type=FILE, nargs=-1, required=True),
-    flag("to", "The format to write.", "to", type=click.Choice(["darknet", "voc", "coco"]), required=True),
+    flag("to", "The format to write.", "to", type=click.Choice(["darknet", "voc", "coco"]),
+         required=True),
     flag("out DIR", "The folder to write.", required=True),
-    flag("from", "The format of SOURCE.", "form", type=click.Choice(["auto", "darknet", "voc", "coco"]),
-         default="auto"),
-    flag("names FILE", "Class names, one per line. Default: those of the .data file, of COCO's categories by "
-         "id, or of VOC's XML files in alphabetical order."),
+    flag("from", "The format of SOURCE.", "form",
+         type=click.Choice(["auto", "darknet", "voc", "coco"]), default="auto"),
+    flag("names FILE", "Class names, one per line. Default: those of the .data file, of COCO's "
+         "categories by id, or of VOC's XML files in alphabetical order."),
     flag("pictures DIR", "The folder with the pictures of VOC or COCO."),
     flag("copy", "Copy the pictures instead of linking or referring to them."),
     flag("keep_difficult", "With --to darknet: keep difficult and crowd objects as ordinary ones."),
@@ -81,7 +82,7 @@ command(
 cfg_command = group("cfg", "Check and change network files.")
 
 command(
-    "check", "files.run_cfg_check",
+    "check", "network_files.run_cfg_check",
     """Print all faults of network files, each with its line.
 
     With an error, the network does not work as its file says. A warning is for what darknet accepts but is hardly
@@ -98,7 +99,7 @@ command(
 )  # fmt: skip
 
 command(
-    "set", "files.run_set",
+    "set", "network_files.run_set",
     """Write a changed copy of a network file, with the filters and masks that follow from its classes and anchors.
 
     Comments and layout are kept. NEW.cfg may be CFG itself. It is written only if the changed network is valid.
@@ -108,16 +109,17 @@ command(
     """,
     "cfg",
     click.argument("out", metavar="NEW.cfg", type=FILE, required=False),
-    flag("classes N", "The number of classes: of all heads, or of a classifier.", type=POSITIVE),
+    flag("classes N", "The number of classes: of all heads, or of a classifier."),
     flag("anchors LIST", "Anchors for all heads, distributed by area: 10,13, 16,30, ..."),
-    flag("net KEY=VALUE", "Set an option of [net]; may be given several times.", "net", multiple=True),
+    flag("net KEY=VALUE", "Set an option of [net]; may be given several times.", "net",
+         multiple=True),
     flag("out FILE", "The same as NEW.cfg.", "out_option"),
     "dialect",
     group=cfg_command,
 )  # fmt: skip
 
 anchors_command = command(
-    "anchors", "anchors.run_anchors",
+    "anchors", "files.run_anchors",
     """Find anchors for the boxes of a data set by k-means.
 
     DATA_OR_LIST is a .data file, whose list `train` is used, a list of pictures, a folder of pictures with label files,
@@ -131,11 +133,12 @@ anchors_command = command(
     click.option("-n", "-num_of_clusters", "--num-of-clusters", "count", type=POSITIVE, metavar="N",
                  help="The number of anchors. Default: as many as the cfg has, else 9."),
     "clustering",
-    flag("distance", "The distance of k-means: 1 - IoU, as in YOLOv2, or the squared difference of sizes.",
-         type=click.Choice(["iou", "sse"]), default="iou"),
+    flag("distance", "The distance of k-means: 1 - IoU, as in YOLOv2, or the squared difference of "
+         "sizes.", type=click.Choice(["iou", "sse"]), default="iou"),
     flag("anchors LIST", "Anchors to compare with: 10,13, 16,30, ...", "given"),
     flag("table", "Print the table of the YOLOv2 paper for this data set instead."),
-    flag("cfg CFG", "Print the options to change in this network file, and the average IoU of its anchors."),
+    flag("cfg CFG", "Print the options to change in this network file, and the average IoU of its "
+         "anchors."),
     flag("write NEW.cfg", "Write a copy of the cfg with these anchors."),
     flag("plot FILE.png", "Draw boxes and anchors (extra `plot`)."),
     "dialect",
@@ -145,7 +148,7 @@ anchors_command = command(
 
 
 partial_command = command(
-    "partial", "weights.run_partial",
+    "partial", "network_files.run_partial",
     """Write the first N layers of a weights file, to start the training of another network.
 
     Sets the number of images seen to 0. --allow-partial accepts a file that is itself partial.
@@ -153,12 +156,12 @@ partial_command = command(
     $ pydarknet partial cfg/yolov4-tiny.cfg yolov4-tiny.weights yolov4-tiny.conv.29 29
     """,
     IN_AND_OUT,
-    click.argument("layers", metavar="N", type=click.IntRange(min=0)),
+    click.argument("layers", metavar="N", type=COUNT),
     "network",
 )  # fmt: skip
 
 average_command = command(
-    "average", "weights.run_average",
+    "average", "network_files.run_average",
     """Write the mean of several weights files of one network.
 
     As in darknet, all arrays of convolutions are averaged, and biases and weights of [connected]; all other arrays and
@@ -172,7 +175,7 @@ average_command = command(
 )  # fmt: skip
 
 rescale_command = command(
-    "rescale", "weights.run_conversion",
+    "rescale", "network_files.run_conversion",
     """Convert a network for pixels in -1..1 to pixels in 0..1, by changing its first convolution.
 
     $ pydarknet rescale net.cfg old.weights new.weights
@@ -181,7 +184,7 @@ rescale_command = command(
 )  # fmt: skip
 
 rgbgr_command = command(
-    "rgbgr", "weights.run_conversion",
+    "rgbgr", "network_files.run_conversion",
     """Swap red and blue in the filters of the first convolution.
 
     $ pydarknet rgbgr net.cfg bgr.weights rgb.weights
@@ -190,7 +193,7 @@ rgbgr_command = command(
 )  # fmt: skip
 
 reset_command = command(
-    "reset", "weights.run_conversion",
+    "reset", "network_files.run_conversion",
     """Fold batch normalisation into weights and biases, and reset it: scales 1, means 0, variances 1.
 
     $ pydarknet reset net.cfg net.weights reset.weights
@@ -199,7 +202,7 @@ reset_command = command(
 )  # fmt: skip
 
 normalize_command = command(
-    "normalize", "weights.run_normalize",
+    "normalize", "network_files.run_normalize",
     """Add batch normalisation to every convolution and [connected] layer that has none.
 
     The new weights need a cfg with batch_normalize=1 in these layers.
@@ -207,14 +210,14 @@ normalize_command = command(
     $ pydarknet normalize plain.cfg plain.weights normal.weights --variance 1 --write-cfg normal.cfg
     """,
     IN_AND_OUT,
-    flag("variance V", "The variance of the new layers. 0, as in darknet, for networks that are trained further; 1 "
-         "keeps the network's outputs.", type=FiniteFloat(min=0), default=0.0),
+    flag("variance V", "The variance of the new layers. 0, as in darknet, for networks that are "
+         "trained further; 1 keeps the network's outputs.", type=FiniteFloat(min=0), default=0.0),
     WRITE_CFG,
     "network",
 )  # fmt: skip
 
 denormalize_command = command(
-    "denormalize", "weights.run_denormalize",
+    "denormalize", "network_files.run_denormalize",
     """Fold batch normalisation into weights and biases, and remove it.
 
     The new weights need a cfg with batch_normalize=0. Of the recurrent layers, only [gru] is changed, as in darknet.
@@ -227,7 +230,7 @@ denormalize_command = command(
 )  # fmt: skip
 
 oneoff_command = command(
-    "oneoff", "weights.run_oneoff",
+    "oneoff", "network_files.run_oneoff",
     """Convert a layer of N classes to one of three anchors with N classes each, as was done for YOLO9000.
 
     The last layer but one has N filters in the weights file and 3 x (5 + N) in the cfg. Its filters become the class
@@ -236,13 +239,13 @@ oneoff_command = command(
     $ pydarknet oneoff boxes.cfg classes.weights boxes.weights --classes 9372
     """,
     IN_AND_OUT,
-    flag("classes N", "The number of classes. Default: 11921, as in pjreddie's darknet; 9372, as in AlexeyAB's.",
-         type=POSITIVE),
+    flag("classes N", "The number of classes. Default: 11921, as in pjreddie's darknet; 9372, as "
+         "in AlexeyAB's."),
     "network",
 )  # fmt: skip
 
 statistics_command = command(
-    "statistics", "weights.run_statistics",
+    "statistics", "network_files.run_statistics",
     """Print mean square, mean and variance of the scales, biases and first weights of [connected] and recurrent layers.
 
     $ pydarknet statistics rnn.cfg rnn.weights
@@ -251,13 +254,13 @@ statistics_command = command(
 )  # fmt: skip
 
 print_command = command(
-    "print", "weights.run_print",
+    "print", "network_files.run_print",
     """Print the weights of a convolution without batch normalisation, one line per filter.
 
     $ pydarknet print cfg/tiny.cfg tiny.weights 0
     """,
     "cfg weights",
-    click.argument("layer", metavar="LAYER", type=click.IntRange(min=0)),
+    click.argument("layer", metavar="LAYER", type=COUNT),
     "network",
 )  # fmt: skip
 
@@ -274,7 +277,7 @@ visualize_command = command(
     """,
     "cfg weights",
     FOLDER,
-    flag("columns N", "Filters per row.", type=POSITIVE, default=1),
+    flag("columns N", "Filters per row.", default=1),
     flag("zoom N", "Pixels per weight.", type=click.IntRange(1, 64), default=1),
     "network",
 )  # fmt: skip
@@ -321,23 +324,24 @@ nightmare_command = command(
     """,
     "cfg weights",
     click.argument("image", type=FILE),
-    click.argument("layer", metavar="LAYER", type=click.IntRange(min=0)),
-    flag("rounds N", "Pictures to write.", type=POSITIVE, default=1),
-    flag("iters N", "Steps per picture.", type=POSITIVE, default=10),
-    flag("range N", "Each step takes a random one of the N layers around LAYER.", "layers", type=POSITIVE,
+    click.argument("layer", metavar="LAYER", type=COUNT),
+    flag("rounds N", "Pictures to write.", default=1),
+    flag("iters N", "Steps per picture.", default=10),
+    flag("range N", "Each step takes a random one of the N layers around LAYER.", "layers",
          default=1),
-    flag("octaves N", "Each step scales the picture to a random one of N sizes, each 3/4 of the one before.",
-         type=click.IntRange(1, 20), default=4),
+    flag("octaves N", "Each step scales the picture to a random one of N sizes, each 3/4 of the "
+         "one before.", type=click.IntRange(1, 20), default=4),
     flag("rate R", "The step size.", type=FiniteFloat(), default=0.04),
-    flag("thresh T", "Amplify outputs above the mean plus T standard deviations.", type=FiniteFloat(),
-         default=1.0),
-    flag("norm 0|1", "1: normalise each step to mean 0 and variance 1.", type=click.IntRange(0, 1), default=1),
+    flag("thresh T", "Amplify outputs above the mean plus T standard deviations.",
+         type=FiniteFloat(), default=1.0),
+    flag("norm 0|1", "1: normalise each step to mean 0 and variance 1.", type=click.IntRange(0, 1),
+         default=1),
     flag("zoom Z", "After each picture, crop it to its middle, a fraction Z of each side.",
          type=FiniteFloat(0, 1, min_open=True), default=1.0),
     flag("rotate RADIANS", "After each picture, rotate it.", type=FiniteFloat(), default=0.0),
     flag("prefix DIR", "The folder for the pictures. Default: the current one."),
     flag("reconstruct", hidden=True, expose_value=False, callback=_refuse_reconstruct),
-    flag("longest N", "First resize the picture so that its longer side has N pixels.", type=POSITIVE),
+    flag("longest N", "First resize the picture so that its longer side has N pixels."),
     SEED, "size network",
 )  # fmt: skip
 

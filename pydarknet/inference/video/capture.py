@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import cv2
 import numpy as np
@@ -40,19 +40,21 @@ AHEAD = 4  # frames read ahead of the engine, at most
 Prepared = TypeVar("Prepared")
 
 
-class Frames(Protocol):
+class Frames:
     """A source of frames. `live`: it produces frames whether or not they are read."""
 
-    rate: float  # frames per second
-    live: bool
+    rate = DEFAULT_RATE  # frames per second
+    live = False
 
     def read(self) -> Picture | None:
         """The next frame, or None after the last."""
+        raise NotImplementedError
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Read no more."""
 
 
-class Capture:
+class Capture(Frames):
     """Frames of a video file, an address or a camera."""
 
     def __init__(
@@ -111,10 +113,8 @@ class Capture:
         self._capture.release()
 
 
-class PictureSequence:
+class PictureSequence(Frames):
     """Picture files as frames. `read` raises ImageError for a file that cannot be read."""
-
-    rate, live = DEFAULT_RATE, False
 
     def __init__(self, paths: Sequence[str | os.PathLike[str]]) -> None:
         self._paths = iter(paths)
@@ -122,9 +122,6 @@ class PictureSequence:
     def read(self) -> Picture | None:
         path = next(self._paths, None)
         return None if path is None else load_image(path)
-
-    def close(self) -> None:
-        pass
 
 
 @dataclass(frozen=True)

@@ -97,9 +97,7 @@ class FrameDetector:
     def _average(self) -> None:
         """Replace the heads' outputs by their mean over the last frames; frames before the first count as 0."""
         share = np.float32(1 / self.options.average)
-        if share == 1:
-            return
-        for head, former in zip(self._heads, self._former, strict=True):
+        for head, former in zip(self._heads, self._former, strict=True) if share != 1 else ():
             former.append(head.values.copy())
             head.values[:] = sum(share * values for values in former)
 
@@ -186,21 +184,18 @@ class _Frames(Generic[Prepared]):
     def _each(self) -> Iterator[Frame[Prepared]]:
         """The frames, each counted, until the limit. Waits where the caller is faster than `most`."""
         start = time.perf_counter()
-        for frame in self._repeated():
-            self.count += 1
-            yield frame
-            if self._most is not None:
-                time.sleep(max(0.0, start + self.count / self._most - time.perf_counter()))
-            self.rate.tick()
-            if self._limit is not None and time.perf_counter() - start > self._limit:
-                return
-        self.ended = not self._reader.closed
-
-    def _repeated(self) -> Iterator[Frame[Prepared]]:
         for frame in self._reader:
-            yield frame
-            while self._repeats and not self._reader.closed:
+            while True:
+                self.count += 1
                 yield frame
+                if self._most is not None:
+                    time.sleep(max(0.0, start + self.count / self._most - time.perf_counter()))
+                self.rate.tick()
+                if self._limit is not None and time.perf_counter() - start > self._limit:
+                    return
+                if not self._repeats or self._reader.closed:
+                    break
+        self.ended = not self._reader.closed
 
     def close(self) -> None:
         """End the threads."""
@@ -300,7 +295,7 @@ def to_stream(stream: Stream) -> Sink:
     return publish
 
 
-class HttpPost:
+class HttpPost(BackgroundWriter):
     """Sends the objects of frames to an address, in a thread. A context manager, which waits for the last request.
 
     The text has a line `name, id: 3` for each box (its first class), the time and the source. A frame without objects
@@ -316,7 +311,7 @@ class HttpPost:
             raise OptionError(f"http_post_host {url}: expected HOST/PATH or http://HOST:PORT/PATH")
         self._source, self._once = source, once
         self._sent = self._failed = False
-        self._writer = BackgroundWriter()
+        super().__init__()
 
     def send(self, found: DetectionResult) -> None:
         """Queue the objects of a frame."""
@@ -325,7 +320,7 @@ class HttpPost:
             return
         self._sent = True
         text = "".join(lines) + f"\ntime:\n{time.strftime('%Y-%m-%d %H:%M:%S')}\nvideosource:\n{self._source}"
-        self._writer.do(partial(self._post, text.encode("utf-8", "surrogateescape")))
+        self.do(partial(self._post, text.encode("utf-8", "surrogateescape")))
 
     def _post(self, content: bytes) -> None:
         request = Request(self._url, content, {"Content-Type": "text/plain"})
@@ -336,9 +331,3 @@ class HttpPost:
             if not self._failed:
                 log.warning("%s: cannot post: %s; the demo continues", self._url, getattr(error, "reason", error))
             self._failed = True
-
-    def __enter__(self) -> HttpPost:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._writer.__exit__(*error)

@@ -7,7 +7,7 @@ is disconnected.
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ...utils.http_server import LOOPBACK, BoundedHandler, BoundedServer
 
@@ -37,12 +37,13 @@ def jpeg_part(jpeg: bytes) -> bytes:
     return b"--mjpegstream\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%s\r\n" % (len(jpeg), jpeg)
 
 
+@dataclass(eq=False)
 class _Client:
-    """What waits for one client. ended: no message follows. lost: the client was too slow."""
+    """What waits for one client."""
 
-    def __init__(self, ended: bool) -> None:
-        self.messages: deque[bytes] = deque()
-        self.ended, self.lost = ended, False
+    ended: bool  # no message follows
+    lost: bool = False  # the client was too slow
+    messages: deque[bytes] = field(default_factory=deque)
 
 
 class Stream(BoundedServer):

@@ -9,7 +9,7 @@ from ...runtime.jit import device, inlined, kernel, named
 from ..activation import activate_fused, clear_lanes
 from ..addressing import cell, next_task, reset_queue, residual_cell, zero_halos
 from ..pooling import pool_rows
-from ..simd import HALF, LANES, instructions, one_of, vload, vstore
+from ..simd import HALF, LANES, VECTOR, instructions, one_of, vload, vstore
 from ..views import Residual
 from .microkernel import (
     ANY,
@@ -188,12 +188,13 @@ def make_convert_task(product: Product) -> Any:
     """convert_task(x, x_base, x_at, first, last, work, to): converts the inputs of the pixels from `first` to `last` of
     a plane, x_at: Origins. Of a filter of one cell those in use, which then lie side by side; else all between them."""
     cell_words, blocks, convert_cell = product.cell, product.blocks, make_convert_cell(product)
-    block_words = cell_words // blocks
+    block_words, clears = cell_words // blocks, product.vector == VECTOR
 
     @device
     def convert_cells(x, source, step, x_at, count, work, to):
         """`count` cells of each block, `step` floats apart, to words that lie side by side."""
-        for block in range(-(-x_at.blocks // blocks) * blocks):
+        # Filters are 0 where there are no channels; so must inputs be, if they could be NaN.
+        for block in range(-(-x_at.blocks // blocks) * blocks if clears else x_at.blocks):
             together = block // blocks
             to_block = to + together * x_at.span + (block - together * blocks) * block_words
             if block >= x_at.blocks:

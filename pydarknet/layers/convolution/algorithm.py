@@ -1,4 +1,4 @@
-"""The choice of a convolution's algorithm: direct, depthwise, or Winograd's; and the last one's filters and tasks."""
+"""The choice of a convolution's algorithm; Winograd's filters and tasks."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ LARGE = 1 << 20  # floats of filters that no cache holds until the next pass
 
 @dataclass(frozen=True)
 class Costs:
-    """What Winograd's method costs on one kind of machine: in multiply-adds of a SIMD vector, amounts in floats."""
+    """What Winograd's method costs: in multiply-adds of a SIMD vector, amounts in floats."""
 
     patch: float  # of a vector of a transformed input tile
     product: float  # of a vector of a product
@@ -59,7 +59,7 @@ AVX2 = Costs(
     largest=1 << 20, panels_per_pass=(2, 4), uneven=0.3, int24=0,
 )  # fmt: skip
 
-# Measured on Zen 5. With more tiles than `int24`, a product needs a filter for longer than memory needs to give it.
+# Measured on Zen 5.
 AVX512 = Costs(
     patch=8.7, product=1.8, shared_filter=0.27, memory_filter=1.6, far=0.145, near=160 << 10, shared=1760 << 10,
     largest=464 << 10, panels_per_pass=(1, 2), uneven=0.5, int24=16,
@@ -145,7 +145,6 @@ class WinogradConvolution(PackedConvolution):
     """A 3x3 convolution of stride 1 or 2 as F(m x m, 3 x 3)."""
 
     def __init__(self, weights: Array, gain: Array, bias: Array, m: int, stride: int = 1, int24: bool = False) -> None:
-        """weights: (n, channels, 3, 3); gain, bias: (n,)."""
         n, channels, _, _ = weights.shape
         self.m, self.stride, self.filters, self.blocks, self.int24 = m, stride, n, -(-channels // LANES), int24
         self.panels = -(-n // PANEL_CHANNELS)
@@ -179,8 +178,7 @@ class WinogradConvolution(PackedConvolution):
 def packed_size(m: int, filters: int, channels: int, int24: bool = False) -> int:
     """Floats of memory for the transformed filters."""
     values = -(-channels // LANES) * LANES * PANEL_CHANNELS
-    panel = SCALES + values // QUAD * KEPT if int24 else values
-    return -(-filters // PANEL_CHANNELS) * (m + 2) ** 2 * panel
+    return -(-filters // PANEL_CHANNELS) * (m + 2) ** 2 * (SCALES + values // QUAD * KEPT if int24 else values)
 
 
 # --- the choice -------------------------------------------------------------------------------------------------------
@@ -211,7 +209,7 @@ class Algorithm:
         cls, filters: int, channels: int, groups: int, window: Window, x: Layout, out: Shape, pooled: bool = False,
         tuned: bool = False, precision: str = FLOAT32,
     ) -> Algorithm:  # fmt: skip
-        """The fastest algorithm by the cost model; with `tuned` by measurement on this machine, where there is one."""
+        """The fastest algorithm by the cost model, or with `tuned` by measurement."""
         if x.lanes != LANES or pooled:
             precision = FLOAT32
         if x.lanes == NCHW:
@@ -228,7 +226,7 @@ class Algorithm:
 
     @property
     def without_int24(self) -> Algorithm:
-        """The same for weights that change with every pass, which are not worth converting."""
+        """The same for weights that change with every pass."""
         return replace(self, int24=False)
 
     def pack(
@@ -271,7 +269,7 @@ class Plain3x3(NamedTuple):
         return Algorithm(LANES, m=m, stride=self.stride, int24=int24)
 
     def fastest(self) -> int:
-        """m of the fastest F(m x m, 3 x 3) by the cost model; 0 where the direct algorithm is faster."""
+        """m of the fastest by the cost model; 0: the direct algorithm."""
         costs = {m: self._cost(m) for m in self.tiles}
         best = min(costs, key=lambda m: costs[m])
         direct = number_type(self.precision).cost(self.filters, self.channels, self.window, self.out)
@@ -297,7 +295,6 @@ class Plain3x3(NamedTuple):
         return {m: each.bind(x, y, self.window, np.float32(0.1), NONE, self.pooled) for m, each in packed.items()}
 
     def _cost(self, m: int) -> float:
-        """The formula above. With stride 2 a value's transform costs about twice as much, as measured on Zen 3."""
         values = tile_count(m, self.out, 1) * patch_side(m, self.stride) ** 2
         blocks_in, blocks_out = -(-self.channels // LANES), -(-self.filters // PANEL_CHANNELS) * NR
         transforms = values * self.stride * (blocks_in * PATCH_COST + blocks_out * PRODUCT_COST)

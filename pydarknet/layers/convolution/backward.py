@@ -29,13 +29,13 @@ TASKS_WANTED = 16  # below, rows are divided too; a constant, so that sums do no
 
 
 class ConvolutionLearning:
-    """A convolution with its normalisation and activation, forward with the batch's statistics and back."""
+    """A convolution with its normalisation and activation, forward and back."""
 
     def __init__(
         self, learned: Mapping[str, Trainable], weights: Array, norm: BatchNorm | None, x: Tensor, output: Tensor,
         window: Window, groups: int, activation: Activation, source_delta: Tensor | None, delta: Tensor,
     ) -> None:  # fmt: skip
-        """`weights`: what x is convolved with; those that are learned, or what is made of them."""
+        """weights: what x is convolved with."""
         self.learned, self.x, self.output, self.window = learned, x, output, window
         self.activation, self.source_delta, self.delta = activation, source_delta, delta
         layout = Layout(x.layout.batch, output.shape)
@@ -47,9 +47,7 @@ class ConvolutionLearning:
         self.gradient = ConvolutionGradient(x, output.shape, window, weights, groups)
 
     def forward(self, packed: PackedConvolution, biases: Array) -> None:
-        """packed: the weights as they are now, without normalisation."""
-        slope = np.float32(1) if self.norm else self._slope
-        packed.bind(self.x, self.raw, self.window, slope, NONE)()
+        packed.bind(self.x, self.raw, self.window, np.float32(1) if self.norm else self._slope, NONE)()
         if self.norm:
             self.norm.forward(biases, self.before)
         if self.before is not self.output:
@@ -78,7 +76,6 @@ def write_dilated(delta: Tensor, out: Tensor, stride_y: int = 1, stride_x: int =
 
 
 def _channel_sums(tensor: Tensor) -> Array:
-    """(channels,) float32: over pixels first, then over samples in order."""
     at = tensor.layout
     sums = Tensor(Layout(at.batch, Shape(tensor.shape.channels)))
     sum_planes(tensor.data, tensor.planes, np.float32(1), sums.data, sums.planes)
@@ -110,14 +107,12 @@ class ConvolutionGradient:
             0,
         )
         self.spread = Tensor(Layout(self.x.layout.batch, wide, halo))
-        by_channel = self.groups == shape.channels == out.channels and self.groups > 1
-        self._depthwise = by_channel and self.x.layout.lanes == LANES
+        self._depthwise = self.groups == shape.channels == out.channels > 1 and self.x.layout.lanes == LANES
         if self._depthwise:
             self._packed = aligned_empty(-(-out.channels // LANES) * w.size**2 * LANES)
         else:
             self._tasks, self._units, size = _tasks(self.x.layout, self.spread.layout, self.weights, self.groups)
-            lines = self.x.layout.batch * out.height
-            self._splits = min(lines, max(1, -(-TASKS_WANTED // len(self._tasks))))
+            self._splits = min(self.x.layout.batch * out.height, max(1, -(-TASKS_WANTED // len(self._tasks))))
             self._split_size = size
             self._packed = aligned_empty(self._splits * size)
 
@@ -161,7 +156,7 @@ class ConvolutionGradient:
 
 
 def _transposed(weights: Array, groups: int) -> Array:
-    """(c groups, n / groups, k, k) filters turned by half, with inputs and outputs exchanged in each group."""
+    """(c groups, n / groups, k, k) filters, turned, inputs and outputs exchanged."""
     n, channels, size, _ = weights.shape
     parts = weights.reshape(groups, n // groups, channels, size, size)[..., ::-1, ::-1].transpose(0, 2, 1, 3, 4)
     return np.ascontiguousarray(parts).reshape(groups * channels, n // groups, size, size)
@@ -215,7 +210,5 @@ class BinaryLearning:
             self.delta.data.fill(0)
 
     def backward(self) -> None:
-        """Add `delta` to the source's, where the input is between -1 and 1."""
         if self._source_delta is not None and self.delta is not None:
-            between = np.abs(self._x.plain()) < 1
-            self._source_delta.add_plain(self.delta.plain() * between)
+            self._source_delta.add_plain(self.delta.plain() * (np.abs(self._x.plain()) < 1))

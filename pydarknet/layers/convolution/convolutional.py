@@ -45,7 +45,7 @@ class Convolutional(FusableConvolution):
     def __post_init__(self) -> None:
         super().__post_init__()
         shape = (self.filters, self.channels // self.groups, self.window.size, self.window.size)
-        self._make_parameters(shape, " x ".join(map(str, shape)))
+        self.biases, self.weights = np.zeros(self.filters, np.float32), self.new_weights(*shape)
         if other := self.shares:
             if other.weights.shape != shape or (self.norm is None) != (other.norm is None):
                 raise self.section.shape_error(
@@ -58,17 +58,12 @@ class Convolutional(FusableConvolution):
     def from_section(cls, section: Section, context: BuildContext) -> Convolutional:
         section.ignore(*UNUSED)
         stride_y, stride_x, blur = read_strides(section)
+        window = read_window(section, 1, stride_y, stride_x)
+        activation = read_activation(section, context.dialect, "logistic")
         return cls.part(
-            section,
-            context,
-            context.before.channels,
-            section.positive("filters", 1),
-            read_window(section, 1, stride_y, stride_x),
-            read_activation(section, context.dialect, "logistic"),
-            blur=blur,
-            bin_output=section.flag("bin_output"),
-            shares=cls._shared(section, context),
-        )
+            section, context, context.before.channels, section.positive("filters", 1), window, activation, blur=blur,
+            bin_output=section.flag("bin_output"), shares=cls._shared(section, context),
+        )  # fmt: skip
 
     @classmethod
     def part(
@@ -79,19 +74,11 @@ class Convolutional(FusableConvolution):
         dialect, xnor = context.dialect, section.flag("xnor")
         normalised = section.flag("batch_normalize") or (section.kind in CONVOLUTIONS and section.flag("cbn"))
         return cls.build(
-            section,
-            context,
-            channels=channels,
-            filters=filters,
-            window=window,
-            activation=activation,
+            section, context, channels=channels, filters=filters, window=window, activation=activation,
             norm=BatchNorm(filters, dialect.epsilon_inside_root) if normalised else None,
             groups=read_groups(section, channels, filters, xnor),
-            xnor=xnor,
-            xnor_padding=dialect.xnor_padding,
-            xnor_folds=dialect.xnor_folds_batch_norm,
-            **options,
-        )
+            xnor=xnor, xnor_padding=dialect.xnor_padding, xnor_folds=dialect.xnor_folds_batch_norm, **options,
+        )  # fmt: skip
 
     @classmethod
     def _shared(cls, section: Section, context: BuildContext) -> Convolutional | None:
@@ -158,7 +145,7 @@ class Convolutional(FusableConvolution):
             self.filters, self.channels, self.groups, self.window, x, out, pooled, self.autotuned, precision
         )
 
-    def packed(self, x: Layout, pooled: bool = False, precision: str = FLOAT32) -> PackedConvolution:
+    def packed(self, x: Layout, pooled: bool = False, precision: str = FLOAT32) -> Any:
         algorithm = self._algorithm_for(x, pooled, precision)
         if self._packed is None or algorithm != self._algorithm:
             self._algorithm, self._packed = algorithm, self._pack(algorithm)
@@ -167,7 +154,7 @@ class Convolutional(FusableConvolution):
     def setup(self, sources: list[Tensor], output: Tensor | None) -> None:
         super().setup(sources, output)
         x, added = sources[0], sources[1] if len(sources) > 1 else None
-        self._links = list(_leading(self.fused))  # computed in one go with this one, after it
+        self._links = list(_leading(self.fused))
         self._target = self.output
         if self._links:
             self._call = bind_inverted_bottleneck([self, *self._links], x, self.output, added)
@@ -200,11 +187,6 @@ class Convolutional(FusableConvolution):
         if reads_picture(self, pooled=bool(after)):
             return (LANES,)
         return () if after else lanes_from_rows(self)
-
-    def calls(self) -> Sequence[Call]:
-        if any(link._packed is None for link in [self, *self._links]):  # the parameters have changed
-            self.setup(self.source_tensors, self.output)
-        return super().calls()
 
     def bind(self) -> list[Call]:
         signs = [partial(write_signs, self.source_tensors[0], self._signs)] if self.xnor else []
@@ -301,28 +283,22 @@ class Deconvolutional(FilterLayer):
     def __post_init__(self) -> None:
         super().__post_init__()
         shape = self.channels, self.filters, self.size, self.size
-        self._make_parameters(shape, str(math.prod(shape)))
+        self.weights = self.new_weights(*shape, named=str(math.prod(shape)))
+        self.biases = np.zeros(self.filters, np.float32)
 
     @classmethod
     def from_section(cls, section: Section, context: BuildContext) -> Deconvolutional:
         filters, size = section.positive("filters", 1, 1 << 16), section.positive("size", 1, 1 << 8)
         return cls.build(
-            section,
-            context,
-            channels=context.before.channels,
-            filters=filters,
-            size=size,
-            stride=section.positive("stride", 1, 1 << 12),
-            padding=read_padding(section, size),
+            section, context, channels=context.before.channels, filters=filters, size=size,
+            stride=section.positive("stride", 1, 1 << 12), padding=read_padding(section, size),
             activation=read_activation(section, context.dialect, "logistic"),
             norm=BatchNorm(filters, context.dialect.epsilon_inside_root) if section.flag("batch_normalize") else None,
-        )
+        )  # fmt: skip
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
-        (shape,) = inputs
-        height = (shape.height - 1) * self.stride + self.size - 2 * self.padding
-        width = (shape.width - 1) * self.stride + self.size - 2 * self.padding
-        return Shape(self.filters, height, width)
+        sides = (inputs[0].height, inputs[0].width)
+        return Shape(self.filters, *((side - 1) * self.stride + self.size - 2 * self.padding for side in sides))
 
     def initialise(self, rng: np.random.Generator, dialect: Dialect) -> None:
         self._initialise(0.02 * (self.shape.cells / self.inputs[0].cells), rng)
@@ -340,15 +316,9 @@ class Deconvolutional(FilterLayer):
     def _spread_input(self) -> None:
         write_dilated(self.source_tensors[0], self._spread, self.stride, self.stride)
 
-    def forward(self) -> None:
-        if self._packed is None:  # the parameters have changed
-            self.setup(self.source_tensors, self.output)
-        self._spread_input()
-        self._call()
-        if not self.activation.fusable:
-            self.activation.apply(self.output)
-
-    # --- training: the gradients of the convolution of the spread input ---
+    def bind(self) -> list[Call]:
+        applied = [] if self.activation.fusable else self.activation.calls(self.output)
+        return [self._spread_input, self._call, *applied]
 
     def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
         super().setup_training(source_deltas, delta)

@@ -57,8 +57,7 @@ class TiledConvolution(PackedConvolution):
     def call(
         self, x: Tensor, y: Tensor, window: Window, out: Shape, epilogue: Epilogue, residual: Residual, pooled: bool
     ) -> Call:
-        within = window.offset(x.layout, self.taps[:, ROW], self.taps[:, COLUMN])
-        filters = self.filters_for(x.layout, within)
+        filters = self.filters_for(x.layout, window.offset(x.layout, self.taps[:, ROW], self.taps[:, COLUMN]))
         arguments = x.data, origins_of(x, window, out), filters, y.data, y.planes, epilogue
         if pooled:
             room = NR * 2 * out.width * LANES
@@ -66,7 +65,7 @@ class TiledConvolution(PackedConvolution):
         return with_workspace(self.kernel, threads(), 0, *arguments, residual, self._schedule(out, x.layout))
 
     def _schedule(self, out: Shape, x: Layout) -> Schedule:
-        """Few enough tiles that every thread gets several tasks; whole planes where the filters outweigh them."""
+        """Few enough tiles that every thread gets several tasks."""
         by_panel, wanted = self.packed.size > x.item, 8 * threads()
         pieces = max(1, -(-wanted // (len(self.panels) * x.batch)))
         if not by_panel:
@@ -122,7 +121,7 @@ def output_panels(
 
 
 def _tables(n: int, channels: int, groups: int, size: int, together: int, lanes: int) -> tuple[Table, Table]:
-    """(taps, panels) as `pack_filters` takes them. A tap is `lanes` input channels under one cell of the filter."""
+    """(taps, panels) of `pack_filters`. A tap is `lanes` channels under one cell."""
     tables: list[Table] = []
     panels: list[tuple[int, int, int, int, int]] = []
     first_taps: dict[tuple[int, int], int] = {}
@@ -139,7 +138,7 @@ def _tables(n: int, channels: int, groups: int, size: int, together: int, lanes:
 
 
 def _taps(channels: range, size: int) -> Table:
-    """(channel, row, column), ordered by block of 16 channels, row, column, channel."""
+    """(channel, row, column), by block of 16 channels, row, column, channel."""
     channel, row, column = (each.ravel() for each in np.meshgrid(channels, range(size), range(size), indexing="ij"))
     order = np.lexsort((channel, column, row, channel // LANES))
     return np.stack([channel, row, column], axis=1)[order].astype(np.int64)
@@ -167,7 +166,7 @@ class IntegerInputs(NamedTuple):
 
 
 class NumberType(NamedTuple):
-    """A type of numbers that direct convolutions multiply. Costs are in multiply-adds of a SIMD vector of float32."""
+    """A type of numbers that direct convolutions multiply. Costs are in multiply-adds."""
 
     convolve: Any  # the kernel: `make_convolve` of the type's product
     pack: Any  # the kernel: `make_pack` of that; None: filters stay float32
@@ -331,7 +330,6 @@ def _extent(window: Window, x: Layout) -> tuple[int, int]:
 
 
 def _cells(tiles: int, out: Shape, window: Window, x: Layout) -> int:
-    """The most cells of a block that so many tiles of the output read."""
     pixels = min(tiles * MR, out.cells)
     if window.size == 1:
         return pixels

@@ -1,6 +1,6 @@
 """Convolutions that read NCHW tensors: of the network's picture, and of layers with few channels. And inverted
-bottlenecks, which one kernel computes at inference: pointwise (expand), depthwise, pointwise (project) convolution, or
-the last two."""
+bottlenecks, which one kernel computes: pointwise (expand), depthwise, pointwise (project) convolution, or the last two.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ...tensor import NCHW, Layout, Shape, Tensor
 from ...utils.arrays import LANES, Array, aligned_empty
 from ..base import INPUT
 from ..workspace import with_workspace
-from .direct import DepthwiseConvolution, TiledConvolution
+from .direct import TiledConvolution
 from .geometry import FusableConvolution, PackedConvolution, Table, Window, residual_of
 
 MOST_CHANNELS = LANES // 2  # few channels: more fill a block's lanes well enough
@@ -38,7 +38,6 @@ class NchwConvolution(PackedConvolution):
     pools = adds = False
 
     def __init__(self, weights: Array, gain: Array, bias: Array, groups: int) -> None:
-        """weights: (n, channels / groups, size, size), `groups` 1 or n."""
         n, self.channels, self.size, _ = weights.shape
         self.filters, outs = n, OUTS if groups == 1 else 1
         scaled = (weights * gain[:, None, None, None]).transpose(0, 2, 3, 1)  # in the order of a blocked one's taps
@@ -76,13 +75,12 @@ class PictureConvolution(PackedConvolution):
     adds = False
 
     def __init__(self, weights: Array, gain: Array, bias: Array, groups: int) -> None:
-        """weights: (n, channels, 3, 3), n a multiple of LANES."""
         n, self.channels, *_ = weights.shape
         self.filters = n
         self.packed = aligned_empty(n * self.channels * 3 * POINTS)
         scaled = (weights * gain[:, None, None, None]).reshape(n // COLUMN_OUTS, COLUMN_OUTS, self.channels, 3, 3)
-        points = [np.einsum("kr,gocrx->gcxko", matrix, scaled) for matrix in (MIDDLE, OUTER)]
-        self.packed[:] = np.stack(points, axis=1).ravel()
+        points = (np.einsum("kr,gocrx->gcxko", matrix, scaled) for matrix in (MIDDLE, OUTER))
+        self.packed[:] = np.stack([*points], axis=1).ravel()
         self.bias = bias
 
     def call(
@@ -107,9 +105,10 @@ def _call(
     kernel: Any, room: int, x: Tensor, x_at: NchwRows, packed: NchwConvolution | PictureConvolution, offsets: Table,
     y: Tensor, epilogue: Epilogue,
 ) -> Call:  # fmt: skip
-    filters = NchwFilters(offsets, packed.packed, packed.bias, epilogue.slope)
-    arguments = x.place, x_at, filters, y.data, y.planes, epilogue.activation
-    return with_workspace(kernel, threads(), room, *arguments)
+    return with_workspace(
+        kernel, threads(), room, x.place, x_at, NchwFilters(offsets, packed.packed, packed.bias, epilogue.slope),
+        y.data, y.planes, epilogue.activation,
+    )  # fmt: skip
 
 
 def lanes_from_rows(link: FusableConvolution) -> tuple[int, ...]:
@@ -160,7 +159,6 @@ def bind_nchw_bottleneck(links: Sequence[FusableConvolution], x: Tensor, y: Tens
 
 def _filters(link: FusableConvolution, x: Layout, offsets: Table | None = None) -> NchwFilters:
     packed = link.packed(x)
-    assert isinstance(packed, NchwConvolution)
     table = packed.offsets(x, link.window) if offsets is None else offsets
     return NchwFilters(table, packed.packed, packed.bias, link.applied_activation.fused_slope)
 
@@ -182,7 +180,7 @@ def reads_picture(link: FusableConvolution, pooled: bool) -> bool:
 
 # --- inverted bottlenecks ---------------------------------------------------------------------------------------------
 
-# Bounds of a band: floats that stay in a core's L2 cache, and rows of the expanded plane computed for each of its own.
+# Bounds of a band: floats that stay in a core's L2 cache, and rows computed for each of its own.
 NEAR, MOST_WORK = 128 << 10, 1.35
 
 # In the place of the first convolution where there is none.
@@ -196,14 +194,8 @@ NOTHING = BottleneckLink(
 class Bands:
     """The division of an inverted bottleneck's output rows into `count` bands for each picture.
 
-    x: what the depthwise convolution reads, computed here where the bottleneck `expands`; window: its own. With stride
-    s and size k, neighbouring bands overlap by k - s rows of x, which both compute:
-
-        work       =  sum over bands of its rows of x that exist / rows of x          at most MOST_WORK
-        work_size  =  channels rows_out width_out                                     output of the depthwise part
-                      + 16 NR ((rows_out - 1) s + k) (width + 2 side) + 16 MR         at most NEAR
-
-    with rows_out the rows of the largest band.
+    x: what the depthwise convolution reads, computed here where the bottleneck `expands`; window: its own. With size k
+    and stride s, neighbouring bands overlap by k - s rows of x, which both compute.
     """
 
     x: Shape
@@ -268,10 +260,9 @@ def bind_inverted_bottleneck(links: Sequence[FusableConvolution], x: Tensor, y: 
         return bind_nchw_bottleneck(links, x, y, added)
     *expand, middle, project = links
     window, workers = middle.window, threads()
-    # There may be more threads than when the links were fused; the fewest bands are never too many.
+    # There may be more threads than when the links were fused.
     divide = partial(Bands.of, middle.inputs[0], window, bool(expand), x.layout.batch)
-    bands = divide(workers) or divide(1)
-    assert bands is not None
+    bands: Any = divide(workers) or divide(1)
     x_at = BandedPlanes(
         x.layout.item, x.layout.pitch * x.layout.lanes, bands.x.height, bands.x.width, bands.side, bands.count,
         bands.rows,
@@ -284,15 +275,14 @@ def bind_inverted_bottleneck(links: Sequence[FusableConvolution], x: Tensor, y: 
 
 
 def _pointwise(link: FusableConvolution, x: Layout) -> BottleneckLink:
-    direct, kind = link.packed(x), link.applied_activation
-    assert isinstance(direct, TiledConvolution)
+    direct: TiledConvolution = link.packed(x)
+    kind = link.applied_activation
     filters = direct.filters_for(x, np.int64(x.origin))
     return BottleneckLink(*filters, kind.fused_slope, kind.fused_id, direct.filters, x.lanes)
 
 
 def _depthwise(link: FusableConvolution, bands: Bands, x: Layout) -> BottleneckLink:
     packed, kind, window = link.packed(bands.between), link.applied_activation, link.window
-    assert isinstance(packed, DepthwiseConvolution)
     rows, columns = np.divmod(np.arange(window.size**2), window.size)
     if bands.expands:
         offsets = (rows * bands.expanded_pitch + columns - window.padding + bands.side) * LANES

@@ -1,4 +1,4 @@
-"""The base of all detection heads, what darknet prints about them, and how they read anchors and masks."""
+"""The base of all detection heads, and what darknet prints about them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ...config.sections import Section, read_options, real
 from ...kernels.reorder import unpack_head
 from ...runtime.program import Call, KernelCall
 from ...utils.arrays import Array
-from ..nchw_layer import NchwLayer
+from ..base import NchwLayer
 
 Indices = NDArray[np.intp]  # of predictions, cells, columns, rows or anchors
 
@@ -36,7 +36,7 @@ class TrainingPictures:
 
 @dataclass(frozen=True)
 class Statistics:
-    """Sums over one mini-batch of one head; two of them can be added. Losses are means over its pictures."""
+    """Sums over one mini-batch of one head. Losses are means over its pictures."""
 
     predictions: int = 0  # of all cells and anchors
     any_objectness: float = 0.0  # summed over them
@@ -97,7 +97,7 @@ class Head(NchwLayer):
         return self.learn(truth, network_size, seen)
 
     def learn(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
-        """The cost; fills `loss_delta`, which holds zeros, and adds to `statistics`."""
+        """The cost; fills `loss_delta`, and adds to `statistics`."""
         raise NotImplementedError
 
     def count(self, **sums: float) -> None:

@@ -1,6 +1,6 @@
 """`[region]`: the detection head of YOLOv2 and YOLO9000, and its loss.
 
-Predictions, one anchor in one cell each, run in the order of the dialect's output: anchor by anchor, or cell by cell.
+Predictions run in the dialect's order: anchor by anchor, or cell by cell.
 """
 
 from __future__ import annotations
@@ -69,17 +69,12 @@ class Region(Head):
         section.ignore("absolute", "log", "sqrt", "temperature", "map")  # `map` is for evaluation
         num, classes = section.positive("num", 1, 1 << 12), section.positive("classes", 20, 1 << 20)
         return cls.build(
-            section,
-            context,
-            classes=classes,
-            dialect=context.dialect,
-            labels=ClassMap(section, classes),
+            section, context, classes=classes, dialect=context.dialect, labels=ClassMap(section, classes),
             mask_scale=int(section.real("mask_scale", 1.0)),
             pictures=TrainingPictures.from_section(section, context.dialect.region_max_boxes),
             anchors=read_anchors(section, num)[:num],
-            tree=tree_of(section),
-            by_cell=context.dialect.region_by_cell,
-        )
+            tree=tree_of(section), by_cell=context.dialect.region_by_cell,
+        )  # fmt: skip
 
     @property
     def order_is_nchw(self) -> bool:  # type: ignore[override]
@@ -138,8 +133,7 @@ class Region(Head):
             planes[first:] = e / e.sum(axis=0)
         elif not self.by_cell:
             LOGISTIC.apply_nchw(planes[c + 1 :])
-        order = (1, 3, 2, 0) if self.by_cell else (1, 2, 0, 3)
-        y[:] = planes.transpose(order).reshape(y.shape)
+        y[:] = planes.transpose((1, 3, 2, 0) if self.by_cell else (1, 2, 0, 3)).reshape(y.shape)
 
     @property
     def fixes_classes(self) -> int:
@@ -167,9 +161,8 @@ class Region(Head):
         keep = np.flatnonzero(scale > np.float32(thresh))  # below, no class can be above the threshold
         e, column, row, position, scale = e[keep], column[keep], row[keep], position[keep], scale[keep]
         x, y = e[:, 0].copy(), e[:, 1].copy()
-        if self.by_cell:
-            LOGISTIC.apply_nchw(x)
-            LOGISTIC.apply_nchw(y)
+        for values in (x, y) if self.by_cell else ():
+            LOGISTIC.apply_nchw(values)
         width, height = np.float32(self.shape.width), np.float32(self.shape.height)
         w, h = (np.exp(e[:, 2:4]) * self.anchors[position]).T
         boxes = stack_boxes((column + x) / width, (row + y) / height, w / width, h / height)
@@ -234,7 +227,6 @@ class Region(Head):
         return delta
 
     def _class_only(self, entries: Array, delta: Array, number: int) -> None:
-        """A picture without boxes: the prediction that gives the class most probability learns it."""
         path = self._path(number)
         objectness = entries[:, self.coords]
         probability = objectness * entries[:, [self.coords + 1 + node for node in path]].prod(axis=1)
@@ -253,8 +245,7 @@ class Region(Head):
             delta[:, self.coords] = scale * (best - objectness)
         else:
             fits = best > np.float32(self.thresh)
-            nothing = np.float32(1 if self.background else 0)
-            delta[:, self.coords] = np.where(fits, np.float32(0), scale * (nothing - objectness))
+            delta[:, self.coords] = np.where(fits, np.float32(0), scale * (np.float32(self.background) - objectness))
             if self.fixes_classes > 0:
                 self._train_ignored_classes(entries, delta, np.flatnonzero(fits), truths.classes[which[fits]])
         if self._has_prior:
@@ -309,8 +300,7 @@ class Region(Head):
             size = self._priors[candidates] / self._cells
         shapes = np.concatenate([np.zeros_like(size), size], axis=2)
         overlap = iou(shapes, (boxes * np.array([0, 0, 1, 1], np.float32))[:, None])
-        best = np.where(overlap > 0, overlap, 0).argmax(axis=1)
-        return candidates[np.arange(len(boxes)), best]
+        return candidates[np.arange(len(boxes)), np.where(overlap > 0, overlap, 0).argmax(axis=1)]
 
     def _set_class_delta(
         self, entries: Array, delta: Array, predictions: Indices, number: int, scale: Array | np.float32
@@ -339,7 +329,6 @@ class Region(Head):
         self.count(class_count=len(predictions), class_probability=float(probability.sum()))
 
     def _path(self, number: int) -> list[int]:
-        """The node and its ancestors; empty for an unknown class."""
         tree, path = self.tree, []
         assert tree is not None
         while 0 <= number < len(tree.parent):

@@ -25,7 +25,7 @@ ClassIds = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Truths:
-    """The objects of one picture: (k,) classes, (k, 4) boxes, and (k, n) further numbers for `coords` above 4."""
+    """The objects of one picture: (k,) classes, (k, 4) boxes, (k, n) further numbers."""
 
     classes: ClassIds
     boxes: Array
@@ -49,7 +49,7 @@ class Truths:
 
 
 def read_truths(rows: Array, limit: int) -> Truths:
-    """Rows of class, x, y, w, h, ... up to the first with x = 0, and at most `limit`. Raises OptionError."""
+    """Rows up to the first with x = 0, and at most `limit`. Raises OptionError."""
     rows = np.asarray(rows, np.float32)
     if rows.size == 0:
         rows = np.zeros((0, 5), np.float32)
@@ -62,7 +62,7 @@ def read_truths(rows: Array, limit: int) -> Truths:
 
 @dataclass(frozen=True)
 class ClassMap:
-    """The file of `map=`, read at first use: the network's class for each class of the labels."""
+    """The file of `map=`: the network's class for each of the labels'."""
 
     section: Section
     classes: int
@@ -105,8 +105,7 @@ class Objects:
         if known is not None:
             found = [truths.known(known) for truths in found]
         classes = class_map(np.concatenate([truths.classes for truths in found]))
-        starts = np.cumsum([0, *map(len, found)])
-        return cls(classes, np.concatenate([truths.boxes for truths in found]), starts)
+        return cls(classes, np.concatenate([truths.boxes for truths in found]), np.cumsum([0, *map(len, found)]))
 
 
 def square_sum(values: Array) -> float:
@@ -180,14 +179,13 @@ def _edges(box: Floats) -> Floats:
 
 
 def _area(edges: Floats) -> tuple[Floats, Floats]:
-    """(k,), and (4, k) derivatives by each edge."""
     top, bottom, left, right = edges
     width, height = right - left, bottom - top
     return width * height, np.stack([-width, width, -height, height])
 
 
 def _distance_terms(step: Floats, outside: Floats, width: Floats, height: Floats, diagonal: Floats) -> Floats:
-    """(k, 4): by the step (k, 2) between centres, relative to the enclosing box's diagonal (squared)."""
+    """(k, 4): of the step (k, 2) between centres, relative to the diagonal (squared)."""
     distance = (step * step).sum(axis=1)
     (top, bottom, left, right), c = outside, diagonal
     x = (_TWO * step[:, 0] * c - _TWO * width * (right - left) * distance) / (c * c)

@@ -20,13 +20,8 @@ from .yolo_loss import MEASURES, SHIFTS, YoloLoss, class_multipliers
 
 _SIGMA = np.float32(0.3)  # added to every standard deviation
 _TRACKING_KEYS = (
-    "embedding_layer",
-    "track_history_size",
-    "sim_thresh",
-    "dets_for_track",
-    "dets_for_show",
-    "track_ciou_norm",
-)
+    "embedding_layer", "track_history_size", "sim_thresh", "dets_for_track", "dets_for_show", "track_ciou_norm",
+)  # fmt: skip
 _IOU_LOSS = {"iou": 0, "giou": 1, "mse": 2, "diou": 3, "ciou": 4}
 
 
@@ -54,14 +49,8 @@ class Yolo(YoloLoss):
         section.ignore(*_TRACKING_KEYS)
         anchors = read_anchors(section, total)
         return cls.build(
-            section,
-            context,
-            classes=classes,
-            anchors=anchors,
-            mask=read_mask(section, total, anchors),
-            dialect=dialect,
-            labels=ClassMap(section, classes),
-            num=total,
+            section, context, classes=classes, anchors=anchors, mask=read_mask(section, total, anchors),
+            dialect=dialect, labels=ClassMap(section, classes), num=total,
             multipliers=class_multipliers(section, classes),
             iou_loss=read_word(section, "iou_loss", "mse", ("mse", *MEASURES), "iou"),
             iou_normalizer=section.real("iou_normalizer", dialect.yolo_iou_normalizer),
@@ -69,7 +58,7 @@ class Yolo(YoloLoss):
             pictures=TrainingPictures.from_section(section, dialect.yolo_max_boxes),
             nms_kind=read_word(section, "nms_kind", "default", cls.nms_kinds, "default"),
             beta_nms=section.real("beta_nms", 0.6),
-        )
+        )  # fmt: skip
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         (shape,) = inputs
@@ -146,8 +135,8 @@ class GaussianYolo(Yolo):
 
     Class probabilities are multiplied by 1 - the mean sigma. `point`: the point of the box that x and y give.
 
-    The density of a coordinate t with mean m and deviation s is g(z) = exp(-z^2 / 2) / (sqrt(2 pi) (s + 0.3)), with
-    z = (t - m) / s; the deltas are those of log(g + 1e-9) / 2 as darknet derives it.
+    A coordinate with mean m and deviation s has the density g(z) = exp(-z^2 / 2) / (sqrt(2 pi) (s + 0.3)), z = (t - m)
+    / s; the deltas are those of log(g + 1e-9) / 2 as darknet derives it.
     """
 
     is_gaussian = True
@@ -188,8 +177,7 @@ class GaussianYolo(Yolo):
         if not self.objectness_smooth:
             super()._ignore(entries, delta, match, classes)
             return
-        wanted = match * match - entries[:, self.objectness]
-        delta[:, self.objectness] = np.float32(self.obj_normalizer) * wanted
+        delta[:, self.objectness] = np.float32(self.obj_normalizer) * (match * match - entries[:, self.objectness])
         self._set_class_delta(entries, delta, classes)
 
     def decode(self, entries: Array, cell: Array, anchors: Array) -> Array:

@@ -1,4 +1,4 @@
-"""The losses of `[yolo]` and `[Gaussian_yolo]`: the delta of every prediction, given the truth.
+"""The losses of `[yolo]` and `[Gaussian_yolo]`.
 
 A prediction is one anchor in one cell; its entries are x, y, w, h, objectness and classes. In this order,
 
@@ -126,7 +126,6 @@ class YoloLoss(Head):
 
     @contextmanager
     def _gathered(self, planes: Array, delta: Array, predictions: Indices) -> Iterator[tuple[Array, Array]]:
-        """Entries and deltas, (k, entries), of distinct predictions, to be changed in place."""
         index = self.index(predictions)
         change = delta[index]
         yield planes[index], change
@@ -166,7 +165,6 @@ class YoloLoss(Head):
         return self.decode(entries, *(each.T.reshape(2, anchors, self.shape.cells) for each in (cell, anchor)))
 
     def _above_ignore_thresh(self, planes: Array, best: Array) -> tuple[Indices, Array]:
-        """Predictions whose IoU is above `ignore_thresh`, and that IoU."""
         limit = np.float32(self.ignore_thresh)
         predictions = np.flatnonzero(best > limit)
         match = best[predictions]
@@ -176,7 +174,6 @@ class YoloLoss(Head):
         return predictions[match > limit], match[match > limit]
 
     def _ignore(self, entries: Array, delta: Array, match: Array, classes: ClassIds) -> None:
-        """Not to be empty; with `objectness_smooth` objectness follows the IoU."""
         if not self.objectness_smooth:
             delta[:, self.objectness] = 0
             return
@@ -204,10 +201,8 @@ class YoloLoss(Head):
         shapes[:, 2:] = boxes[:, 2:]
         chosen = np.zeros((len(boxes), self.num), bool)
         if self.iou_thresh < 1:
-            measure = MEASURES[self.iou_thresh_kind]
-            chosen = measure(anchors[None], shapes[:, None]) > np.float32(self.iou_thresh)
-        best = iou(anchors[None], shapes[:, None]).argmax(axis=1)
-        chosen[np.arange(len(boxes)), best] = True
+            chosen = MEASURES[self.iou_thresh_kind](anchors[None], shapes[:, None]) > np.float32(self.iou_thresh)
+        chosen[np.arange(len(boxes)), iou(anchors[None], shapes[:, None]).argmax(axis=1)] = True
         ours = [number for number in range(self.num) if number in self.mask]
         owner, which = np.nonzero(chosen[:, ours])
         position = np.array([self.mask.index(number) for number in ours], np.intp)[which]
@@ -235,15 +230,11 @@ class YoloLoss(Head):
             current[:] = np.where(current == 0, wanted, current) if keeps else wanted
             own = self._set_class_delta(entries, change, classes)
         self._missing_overlap += float(missing.sum(dtype=np.float64))
+        number, sums = len(predictions), [float(each.sum(dtype=np.float64)) for each in (overlap, own, objectness)]
         self.count(
-            count=len(predictions),
-            class_count=len(predictions),
-            iou=float(overlap.sum(dtype=np.float64)),
-            recalled=int((overlap > 0.5).sum()),
-            recalled75=int((overlap > 0.75).sum()),
-            class_probability=float(own.sum(dtype=np.float64)),
-            objectness=float(objectness.sum(dtype=np.float64)),
-        )
+            count=number, class_count=number, iou=sums[0], class_probability=sums[1], objectness=sums[2],
+            recalled=int((overlap > 0.5).sum()), recalled75=int((overlap > 0.75).sum()),
+        )  # fmt: skip
 
     def _set_class_delta(self, entries: Array, delta: Array, classes: ClassIds) -> Array:
         """(k,) predicted probabilities of the objects' classes. A prediction that has a class learns the new one
@@ -300,7 +291,7 @@ class YoloLoss(Head):
         return change if is_plain else self._clipped(change), overlap, 1 - measured
 
     def pulls(self, entries: Array, away: Array, scale: Array) -> tuple[Array, Array | None]:
-        """(k, 4) deltas of means that are `away` (k, 4) from the truth, and of their deviations where there are any."""
+        """(k, 4) deltas of means that are `away` from the truth, and of their deviations."""
         return scale * away, None
 
     def _clipped(self, change: Array) -> Array:
@@ -314,7 +305,6 @@ class YoloLoss(Head):
         current[:] = current + change if self.dialect.yolo_adds_box_deltas else change
 
     def _averaged(self, delta: Array) -> Array:
-        """Box deltas divided by the number of wanted classes."""
         if self.iou_thresh >= 1 and not self.is_gaussian:
             return delta
         wanted = (delta[:, self.entries_before_classes :] > 0).sum(axis=1)
@@ -325,7 +315,7 @@ class YoloLoss(Head):
 
 
 def class_multipliers(section: Section, classes: int) -> Array | None:
-    """(classes,): how many times rarer each is than the commonest, at most `max_delta`."""
+    """(classes,): how much rarer each is than the commonest, at most `max_delta`."""
     counters = section.integers("counters_per_class")
     if counters is None:
         return None
@@ -349,12 +339,12 @@ def conflict_free_batches(predictions: Indices) -> Iterator[Indices]:
 
 @dataclass
 class DeltaRejection:
-    """AlexeyAB's options that set very large and very small deltas to 0 late in a run, for all [yolo] heads.
+    """AlexeyAB's options that set very large and small deltas to 0 late in a run.
 
     rolling: running values over the mini-batches of all heads, which checkpoints keep.
     """
 
-    # After three quarters of the run: the part of deltas that may be too large, and how many deviations make it so.
+    # After three quarters of the run: the part that may be too large, and how many deviations that is.
     percentage: float = real(key="badlabels_rejection_percentage")
     sigmas: float = real(key="num_sigmas_reject_badlabels")
     # The iteration after which more and more small deltas are rejected.
@@ -388,8 +378,8 @@ class DeltaRejection:
         share = (progress.done - self.equidistant) / max(1, progress.max_batches - self.equidistant)
         rolling = self.rolling
         least = rolling["average"] * share * SMALL_DELTA
-        rolling["largest"] = self._roll(rolling["largest"] or float(sizes.max()), float(sizes.max()))
-        rolling["average"] = self._roll(rolling["average"], float(sizes.mean()))
+        self._roll("largest", float(sizes.max()), float(sizes.max()))
+        self._roll("average", float(sizes.mean()))
         if has_sigmas:
             limit = self._by_deviation(delta, (progress.done - start) / max(1, start))
             least = min(limit, rolling["average"]) * share
@@ -398,18 +388,16 @@ class DeltaRejection:
         if has_equidistant:
             delta[np.abs(delta) < least] = 0
 
-    @staticmethod
-    def _roll(before: float, now: float) -> float:
-        return MOMENTUM * before + (1 - MOMENTUM) * now
+    def _roll(self, name: str, now: float, begin: float = 0.0) -> None:
+        self.rolling[name] = MOMENTUM * (self.rolling[name] or begin) + (1 - MOMENTUM) * now
 
     def _by_deviation(self, delta: Array, share: float) -> float:
-        """The limit at the end of the run, to which that of now falls from the largest delta."""
+        """The limit at the end of the run, to which that of now falls."""
         rolling = self.rolling
         limit = rolling["average"] + rolling["deviation"] * self.sigmas
         around = delta[delta != 0].astype(np.float64) - rolling["average"]
-        rolling["deviation"] = self._roll(rolling["deviation"], float(np.sqrt(np.square(around).mean())))
-        now = max(limit, rolling["largest"] - share * abs(rolling["largest"] - limit))
-        delta[np.abs(delta) > now] = 0
+        self._roll("deviation", float(np.sqrt(np.square(around).mean())))
+        delta[np.abs(delta) > max(limit, rolling["largest"] - share * abs(rolling["largest"] - limit))] = 0
         return limit
 
     def _by_percentage(self, delta: Array, entries: int) -> None:

@@ -19,9 +19,8 @@ from ...config.sections import Section, flag
 from ...tensor import Layout, Shape, Tensor
 from ...utils.arrays import Array
 from ..activations import LINEAR, LOGGY, LOGISTIC, TANH, Activation, read_activation
-from ..base import BuildContext, Layer, Parameter
+from ..base import BuildContext, Layer, NchwLayer, Parameter
 from ..connected import Connected
-from ..nchw_layer import NchwLayer
 
 Run = Callable[[str, Array], Array]  # gives the output of a part for x (b, inputs): a new (b, outputs) array
 Apply = Callable[[Activation, Array], Array]  # an activation of a new array
@@ -59,7 +58,7 @@ class Recurrent(NchwLayer):
 
     indent = "\t\t"  # of the parts' rows in the layer table, which are in the order of `made_in_order`
     made_in_order: ClassVar[Iterable[str]] = ("input", "self", "output")
-    # The states, and those that training carries into the next mini-batch, each with its name in checkpoints.
+    # The states, and those that training carries on, with their names in checkpoints.
     state_names: ClassVar[Mapping[str, str]] = {"h": "hidden"}
     carried_names: ClassVar[Mapping[str, str]] = {"h": "hidden"}
     parts: dict[str, Any]  # all [connected] or all [convolutional]
@@ -109,7 +108,7 @@ class Recurrent(NchwLayer):
         raise NotImplementedError
 
     def step(self, run: Run, apply: Apply, x: Array, state: States) -> tuple[Array, tuple[Array, ...]]:
-        """y (b, outputs) of x (b, inputs), new arrays in `state`, and what `step_backward` needs."""
+        """y (b, outputs) and what `step_backward` needs; new arrays in `state`."""
         raise NotImplementedError
 
     def step_backward(self, t: int, kept: tuple[Array, ...], delta: Array, later: States) -> Array:
@@ -187,14 +186,14 @@ class Recurrent(NchwLayer):
         self._carry(later, "delta_")
         return [np.concatenate(deltas[::-1])]
 
-    def inner_rows(self) -> str:
-        """The rows of the parts."""
+    def rows(self, sizes: str) -> str:
+        """The layer's row and those of its parts."""
         rows = (self.parts[name].table_row() for name in self.made_in_order if name in self.parts)
-        return "".join(f"\n{self.indent}{row}" for row in rows)
+        return f"\n{self.indent}".join([f"{self.kind.upper()} Layer: {sizes}", *rows])
 
 
 class RnnSteps(Recurrent):
-    """s' = input(x) + self(s) (+ s with `shortcut`), y = output(s'); in training from s = 0 in every mini-batch."""
+    """s' = input(x) + self(s) (+ s), y = output(s'); from s = 0 in every mini-batch."""
 
     carried_names: ClassVar[Mapping[str, str]] = {}
     shortcut: bool
@@ -306,8 +305,7 @@ class _ConnectedRecurrent(Recurrent):
         return sum(part.operations(dialect) for part in self.parts.values())
 
     def table_row(self) -> str:
-        row = f"{self.kind.upper()} Layer: {self.inputs[0].outputs} inputs, {self.shape.outputs} outputs"
-        return row + self.inner_rows()
+        return self.rows(f"{self.inputs[0].outputs} inputs, {self.shape.outputs} outputs")
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -369,8 +367,8 @@ class Gru(_ConnectedRecurrent):
 class Lstm(LstmSteps, _ConnectedRecurrent):
     """`[lstm]`: the formulas of `LstmSteps` without its options.
 
-    Three oddities of training are darknet's: in the backward pass, the first time step takes its own output and cell
-    for those before it; the delta of the cell, and the state after the first step, continue in the next mini-batch.
+    As in darknet, the backward pass of the first time step takes its own output and cell for those before it; the delta
+    of the cell, and the state after the first step, continue in the next mini-batch.
     """
 
     carried_names: ClassVar[Mapping[str, str]] = {**LstmSteps.state_names, "delta_c": "cell_delta"}
