@@ -35,14 +35,9 @@ __all__ = [
 ]  # fmt: skip
 
 _HOMES = {
-    "Box": "boxes",
-    "Detection": "boxes",
-    "Detections": "inference.detections",
-    "Model": "model",
-    "download": "api",
-    "load": "api",
-    "train": "training.trainer",
-}
+    "Box": "boxes", "Detection": "boxes", "Detections": "inference.detections", "Model": "model", "download": "api",
+    "load": "api", "train": "training.trainer",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

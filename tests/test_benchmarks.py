@@ -169,6 +169,21 @@ def test_files_are_read_and_their_objects_found(tmp_path, monkeypatch):
     assert all(float(cell) > 0 for row in rows for cell in row[2:])
 
 
+def test_charts_are_drawn_from_a_report(tmp_path):
+    pytest.importorskip("matplotlib")
+    import charts
+    from report import table
+
+    head = ["network", "pydarknet float32", "pydarknet int8", "OpenVINO int8", "fastest / ours", "difference"]
+    heading = list(charts.CHARTS)[1]
+    report = f"# Benchmarks\n\n## {heading}\n\ntext\n\n{table(head, [['a 1', '4.00', '2.00', '3.00', '1.50', '-']])}\n"
+    (rows,) = charts.sections(report).values()
+    peers = charts.peers_of(rows)
+    assert (peers, charts.ratios(rows[0], peers)) == (["OpenVINO int8"], [1.5])
+    charts.draw(rows, "title", tmp_path / "chart.png")
+    assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
+
+
 def run_bench(*words, **options):
     command = [sys.executable, str(FOLDER / "bench.py"), *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, check=False, **options)

@@ -88,8 +88,7 @@ class WordTree:
         product, group = 1.0, 0
         while True:
             first, end = self.groups[group]
-            values = probabilities[first:end]
-            best = first + int(values.argmax())
+            best = first + int(probabilities[first:end].argmax())
             value = max(float(probabilities[best]), 0.0)
             if value == 0.0:
                 best = 0  # as in C, whose search for the maximum starts with node 0 and value 0

@@ -108,8 +108,7 @@ def rotated_crop(
     W, H = source
     side = max(size)
     ratio = rand_scale(rng, aspect)
-    shorter = rand_int(rng, *crop)
-    scale = shorter / max(1, min(H, int(W * ratio)))
+    scale = rand_int(rng, *crop) / max(1, min(H, int(W * ratio)))
     radians = math.radians(rng.uniform(-abs(angle), abs(angle)))
     reach_x, reach_y = (W * scale / ratio - side) / 2, (H * scale - side) / 2
     if keeps_inside:
@@ -129,8 +128,7 @@ def placed(rng: Rng, source: Size, size: Size, jitter: float) -> AffineCrop:
     """The random placement of pjreddie's detectors, on grey; the aspect changes by up to `jitter`."""
     (W, H), (w, h) = source, size
     wide = W + rng.uniform(-1, 1) * jitter * W
-    high = H + rng.uniform(-1, 1) * jitter * H
-    ratio = wide / high
+    ratio = wide / (H + rng.uniform(-1, 1) * jitter * H)
     inner_w, inner_h = (h * ratio, float(h)) if ratio < 1 else (float(w), w / ratio)
     dx, dy = rng.uniform() * (w - inner_w), rng.uniform() * (h - inner_h)
     nw, nh = max(1, int(inner_w)), max(1, int(inner_h))

@@ -143,7 +143,6 @@ def _require_boxes(network: Network, options: ExportOptions) -> None:
 
 
 def _needed(network: Network, wanted: list[int]) -> set[int]:
-    """The wanted layers and all layers that they depend on."""
     needed = set(wanted)
     for index in range(max(wanted), INPUT, -1):
         if index in needed:
@@ -204,8 +203,7 @@ def _raw_outputs(graph: Graph, network: Network, wanted: list[int], values: Valu
         sides: tuple[Side, ...] = _sides(layer.shape) if in_planes else (layer.shape.outputs,)
         if graph.any_size and has_planes:
             sides = (sides[0], f"{name}_height", f"{name}_width") if in_planes else (f"{name}_numbers",)
-        tensor = value.planes() if in_planes else value.vector()
-        graph.set_output(tensor, name, graph.batch_side, *sides)
+        graph.set_output(value.planes() if in_planes else value.vector(), name, graph.batch_side, *sides)
 
 
 def _decoded_outputs(
@@ -245,7 +243,6 @@ def thresh_of(network: Network, options: ExportOptions) -> float:
 
 
 def _model(network: Network, graph: Graph, options: ExportOptions, names: Sequence[str]) -> Any:
-    """The graph as an onnx.ModelProto."""
     from onnx import helper, numpy_helper
 
     def described(name: str, *shape: Side) -> Any:
@@ -278,8 +275,7 @@ def _model(network: Network, graph: Graph, options: ExportOptions, names: Sequen
 
 
 def _metadata(network: Network, options: ExportOptions, names: Sequence[str]) -> dict[str, str]:
-    """Numbers, lists and names are JSON, except for the yolov5 and yolov8 formats, where `names` and `args` are Python
-    literals as Ultralytics' programs read them."""
+    """All are JSON, except `names` and `args` of yolov5 and yolov8: Python literals, as Ultralytics' programs read."""
     heads = _heads(network)
     in_rows = [getattr(head, "side", 0) or head.shape.width for head in heads]  # cells
     known = {

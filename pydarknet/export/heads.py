@@ -32,9 +32,10 @@ def _softmax_of(axis: int, tree: WordTree | None = None) -> Function:
     return function
 
 
-def _by_anchor(value: Value, anchors: int, entries: int) -> Tensor:
-    """The planes that a head reads, as (n, anchors, entries, cells)."""
-    return value.planes().reshape(anchors, entries, -1 if value.graph.any_size else value.shape.cells)
+def _by_anchor(value: Value, anchors: int, sizes: Sequence[int]) -> list[Tensor]:
+    """The planes that a head reads, as parts (n, anchors, size, cells) of consecutive entries."""
+    cells = -1 if value.graph.any_size else value.shape.cells
+    return value.planes().reshape(anchors, sum(sizes), cells).split(sizes, axis=2)
 
 
 def _scaled_centre(x: Tensor, scale: float) -> Tensor:
@@ -59,11 +60,9 @@ def _softmax(layer: Softmax, source: Value) -> Value:
 
 
 def _by_entry(value: Value, anchors: int, functions: Sequence[Function]) -> Tensor:
-    """(n, anchors, entries, cells) with a function applied to each entry. Adjacent entries of one function share a
-    node."""
-    x = _by_anchor(value, anchors, len(functions))
+    """(n, anchors, entries, cells) with a function applied to each entry; neighbours with the same share a node."""
     runs = [(function, len(list(entries))) for function, entries in groupby(functions)]
-    parts = x.split([count for _, count in runs], axis=2)
+    parts = _by_anchor(value, anchors, [count for _, count in runs])
     return join([function(part) for (function, _), part in zip(runs, parts, strict=True)], axis=2)
 
 
@@ -152,8 +151,7 @@ def _stride(planes: Tensor, value: Value, image: Value) -> Tensor:
     inner, outer = value.shape, image.shape
     if not planes.graph.any_size:
         return planes.graph.tensor(np.array([[outer.width / inner.width], [outer.height / inner.height]]))
-    size = pixels(image.tensor, outer.width, outer.height)
-    return size / pixels(planes, inner.width, inner.height)
+    return pixels(image.tensor, outer.width, outer.height) / pixels(planes, inner.width, inner.height)
 
 
 def _in_pixels(head: Yolo, centre: Tensor, value: Value, image: Value) -> Tensor:
@@ -169,8 +167,7 @@ def _listed(parts: list[Tensor], by_cell: bool = True) -> Tensor:
 
 
 def _decode_yolo(head: Yolo, value: Value, image: Value) -> Tensor:
-    x = _by_anchor(value, len(head.mask), head.entries)
-    centre, size, rest = x.split([2, 2, 1 + head.classes], axis=2)
+    centre, size, rest = _by_anchor(value, len(head.mask), [2, 2, 1 + head.classes])
     if head.new_coords:
         factor = size * size * 4.0
     else:
@@ -181,8 +178,7 @@ def _decode_yolo(head: Yolo, value: Value, image: Value) -> Tensor:
 
 def _decode_gaussian(head: GaussianYolo, value: Value, image: Value) -> Tensor:
     """Class probabilities are multiplied by 1 - the mean sigma."""
-    x = _by_anchor(value, len(head.mask), head.entries)
-    parts = x.split([1] * 9 + [head.classes], axis=2)
+    parts = _by_anchor(value, len(head.mask), [1] * 9 + [head.classes])
     centre = join([parts[0], parts[2]], axis=2).sigmoid()
     size = join([parts[4], parts[6]], axis=2).node("Exp")
     sigmas = join(parts[1:8:2], axis=2).sigmoid()
@@ -206,8 +202,7 @@ def _decode_region(head: Region, value: Value, image: Value) -> Tensor:
     if head.tree is not None:
         raise UnsupportedError("its classes are a word tree, which cannot be a list of scores; use --format raw")
     further, planes = _further_coords(head), value.planes()
-    x = _by_anchor(value, len(head.anchors), head.entries)
-    centre, size, *_, rest = x.split([2, 2, *further, 1 + head.classes], axis=2)
+    centre, size, *_, rest = _by_anchor(value, len(head.anchors), [2, 2, *further, 1 + head.classes])
     stride = _stride(planes, value, image)
     centre = (centre.sigmoid() + _offsets(planes, value)) * stride
     size = size.node("Exp") * head.anchors[:, :, None]
@@ -218,8 +213,8 @@ def _decode_region(head: Region, value: Value, image: Value) -> Tensor:
 def _region_scores(head: Region, rest: Tensor) -> tuple[Tensor, Tensor]:
     """Objectness (n, anchors, 1, cells), and class probabilities."""
     together = head.background and head.softmax
-    scores = rest.node("Softmax", axis=2) if together else rest
-    objectness, classes = scores.split([1, head.classes], axis=2)
+    rest = rest.node("Softmax", axis=2) if together else rest
+    objectness, classes = rest.split([1, head.classes], axis=2)
     if head.softmax and not together:
         classes = classes.node("Softmax", axis=2)
     elif not head.softmax and not head.by_cell:
@@ -246,8 +241,8 @@ def _decode_detection(head: DetectionHead, value: Value, image: Value) -> Tensor
     if head.square_root:
         size = size * size
     sides = value.graph.tensor(np.array([image.shape.width, image.shape.height], np.float32))
-    rows = join([centre * sides, size * sides, objectness.reshape(boxes, 1), scores], axis=2)
-    return rows.turned(0, 2, 1)
+    parts = [centre * sides, size * sides, objectness.reshape(boxes, 1), scores]
+    return join(parts, axis=2).turned(0, 2, 1)
 
 
 # Each gives (n, 5 + classes, boxes): centre x, y, width, height in pixels of the input (the last argument), objectness

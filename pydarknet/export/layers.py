@@ -203,8 +203,7 @@ def _local(layer: Local, source: Value) -> Tensor:
 def _patches(layer: Local, shape: Shape) -> np.ndarray:
     """(cells, channels x size x size): the flat index of each input under each output's window, `outputs` outside."""
     inside = np.arange(shape.outputs, dtype=np.int64).reshape(shape.channels, shape.height, shape.width)
-    around = ((0, 0), *[(layer.pad, layer.size)] * 2)
-    padded = np.pad(inside, around, constant_values=shape.outputs)
+    padded = np.pad(inside, ((0, 0), *[(layer.pad, layer.size)] * 2), constant_values=shape.outputs)
     windows = sliding_window_view(padded, (layer.size, layer.size), axis=(1, 2))[:, :: layer.stride, :: layer.stride]
     index = windows[:, : layer.shape.height, : layer.shape.width].transpose(1, 2, 0, 3, 4)
     return index.reshape(layer.shape.cells, -1)
@@ -212,15 +211,13 @@ def _patches(layer: Local, shape: Shape) -> np.ndarray:
 
 @writes(Maxpool, LocalAvgpool)
 def _window_pool(layer: Maxpool | LocalAvgpool, source: Value) -> Tensor:
-    """darknet's padding is a total: the smaller half is at the top and left. Like darknet, ONNX ignores padded
-    cells."""
+    """Padding is a total, its smaller half at the top and left. Like darknet, ONNX ignores padded cells."""
     before, after = layer.padding // 2, layer.padding - layer.padding // 2
     if after >= layer.size:
         raise UnsupportedError(f"padding={layer.padding} leaves windows outside the picture")
     operator = "MaxPool" if isinstance(layer, Maxpool) else "AveragePool"
-    sides, strides = [layer.size] * 2, [layer.stride_y, layer.stride_x]
-    pads = [before, before, after, after]
-    x = source.planes().node(operator, kernel_shape=sides, strides=strides, pads=pads)
+    place = {"kernel_shape": [layer.size] * 2, "strides": [layer.stride_y, layer.stride_x]}
+    x = source.planes().node(operator, **place, pads=[before, before, after, after])
     return _blurred(layer.blur, x, layer.shape.channels)
 
 
@@ -368,8 +365,7 @@ def _upsample(layer: Upsample, source: Value) -> Tensor:
 
 @writes(Reorg, Reorg3d, any_size=lambda layer, inputs: not layer.extra and not layer.flatten)
 def _reorg(layer: Reorg, source: Value) -> Value | Tensor:
-    """Not reversed, YOLOv2's order is space to depth of the input read as c / s^2 channels of s h x s w; that of
-    Reorg3d is plain space to depth."""
+    """Not reversed, YOLOv2's order is space to depth of the input read as c / s^2 channels of s h x s w."""
     shape, out, s = source.shape, layer.shape, layer.stride
     if layer.extra:
         return Value(source.vector().pad([0, 0], [0, layer.extra]), out, flat=True)
@@ -422,5 +418,4 @@ def _implicit(layer: Implicit, source: Value) -> Tensor:
 
 @writes(History)
 def _history(layer: History, source: Value) -> Tensor:
-    missing = layer.shape.channels - source.shape.channels
-    return source.planes().pad([0] * 4, [0, missing, 0, 0])
+    return source.planes().pad([0] * 4, [0, layer.shape.channels - source.shape.channels, 0, 0])

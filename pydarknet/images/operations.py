@@ -148,8 +148,7 @@ def normalised(chw: CHW) -> CHW:
 
 
 def over(source: CHW, target: CHW, dx: int, dy: int) -> None:
-    """Blend `source` over `target` at column dx, row dy, in place: opaque in its centre, transparent from the inscribed
-    circle on."""
+    """Blend `source` over `target` at column dx, row dy, in place: opaque in its centre, fading to a circle."""
     _, height, width = source.shape
     y, x = np.mgrid[:height, :width]
     distance = np.hypot(x - width / 2 + 0.5, y - height / 2 + 0.5)
@@ -218,8 +217,7 @@ def draw_line(image: Picture, start: tuple[int, int], end: tuple[int, int], labe
     """Draw a line between two points (x, y in pixels) into the picture itself, with a label at its middle."""
     thickness = max(1, int(0.006 * image.shape[0]))
     cv2.line(image, start, end, (255, 255, 255), thickness, cv2.LINE_AA)
-    middle = Box((start[0] + end[0]) / 2, (start[1] + end[1]) / 2, 1, 1)
-    _draw_label(image, middle, label, (255, 255, 255))
+    _draw_label(image, Box((start[0] + end[0]) / 2, (start[1] + end[1]) / 2, 1, 1), label, (255, 255, 255))
 
 
 def draw_lines(image: Picture, lines: Sequence[str]) -> Picture:

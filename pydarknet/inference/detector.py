@@ -94,8 +94,8 @@ class DetectionResult:
         """For each box its best class above the threshold, or -1."""
         if not probabilities.size:
             return np.zeros(len(probabilities), np.int64)
-        best = probabilities.argmax(axis=1)
-        return np.where(probabilities.max(axis=1) > np.float32(self.thresh), best, -1)
+        is_above = probabilities.max(axis=1) > np.float32(self.thresh)
+        return np.where(is_above, probabilities.argmax(axis=1), -1)
 
     def _detection(self, box: int, class_id: int) -> Detection:
         x, y, w, h = self.candidates.boxes[box].tolist()
@@ -221,8 +221,8 @@ class TiledInput(NamedTuple):
 def prepare_picture(
     network: Network, image: Picture, options: DetectorOptions, tiling: Tiling | None = None
 ) -> TiledInput:  # fmt: skip
-    """Fit an HxWx3 uint8 RGB picture, or with a `tiling` each of its tiles, to the network; needs no lock. Raises
-    OptionError, and ImageError for a picture with fewer pixels than tiles."""
+    """Fit an HxWx3 uint8 RGB picture, or each of its tiles, to the network; needs no lock. Raises OptionError, and
+    ImageError for a picture with fewer pixels than tiles."""
     rows, columns, _ = check_image(image).shape
     tiles = [] if tiling is None else tiling.tiles(columns, rows)
     parts = [tile.of(image) for tile in tiles] or [image]
@@ -232,8 +232,7 @@ def prepare_picture(
 def detect_prepared(
     network: Network, pictures: Sequence[TiledInput], names: Sequence[str], batch: int = 1
 ) -> list[DetectionResult]:
-    """The objects of prepared pictures, `batch` pictures or tiles per forward pass. A result's `seconds` is the time of
-    all its tiles."""
+    """The objects of prepared pictures, `batch` pictures or tiles per pass. `seconds`: of all tiles of a picture."""
     inputs = [each for picture in pictures for each in picture.inputs]
     parts: list[tuple[Candidates, float]] = []
     for start in range(0, len(inputs), batch):
@@ -329,8 +328,7 @@ class Tile:
         half = boxes[:, 2:] / 2
         ends = self.left + self.width < self.picture_width, self.top + self.height < self.picture_height
         near = (boxes[:, :2] - half <= NEAR) & np.array([self.left > 0, self.top > 0])
-        far = (boxes[:, :2] + half >= 1 - NEAR) & np.array(ends)
-        return (near | far).any(axis=1)
+        return (near | (boxes[:, :2] + half >= 1 - NEAR) & np.array(ends)).any(axis=1)
 
 
 @dataclass(frozen=True)
@@ -382,9 +380,8 @@ def _spans(size: int, count: int, overlap: float) -> list[tuple[int, int]]:
 def merge_tiles(tiles: Sequence[Tile], found: Sequence[Candidates]) -> Candidates:
     """The candidates of all tiles, before suppression, as fractions of the picture.
 
-    A box that ends at an inner edge of its tile is a part of an object. It is dropped if a box of its class that is not
-    a part covers COVERED of its area, because the part might have a higher confidence and suppress that box. The usual
-    suppression does the rest.
+    A box that ends at an inner edge of its tile is a part of an object. It is dropped if a whole one of its class
+    covers COVERED of its area, because it might have a higher confidence and suppress that. Suppression does the rest.
     """
     merged = Candidates.concatenate(
         [replace(each, boxes=tile.in_picture(each.boxes)) for tile, each in zip(tiles, found, strict=True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -18,6 +19,7 @@ from ..utils.arrays import LANES, Array
 INPUT = -1  # the index under which a layer names the network's own input
 NOTHING = Shape(0, 0, 0)  # the shape of a layer before `reshape`
 LARGEST_OUTPUT = 1 << 31  # numbers in a layer's output, over the whole batch
+LARGEST_WEIGHTS = 1 << 29  # of one layer
 CONVOLUTIONS = ("convolutional", "conv")
 
 
@@ -66,8 +68,7 @@ class LearningOptions:
     def from_section(cls, section: Section) -> LearningOptions:
         """Read the keys."""
         section.ignore("truth", "smooth")
-        centred = section.kind in CONVOLUTIONS and section.flag("grad_centr")
-        return cls(**read_options(cls, section), centred=centred)
+        return cls(**read_options(cls, section), centred=section.kind in CONVOLUTIONS and section.flag("grad_centr"))
 
 
 @dataclass
@@ -148,16 +149,8 @@ class BuildContext:
 class Layer:
     """Base class of all layers. No loop over a network checks a layer's type.
 
-    The life of a layer:
-
-        from_section                 read the options of its section; allocate the parameters
-        reshape                      take the shapes of its sources and the batch; compute the output's shape
-        setup                        bind the layer to the tensors that it reads and writes
-        forward, or calls            compute the output; `calls` lists the kernel calls that `forward` makes
-        setup_training               bind the layer to the deltas of its sources and of its output
-        forward_training, loss, backward    one mini-batch: output, cost, gradients
-
-    `reshape` is repeated for other sizes, `setup` and `setup_training` for other tensors.
+    The life of a layer: `from_section`, `reshape` (again for other sizes), `setup` (again for other tensors), `forward`
+    or `calls`; in training `setup_training`, and for each mini-batch `forward_training`, `loss`, `backward`.
     """
 
     # === 1. Options and shapes ===
@@ -253,18 +246,21 @@ class Layer:
         self.changes.parameters_dirty = True
         self._calls = None
 
+    def new_weights(self, *shape: int, named: str = "") -> Array:
+        """Zeros of this shape, which messages call `named`. Raises ShapeError."""
+        if math.prod(shape) > LARGEST_WEIGHTS:
+            found = named or " x ".join(map(str, shape))
+            raise self.section.shape_error(f"has {found} weights; expected at most {LARGEST_WEIGHTS}")
+        return np.zeros(shape, np.float32)
+
     def initialise(self, rng: np.random.Generator, dialect: Dialect) -> None:
         """Give the parameters darknet's initial values."""
 
     # === 3. Fusion ===
     # A layer may compute its successors too, without writing the outputs between. Those that `fusable` counts become
-    # the `fused` of the layer, and are no steps of their own (`network/memory_plan.py`). In
-    #
-    #     0 [convolutional] 1x1    1 [convolutional] 3x3 depthwise    2 [convolutional] 1x1    3 [shortcut] from=-4
-    #
-    # `fusable` of layer 0 returns 3: it computes the whole inverted bottleneck. `setup` then gets the tensor of layer 3
-    # as output, and as sources its own source and the second source of layer 3. There is no fusion in training and
-    # where all outputs are kept. Sources of a `[route]` can share memory with it at whole channel blocks.
+    # the `fused` of the layer, and are no steps of their own (`network/memory_plan.py`): `setup` gets the output of the
+    # last one, and the second source of a fused `[shortcut]`. There is no fusion in training and where all outputs are
+    # kept. Sources of a `[route]` can share memory with it at whole channel blocks.
 
     fused: Sequence[Layer] = ()  # successors that this layer computes as well
 

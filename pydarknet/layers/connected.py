@@ -16,10 +16,8 @@ from ..kernels.views import SlidingWindow
 from ..tensor import Layout, Shape, Tensor
 from ..utils.arrays import Array
 from .activations import Activation, read_activation
-from .base import BuildContext, NchwLayer, Parameter
+from .base import LARGEST_WEIGHTS, BuildContext, NchwLayer, Parameter
 from .batchnorm import BatchNorm, BatchNormTraining
-
-LARGEST_MATRIX = 1 << 29  # weights of one layer
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -44,12 +42,8 @@ class Connected(NchwLayer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.inputs_count * self.outputs_count > LARGEST_MATRIX:
-            raise self.section.shape_error(
-                f"has {self.outputs_count} x {self.inputs_count} weights; expected at most {LARGEST_MATRIX}"
-            )
+        self.weights = self.new_weights(self.outputs_count, self.inputs_count)
         self.biases = np.zeros(self.outputs_count, np.float32)
-        self.weights = np.zeros((self.outputs_count, self.inputs_count), np.float32)
 
     @classmethod
     def from_section(cls, section: Section, context: BuildContext) -> Connected:
@@ -100,8 +94,7 @@ class Connected(NchwLayer):
 
     def _multiply(self, x: Array, gain: Array, offset: Array, y: Array) -> None:
         sizes = len(x), self.inputs_count, self.outputs_count
-        flat = self.weights.reshape(-1)
-        dense(x.reshape(-1), self.inputs_count, flat, gain, offset, y.reshape(-1), *sizes)
+        dense(x.reshape(-1), self.inputs_count, self.weights.reshape(-1), gain, offset, y.reshape(-1), *sizes)
 
     def forward_training(self) -> None:
         self.read_sources()
@@ -155,8 +148,8 @@ class Local(NchwLayer):
         layer = cls.build(section, context, channels=before.channels, activation=activation)
         out = layer._size_for(before)
         count = out.cells * layer.filters * layer.channels * layer.size**2
-        if out.cells < 1 or count > LARGEST_MATRIX:
-            raise section.shape_error(f"has {count} weights for an input of {before}; expected 1 to {LARGEST_MATRIX}")
+        if out.cells < 1 or count > LARGEST_WEIGHTS:
+            raise section.shape_error(f"has {count} weights for an input of {before}; expected 1 to {LARGEST_WEIGHTS}")
         layer.biases = np.zeros(out.outputs, np.float32)
         layer.weights = np.zeros((out.cells, layer.filters, layer.channels, layer.size, layer.size), np.float32)
         return layer

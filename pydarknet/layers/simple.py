@@ -15,7 +15,6 @@ from ..utils.arrays import Array
 from .activations import LOGISTIC
 from .base import BuildContext, Layer, NchwLayer, Parameter
 
-LARGEST_IMPLICIT = 1 << 29  # weights of one layer
 GROWTH_PART = 0.85  # of a run, in which dropped squares and their probability grow to the values of the cfg
 DEFAULT_SQUARE = 7  # pixels
 
@@ -164,11 +163,7 @@ class Implicit(Layer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.filters * self.atoms > LARGEST_IMPLICIT:
-            raise self.section.shape_error(
-                f"has {self.filters} x {self.atoms} weights; expected at most {LARGEST_IMPLICIT}"
-            )
-        self.weights = np.zeros(self.filters * self.atoms, np.float32)
+        self.weights = self.new_weights(self.filters, self.atoms).reshape(-1)
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
         return Shape(self.filters, self.atoms, 1)

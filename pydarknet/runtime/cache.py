@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterator
 from functools import cache
 from importlib.util import find_spec
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,13 +73,9 @@ class Processor(NamedTuple):
         """The levels whose code it runs, the best first; none where its flags are not known."""
         if self.machine not in BASES or not self.flags:
             return ()
-        found = [BASES[self.machine]]
-        if self.machine == "x86_64":
-            for level, needed in LEVELS.items():
-                if not needed <= self.flags:
-                    break
-                found.append(level)
-        return tuple(reversed(found))
+        levels = LEVELS if self.machine == "x86_64" else {}
+        better = takewhile(lambda level: levels[level] <= self.flags, levels)
+        return (*reversed(list(better)), BASES[self.machine])
 
 
 @cache
@@ -329,10 +326,10 @@ def _is_trusted(folder: Path) -> bool:
     try:
         if folder.exists() or folder.is_symlink():
             make_own(folder, 0o022)
+        return True
     except OSError as error:
         log.warning("%s", error)
         return False
-    return True
 
 
 # The format: the length of a JSON text (4 bytes), the text, and the bytes that it refers to. What JSON lacks stands in

@@ -52,14 +52,13 @@ def _release() -> None:
     _guard.release()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_acquire, after_in_parent=_release, after_in_child=_release)
+_register: Callable[..., None] = getattr(os, "register_at_fork", lambda **_: None)
+_register(before=_acquire, after_in_parent=_release, after_in_child=_release)
 
 
 def in_child(function: Callable[[], None]) -> None:
     """Call a function in each child, first of all."""
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=function)
+    _register(after_in_child=function)
 
 
 def _renew_locks_of_numba() -> None:

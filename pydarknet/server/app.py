@@ -146,8 +146,7 @@ class Service:
             self.metrics.count(path if path in self._answers else "other", status, time.perf_counter() - start)
 
     async def _answered(self, request: Request) -> Response:
-        """The answer, which pages of other sites do not get: HTTPException 403, by the headers `Host` and `Origin`; nor
-        does who lacks the token of the header `Authorization`: 401."""
+        """The answer. Raises HTTPException 403 for pages of other sites, 401 without the token."""
         path, method, headers = request.scope["path"], request.method, request.headers
         if path not in self._answers:
             other = path.rstrip("/") if path.endswith("/") else f"{path}/"
@@ -293,7 +292,6 @@ async def _disconnected(request: Request) -> None:
 
 
 def _file_of_form(request: Request, body: bytearray) -> tuple[bytes, str | None]:
-    """The first file of a form."""
     files: list[Any] = []
     headers: dict[str, Any] = {"Content-Type": request.headers["content-type"].encode("latin-1")}
     try:
@@ -308,7 +306,6 @@ def _file_of_form(request: Request, body: bytearray) -> tuple[bytes, str | None]
 
 
 def _refused(error: Exception) -> Response:
-    """JSON of one line."""
     if not isinstance(error, HTTPException):
         error = HTTPException(next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), str(error))
     headers = {"Retry-After": "1"} if error.status_code in (429, 503) else {}
@@ -374,8 +371,6 @@ def bounded_protocol(base: Any, seconds: float = HEADER) -> type[asyncio.Protoco
 
 
 class _Server(uvicorn.Server):
-    """A server that tells when it has started."""
-
     def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
         super().__init__(config)
         self._told = started

@@ -81,8 +81,7 @@ class Engine:
     # --- requests ---
 
     async def detect(self, content: bytes, options: DetectorOptions, name: str | None = None) -> str:
-        """The objects in a picture file `name`, as the JSON of `detect --json`. Raises BusyError, StoppedError,
-        ImageError."""
+        """The JSON of `detect --json` for a picture file. Raises BusyError, StoppedError, ImageError."""
         return await self._in_pool(lambda: self._found(content, options).to_json(name))
 
     async def annotated(self, content: bytes, options: DetectorOptions) -> bytes:
@@ -90,8 +89,7 @@ class Engine:
         return await self._in_pool(lambda: encode_image(self._found(content, options).plot()))
 
     async def classify(self, content: bytes, top: int, name: str | None = None) -> str:
-        """The `top` best classes of a picture file, as the JSON of `classify --json`. Raises the same, and
-        DivergedError."""
+        """The JSON of `classify --json` for a picture file. Raises the same, and DivergedError."""
         return await self._in_pool(lambda: self._classified(content, top).to_json(name))
 
     def options(self, thresh: float | None, nms: float, hier: float) -> DetectorOptions:
@@ -123,8 +121,7 @@ class Engine:
 
     def _found(self, content: bytes, options: DetectorOptions) -> Detections:
         """The objects in a picture file, whose bytes are the `source` of the result."""
-        picture = prepare_picture(self.model, self._decoded(content), options)
-        found = self._result(picture).detections()
+        found = self._result(prepare_picture(self.model, self._decoded(content), options)).detections()
         found.source = content
         return found
 
@@ -165,7 +162,6 @@ class Engine:
         return mine.result()
 
     def _compute(self, model: Model, waiting: Sequence[Waiting]) -> None:
-        """One pass for all."""
         try:
             results = detect_prepared(model, [picture for picture, _ in waiting], self._names, len(waiting))
         except Exception as error:

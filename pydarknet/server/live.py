@@ -75,8 +75,7 @@ class _Handler(BoundedHandler):
         for kind, data in changes(self.server.run):
             now = time.monotonic()
             if kind or now - sent > ALIVE:
-                event = b"event: %s\ndata: %s\n\n" % (kind.encode(), data) if kind else b": alive\n\n"
-                self.wfile.write(event)
+                self.wfile.write(b"event: %s\ndata: %s\n\n" % (kind.encode(), data) if kind else b": alive\n\n")
                 sent = now
 
 
@@ -122,8 +121,7 @@ def _log_events(path: Path) -> Iterator[list[tuple[str, bytes]]]:
 
 def _thinned(lines: list[bytes]) -> list[bytes]:
     """At most POINTS of many lines: the last one, those with a measurement, and every so many of the others."""
-    every = len(lines) // POINTS + 1
-    last = len(lines) - 1
+    every, last = len(lines) // POINTS + 1, len(lines) - 1
     return [line for i, line in enumerate(lines) if i % every == 0 or i == last or MEASURED.search(line)]
 
 

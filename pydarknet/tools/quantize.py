@@ -50,8 +50,7 @@ def quantize(model: Model, pictures: Sequence[Picture], step: Callable[[], objec
     for index, span in ranges.items():
         errors[index] = _error_with(model, Quantization({index: span}, digest), compared, expected)
         step()
-    kept = _insensitive(errors)
-    quantization = Quantization({index: ranges[index] for index in kept}, digest)
+    quantization = Quantization({index: ranges[index] for index in _insensitive(errors)}, digest)
     error = _error_with(model, quantization, compared, expected)
     return Measured(quantization, sum(layer.precision == INT8 for layer in convolutions.values()), error)
 

@@ -148,6 +148,7 @@ def counted_by_the_engine(config, dialect):
     return [(layer.shape.outputs, sum(array.size for array in layer.parameters())) for layer in network.layers]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", PARAMETERS)
 def test_an_original_file_builds_with_the_counted_layers(path):
     """In the dialect that is chosen for it, which is AlexeyAB's for no file of pjreddie's, and in its own one."""

@@ -26,18 +26,15 @@ def objects(*found):
     return np.array([(number, *box) for box, number in found], np.float32).reshape(-1, 5)
 
 
-@pytest.mark.parametrize(
-    ("found", "truth", "cells"),
-    [
-        ([(LEFT, 0, 0.9)], [(LEFT, 0)], {(0, 0): 1}),
-        ([(LEFT, 1, 0.9)], [(LEFT, 0)], {(0, 1): 1}),  # taken for another class
-        ([(LEFT, 0, 0.9)], [(RIGHT, 0)], {(0, 2): 1, (2, 0): 1}),  # missed, and found where nothing is
-        ([(LEFT, 0, 0.2)], [(LEFT, 0)], {(0, 2): 1}),  # below the threshold
-        ([(LEFT, 0, 0.9), (LEFT, 1, 0.8)], [(LEFT, 0)], {(0, 0): 1, (2, 1): 1}),  # one box for one object
-        ([], [(LEFT, 1), (RIGHT, 1)], {(1, 2): 2}),
-        ([(CENTRE, 1, 0.5)], [], {(2, 1): 1}),
-    ],
-)
+@pytest.mark.parametrize(("found", "truth", "cells"), [
+    ([(LEFT, 0, 0.9)], [(LEFT, 0)], {(0, 0): 1}),
+    ([(LEFT, 1, 0.9)], [(LEFT, 0)], {(0, 1): 1}),  # taken for another class
+    ([(LEFT, 0, 0.9)], [(RIGHT, 0)], {(0, 2): 1, (2, 0): 1}),  # missed, and found where nothing is
+    ([(LEFT, 0, 0.2)], [(LEFT, 0)], {(0, 2): 1}),  # below the threshold
+    ([(LEFT, 0, 0.9), (LEFT, 1, 0.8)], [(LEFT, 0)], {(0, 0): 1, (2, 1): 1}),  # one box for one object
+    ([], [(LEFT, 1), (RIGHT, 1)], {(1, 2): 2}),
+    ([(CENTRE, 1, 0.5)], [], {(2, 1): 1}),
+])  # fmt: skip
 def test_cells(found, truth, cells):
     confusion = np.zeros((3, 3), np.int64)
     count_confusions(confusion, candidates(*found), objects(*truth), 0.25, 0.5)

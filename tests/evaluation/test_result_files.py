@@ -61,16 +61,13 @@ def test_an_empty_array_is_json(tmp_path, kind):
     assert text == "[\n]\n"
 
 
-@pytest.mark.parametrize(
-    ("path", "after", "first"),
-    [
-        ("val2014/COCO_val2014_000000000042.jpg", 42, 0),
-        ("000000000042.jpg", 42, 42),
-        ("my_set/7.png", 7, 7),
-        ("12_x3.png", 0, 12),
-        ("dog.png", 0, 0),
-    ],
-)
+@pytest.mark.parametrize(("path", "after", "first"), [
+    ("val2014/COCO_val2014_000000000042.jpg", 42, 0),
+    ("000000000042.jpg", 42, 42),
+    ("my_set/7.png", 7, 7),
+    ("12_x3.png", 0, 12),
+    ("dog.png", 0, 0),
+])  # fmt: skip
 def test_coco_ids(path, after, first):
     assert (coco_id(Path(path), True), coco_id(Path(path), False)) == (after, first)
 

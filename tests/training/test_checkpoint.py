@@ -232,20 +232,17 @@ def test_names_of_arrays_are_those_that_the_documentation_says(build, tmp_path):
         assert "parameter.layer.0.0.biases" in archive.files
 
 
-@pytest.mark.parametrize(
-    ("change", "text"),
-    [
-        (lambda a, c: a.update({"optimizer.layer.0.weights.mean": np.zeros(1, np.float32)}),
-         r"array optimizer\.layer\.0\.weights\.mean is float32 of shape \(1,\); expected float32 of shape \(4, 3"),
-        (lambda a, c: a.pop("update.layer.0.biases"), r"array update\.layer\.0\.biases is missing"),
-        (lambda a, c: a.update({"layer.0.carried.batch": np.zeros(2)}), r"array 'layer\.0\.carried\.batch' is unknown"),
-        (lambda a, c: a.update({"update.layer.0.biases": np.zeros(4)}), r"is float64 of shape \(4,\); expected fl"),
-        (lambda a, c: c["training"].update(seen="3"), r"training\.seen is '3'; expected an integer"),
-        (lambda a, c: c["training"]["rejection"].update(largest=float("nan")), r"rejection\.largest is nan; expect"),
-        (lambda a, c: c["training"]["random"]["training"]["state"].update(state=float("inf")), r"a state of PCG64"),
-        (lambda a, c: c["training"]["random"].pop("training"), r"training\.random\.training is missing"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("change", "text"), [
+    (lambda a, c: a.update({"optimizer.layer.0.weights.mean": np.zeros(1, np.float32)}),
+     r"array optimizer\.layer\.0\.weights\.mean is float32 of shape \(1,\); expected float32 of shape \(4, 3"),
+    (lambda a, c: a.pop("update.layer.0.biases"), r"array update\.layer\.0\.biases is missing"),
+    (lambda a, c: a.update({"layer.0.carried.batch": np.zeros(2)}), r"array 'layer\.0\.carried\.batch' is unknown"),
+    (lambda a, c: a.update({"update.layer.0.biases": np.zeros(4)}), r"is float64 of shape \(4,\); expected fl"),
+    (lambda a, c: c["training"].update(seen="3"), r"training\.seen is '3'; expected an integer"),
+    (lambda a, c: c["training"]["rejection"].update(largest=float("nan")), r"rejection\.largest is nan; expect"),
+    (lambda a, c: c["training"]["random"]["training"]["state"].update(state=float("inf")), r"a state of PCG64"),
+    (lambda a, c: c["training"]["random"].pop("training"), r"training\.random\.training is missing"),
+])  # fmt: skip
 def test_a_state_that_does_not_fit_is_one_line_and_changes_nothing(build, tmp_path, change, text):
     _, state, another = saved(build, tmp_path, with_options("adam=1"))
 

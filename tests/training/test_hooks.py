@@ -15,6 +15,8 @@ from pydarknet.training.checkpoint import newest
 from pydarknet.training.hooks import EarlyStopping, Hook, Measurement
 from pydarknet.training.trainer import Trainer, train
 
+pytestmark = pytest.mark.usefixtures("empty_charts")
+
 DOCS = Path(__file__).parents[2] / "docs"
 
 

@@ -116,15 +116,12 @@ def test_what_an_earlier_step_left_in_the_deltas_does_not_matter(write_cfg):
     assert np.isfinite(results[1]).all()
 
 
-@pytest.mark.parametrize(
-    "images, truth",
-    [
-        (values(2, 2, 9, 7).astype(np.float64), 2),
-        (values(3, 2, 9, 7), 3),
-        (values(2, 3, 9, 7), 2),
-        (values(2, 2, 9, 7), 1),
-    ],
-)
+@pytest.mark.parametrize("images, truth", [
+    (values(2, 2, 9, 7).astype(np.float64), 2),
+    (values(3, 2, 9, 7), 3),
+    (values(2, 3, 9, 7), 2),
+    (values(2, 2, 9, 7), 1),
+])  # fmt: skip
 def test_wrong_sizes_are_refused(write_cfg, images, truth):
     network = pydarknet.load(write_cfg(CLASSIFIER), train=True)
     with pytest.raises(OptionError, match="expected"):

@@ -11,15 +11,12 @@ CONV = "[convolutional]\nfilters=3\nactivation=linear\n"
 END = "[avgpool]\n[softmax]\n"
 
 
-@pytest.mark.parametrize(
-    ("of_net", "layer", "line"),
-    [
-        ("track=1", "", r"net.cfg:2: \[net\] track=1 is not supported in training: pictures are drawn one by one"),
-        ("", f"{CONV}coordconv=1\n", r"net.cfg:\d+: \[convolutional\] coordconv=1 is not supported"),
-        ("", "[crop]\ncrop_height=8\ncrop_width=8\nangle=7\nexposure=1\n", r"\[crop\] angle=7 is not supported"),
-        ("", "[maxpool]\nsize=2\nmaxpool_zero_nonmax=1\n", r"\[maxpool\] maxpool_zero_nonmax=1 is not supported"),
-    ],
-)
+@pytest.mark.parametrize(("of_net", "layer", "line"), [
+    ("track=1", "", r"net.cfg:2: \[net\] track=1 is not supported in training: pictures are drawn one by one"),
+    ("", f"{CONV}coordconv=1\n", r"net.cfg:\d+: \[convolutional\] coordconv=1 is not supported"),
+    ("", "[crop]\ncrop_height=8\ncrop_width=8\nangle=7\nexposure=1\n", r"\[crop\] angle=7 is not supported"),
+    ("", "[maxpool]\nsize=2\nmaxpool_zero_nonmax=1\n", r"\[maxpool\] maxpool_zero_nonmax=1 is not supported"),
+])  # fmt: skip
 def test_unsupported_options_is_named(build, caplog, of_net, layer, line):
     text = net(3, 8, 8).replace("[net]", f"[net]\n{of_net}") + layer + CONV + END
     Learner(build(text, "alexeyab"))

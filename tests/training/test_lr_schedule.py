@@ -21,18 +21,15 @@ def schedule(write_cfg):
     return make
 
 
-@pytest.mark.parametrize(
-    "options, update, factor",
-    [
-        ("", 7, 1),
-        ("policy=constant\nburn_in=10\npower=2", 5, 0.25),
-        ("policy=step\nstep=3\nscale=0.1", 7, 0.01),
-        ("policy=steps\nsteps=2,5,9\nscales=0.5,0.5,0.1", 5, 0.25),
-        ("policy=exp\ngamma=0.9", 3, 0.9**3),
-        ("policy=poly\nmax_batches=100\npower=3", 20, 0.8**3),
-        ("policy=sigmoid\ngamma=0.5\nstep=10", 6, 1 / (1 + math.exp(-2))),
-    ],
-)
+@pytest.mark.parametrize("options, update, factor", [
+    ("", 7, 1),
+    ("policy=constant\nburn_in=10\npower=2", 5, 0.25),
+    ("policy=step\nstep=3\nscale=0.1", 7, 0.01),
+    ("policy=steps\nsteps=2,5,9\nscales=0.5,0.5,0.1", 5, 0.25),
+    ("policy=exp\ngamma=0.9", 3, 0.9**3),
+    ("policy=poly\nmax_batches=100\npower=3", 20, 0.8**3),
+    ("policy=sigmoid\ngamma=0.5\nstep=10", 6, 1 / (1 + math.exp(-2))),
+])  # fmt: skip
 def test_a_policy_is_its_formula(schedule, options, update, factor):
     assert schedule(options).at(update) == pytest.approx(0.5 * factor, rel=1e-12)
 
@@ -42,15 +39,12 @@ def test_every_policy_has_its_formula_above(schedule):
     assert set(POLICIES) == tested
 
 
-@pytest.mark.parametrize(
-    ("options", "expected"),
-    [
-        ("policy=sigmoid\ngamma=1", 0),
-        ("policy=exp\ngamma=2", math.inf),
-        ("policy=step\nscale=10", math.inf),
-        ("policy=poly\nmax_batches=5\npower=2.5", math.nan),
-    ],
-)
+@pytest.mark.parametrize(("options", "expected"), [
+    ("policy=sigmoid\ngamma=1", 0),
+    ("policy=exp\ngamma=2", math.inf),
+    ("policy=step\nscale=10", math.inf),
+    ("policy=poly\nmax_batches=5\npower=2.5", math.nan),
+])  # fmt: skip
 def test_a_formula_that_overflows_is_no_traceback(schedule, options, expected):
     assert schedule(options).at(5000) == pytest.approx(expected, nan_ok=True)
 

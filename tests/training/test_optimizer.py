@@ -90,16 +90,13 @@ def changed(training):
     return found
 
 
-@pytest.mark.parametrize(
-    ("options", "keys", "expected"),
-    [
-        ("", "", [True] * 4),
-        ("", "dont_update=3", [False, False, False, True]),
-        ("burn_in=2\n", "burnin_update=2", [False, False, False, True]),
-        ("", "train_only_bn=1", [False] * 4),
-        ("", "learning_rate=0", [False] * 4),
-    ],
-)
+@pytest.mark.parametrize(("options", "keys", "expected"), [
+    ("", "", [True] * 4),
+    ("", "dont_update=3", [False, False, False, True]),
+    ("burn_in=2\n", "burnin_update=2", [False, False, False, True]),
+    ("", "train_only_bn=1", [False] * 4),
+    ("", "learning_rate=0", [False] * 4),
+])  # fmt: skip
 def test_layers_that_rest(make, options, keys, expected):
     layers = f"{CONV}{keys}\n{CONV}"
     training = make(network_text(options, layers), "alexeyab")

@@ -14,6 +14,8 @@ from pydarknet.training.run_folder import set_aside
 from pydarknet.training.trainer import Trainer, train
 from pydarknet.utils.files import make_folder
 
+pytestmark = pytest.mark.usefixtures("empty_charts")
+
 HEADER = (0).to_bytes(4, "little") + (2).to_bytes(4, "little") + (5).to_bytes(4, "little")
 
 

@@ -54,17 +54,14 @@ def test_an_empty_journal_is_an_empty_chart(tmp_path, journal):
     assert chart.path.exists()
 
 
-@pytest.mark.parametrize(
-    ("averages", "top", "expected"),
-    [
-        ([400.0, 300.0], None, 420.0),
-        ([400.0, 30.0], None, 75.0),
-        ([400.0, 3.0], None, 20.0),
-        ([2.0, 1.0], None, 2.1),
-        ([400.0, 3.0], 8.0, 8.0),
-        ([], None, 1.0),
-    ],
-)
+@pytest.mark.parametrize(("averages", "top", "expected"), [
+    ([400.0, 300.0], None, 420.0),
+    ([400.0, 30.0], None, 75.0),
+    ([400.0, 3.0], None, 20.0),
+    ([2.0, 1.0], None, 2.1),
+    ([400.0, 3.0], 8.0, 8.0),
+    ([], None, 1.0),
+])  # fmt: skip
 def test_the_top_of_the_loss(tmp_path, journal, averages, top, expected):
     assert Chart(tmp_path / "c.png", journal, "", 1, top)._top(averages) == pytest.approx(expected)
 

@@ -16,6 +16,8 @@ from pydarknet.errors import ConfigError, DivergedError, OptionError, OutputErro
 from pydarknet.training import setup
 from pydarknet.training.trainer import Trainer, train
 
+pytestmark = pytest.mark.usefixtures("empty_charts")
+
 
 @pytest.fixture
 def files(tmp_path):

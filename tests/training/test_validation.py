@@ -18,6 +18,8 @@ from pydarknet.training.setup import MeasuringOptions as Options
 from pydarknet.training.trainer import Trainer, train
 from pydarknet.training.validation import Accuracy, AveragePrecision, Validator
 
+pytestmark = pytest.mark.usefixtures("empty_charts")
+
 OFTEN = {"measure": True, "measuring": Options(epochs=1, thresh=0.1, iou_thresh=0.3)}
 
 

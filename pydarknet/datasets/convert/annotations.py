@@ -292,8 +292,7 @@ def _pictures(file: Path, content: Json, numbers: Mapping[str, int], folders: Se
     for item in content["images"]:
         name = with_slashes(str(item["file_name"]))
         # C:\\data\\a.jpg of another machine, or https://host/a.jpg
-        last = [name.rpartition("/")[2]] if ":" in name else []
-        path = locate([str(item["file_name"]), name, *last], folders)
+        path = locate([str(item["file_name"]), name, name.rpartition("/")[2] if ":" in name else ""], folders)
         size = size_or_of_file(path, item.get("width"), item.get("height"))
         found.append(AnnotatedPicture(path, *size, boxes[item["id"]]))
     return found
@@ -363,9 +362,8 @@ def _lists(root: Path, folder: Path) -> dict[str, list[Path]]:
 
 
 def _parse_xml(file: Path) -> ElementTree.Element:
-    content = read_bytes(file, DataError)
     try:
-        tree = ElementTree.fromstring(content)
+        tree = ElementTree.fromstring(read_bytes(file, DataError))
     except (ElementTree.ParseError, LookupError, ValueError) as error:  # also for unknown encodings
         is_xml, (line, _) = not isinstance(error, ElementTree.ParseError), getattr(error, "position", (1, 0))
         raise DataError(f"{file}:{line}: {'unreadable' if is_xml else 'not'} XML: {error}") from error
@@ -390,8 +388,8 @@ def _picture_of(
 ) -> AnnotatedPicture:
     listed, where = ((tree.findtext(tag) or "").strip() for tag in ("filename", "path"))
     last = with_slashes(where).rpartition("/")[2]
-    names = [listed, f"{listed}.jpg", where, last, f"{file.stem}.jpg", f"{file.stem}.png"]
-    picture = locate([name for name in names if name not in ("", ".jpg")], folders)
+    names = [listed, f"{listed}.jpg" if listed else "", where, last, f"{file.stem}.jpg", f"{file.stem}.png"]
+    picture = locate(names, folders)
     size = (_integer(tree.findtext(f"size/{side}")) for side in ("width", "height"))
     boxes = [_box(*item, numbers) for item in _objects(file, tree)]
     return AnnotatedPicture(picture, *size_or_of_file(picture, *size), boxes)

@@ -127,8 +127,7 @@ class Drawer:
     """Draws objects into frames and passes these to `sinks`, in order, in a thread."""
 
     def __init__(self, classes: int, sinks: Sequence[Sink], delay: int = 0, hold: int = 0, boxes: bool = True) -> None:
-        """delay: the objects of frame k are drawn into frame k - delay. hold: the number of further frames that a drawn
-        frame replaces. boxes: whether objects are drawn at all."""
+        """delay: see `DemoOptions`. hold: how many further frames a drawn one replaces. boxes: whether to draw any."""
         self._classes, self._sinks, self._delay, self._hold, self._boxes = classes, sinks, delay, hold, boxes
         self._waiting: deque[tuple[int, Picture]] = deque()
         self._last: DetectionResult | None = None
@@ -184,21 +183,18 @@ class _Frames(Generic[Prepared]):
     def _each(self) -> Iterator[Frame[Prepared]]:
         """The frames, each counted, until the limit. Waits where the caller is faster than `most`."""
         start = time.perf_counter()
-        for frame in self._repeated():
-            self.count += 1
-            yield frame
-            if self._most is not None:
-                time.sleep(max(0.0, start + self.count / self._most - time.perf_counter()))
-            self.rate.tick()
-            if self._limit is not None and time.perf_counter() - start > self._limit:
-                return
-        self.ended = not self._reader.closed
-
-    def _repeated(self) -> Iterator[Frame[Prepared]]:
         for frame in self._reader:
-            yield frame
-            while self._repeats and not self._reader.closed:
+            while True:
+                self.count += 1
                 yield frame
+                if self._most is not None:
+                    time.sleep(max(0.0, start + self.count / self._most - time.perf_counter()))
+                self.rate.tick()
+                if self._limit is not None and time.perf_counter() - start > self._limit:
+                    return
+                if not self._repeats or self._reader.closed:
+                    break
+        self.ended = not self._reader.closed
 
     def close(self) -> None:
         """End the threads."""
@@ -306,8 +302,7 @@ class HttpPost(BackgroundWriter):
     """
 
     def __init__(self, url: str, source: str, once: bool = False) -> None:
-        """url: darknet's `host/path`, or `http://host:port/path`. source: the name of the video. once: send only
-        one frame. Raises OptionError for an invalid URL."""
+        """url: `host/path` or `http://host:port/path`. source: the video. once: one frame only. Raises OptionError."""
         self._url = url if "://" in url else f"http://{url}"
         parts = urlsplit(self._url)
         if parts.scheme not in ("http", "https") or not parts.hostname:

@@ -45,7 +45,7 @@ class Convolutional(FusableConvolution):
     def __post_init__(self) -> None:
         super().__post_init__()
         shape = (self.filters, self.channels // self.groups, self.window.size, self.window.size)
-        self._make_parameters(shape, " x ".join(map(str, shape)))
+        self.biases, self.weights = np.zeros(self.filters, np.float32), self.new_weights(*shape)
         if other := self.shares:
             if other.weights.shape != shape or (self.norm is None) != (other.norm is None):
                 raise self.section.shape_error(
@@ -154,7 +154,7 @@ class Convolutional(FusableConvolution):
     def setup(self, sources: list[Tensor], output: Tensor | None) -> None:
         super().setup(sources, output)
         x, added = sources[0], sources[1] if len(sources) > 1 else None
-        self._links = list(_leading(self.fused))  # computed in one go with this one, after it
+        self._links = list(_leading(self.fused))
         self._target = self.output
         if self._links:
             self._call = bind_inverted_bottleneck([self, *self._links], x, self.output, added)
@@ -175,11 +175,8 @@ class Convolutional(FusableConvolution):
         last, rest = links[count - 1], after[count - 1 :]
         if not rest or last.has_filter_a_channel or not last.applies_as_it_stores:
             return count - 1
-        return (
-            count
-            - 1
-            + (rest[0].is_residual_add or (count == 1 and self.precision == FLOAT32 and rest[0].is_maxpool_2x2))
-        )
+        pools = count == 1 and self.precision == FLOAT32 and rest[0].is_maxpool_2x2
+        return count - 1 + (rest[0].is_residual_add or pools)
 
     def lanes_from_nchw(self, after: Sequence[Layer]) -> tuple[int, ...]:
         links = [self, *_leading(after)]
@@ -190,11 +187,6 @@ class Convolutional(FusableConvolution):
         if reads_picture(self, pooled=bool(after)):
             return (LANES,)
         return () if after else lanes_from_rows(self)
-
-    def calls(self) -> Sequence[Call]:
-        if any(link._packed is None for link in [self, *self._links]):  # the parameters have changed
-            self.setup(self.source_tensors, self.output)
-        return super().calls()
 
     def bind(self) -> list[Call]:
         signs = [partial(write_signs, self.source_tensors[0], self._signs)] if self.xnor else []
@@ -291,7 +283,8 @@ class Deconvolutional(FilterLayer):
     def __post_init__(self) -> None:
         super().__post_init__()
         shape = self.channels, self.filters, self.size, self.size
-        self._make_parameters(shape, str(math.prod(shape)))
+        self.weights = self.new_weights(*shape, named=str(math.prod(shape)))
+        self.biases = np.zeros(self.filters, np.float32)
 
     @classmethod
     def from_section(cls, section: Section, context: BuildContext) -> Deconvolutional:
@@ -304,10 +297,8 @@ class Deconvolutional(FilterLayer):
         )  # fmt: skip
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
-        (shape,) = inputs
-        height = (shape.height - 1) * self.stride + self.size - 2 * self.padding
-        width = (shape.width - 1) * self.stride + self.size - 2 * self.padding
-        return Shape(self.filters, height, width)
+        sides = (inputs[0].height, inputs[0].width)
+        return Shape(self.filters, *((side - 1) * self.stride + self.size - 2 * self.padding for side in sides))
 
     def initialise(self, rng: np.random.Generator, dialect: Dialect) -> None:
         self._initialise(0.02 * (self.shape.cells / self.inputs[0].cells), rng)
@@ -325,15 +316,9 @@ class Deconvolutional(FilterLayer):
     def _spread_input(self) -> None:
         write_dilated(self.source_tensors[0], self._spread, self.stride, self.stride)
 
-    def forward(self) -> None:
-        if self._packed is None:  # the parameters have changed
-            self.setup(self.source_tensors, self.output)
-        self._spread_input()
-        self._call()
-        if not self.activation.fusable:
-            self.activation.apply(self.output)
-
-    # --- training: the gradients of the convolution of the spread input ---
+    def bind(self) -> list[Call]:
+        applied = [] if self.activation.fusable else self.activation.calls(self.output)
+        return [self._spread_input, self._call, *applied]
 
     def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
         super().setup_training(source_deltas, delta)

@@ -1,7 +1,7 @@
-"""The window of a convolution, and what all convolutions have in common, whatever their algorithm."""
+"""The window of a convolution, and what all convolutions have in common."""
 
-import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,6 @@ from ..base import Layer, Parameter
 from ..batchnorm import BatchNorm
 
 Table = NDArray[np.int64]
-LARGEST_FILTERS = 1 << 29  # weights of one layer
 
 
 def not_bound() -> None:
@@ -48,8 +47,7 @@ class Window:
 
     def halo(self, shape: Shape) -> int:
         """Cells of zeros that the filter reads beyond the edges."""
-        out = self.out_shape(shape, 1)
-        before = self.padding * self.dilation
+        out, before = self.out_shape(shape, 1), self.padding * self.dilation
         reach = (self.size - 1) * self.dilation - before
         below = (out.height - 1) * self.stride_y + reach - (shape.height - 1)
         right = (out.width - 1) * self.stride_x + reach - (shape.width - 1)
@@ -82,8 +80,7 @@ def neutral(filters: int) -> tuple[Array, Array]:
 
 
 class PackedConvolution:
-    """Filters and biases in the order of one algorithm's kernel. An algorithm that does not support something is not
-    selected where it is asked for."""
+    """Filters and biases in the order of one algorithm's kernel."""
 
     filters: int
     pools = True  # it can give the largest of each 2 x 2 cells
@@ -111,7 +108,7 @@ class PackedConvolution:
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class FilterLayer(Layer):
-    """A layer that convolves with filters, normalises where it has a norm, and activates: its parameters."""
+    """A layer that convolves with filters, normalises where it has a norm, and activates."""
 
     sets_channels = True
 
@@ -119,14 +116,16 @@ class FilterLayer(Layer):
     filters: int
     activation: Activation
     norm: BatchNorm | None = None
+    biases: Array = field(init=False)
+    weights: Array = field(init=False)
     _packed: PackedConvolution | None = None
     _call: Call = not_bound
+    _links: Sequence[Any] = ()  # computed in one go with this one, after it
 
-    def _make_parameters(self, shape: tuple[int, ...], named: str) -> None:
-        """Biases and weights of this shape, which messages call `named`. Raises ShapeError."""
-        if math.prod(shape) > LARGEST_FILTERS:
-            raise self.section.shape_error(f"has {named} weights; expected at most {LARGEST_FILTERS}")
-        self.biases, self.weights = np.zeros(self.filters, np.float32), np.zeros(shape, np.float32)
+    def calls(self) -> Sequence[Call]:
+        if any(link._packed is None for link in [self, *self._links]):  # the parameters have changed
+            self.setup(self.source_tensors, self.output)
+        return super().calls()
 
     def named_parameters(self) -> list[Parameter]:
         norm = self.norm.named_parameters() if self.norm else []

@@ -1,6 +1,6 @@
 """Convolutions that read NCHW tensors: of the network's picture, and of layers with few channels. And inverted
-bottlenecks, which one kernel computes at inference: pointwise (expand), depthwise, pointwise (project) convolution, or
-the last two."""
+bottlenecks, which one kernel computes: pointwise (expand), depthwise, pointwise (project) convolution, or the last two.
+"""
 
 from __future__ import annotations
 
@@ -79,8 +79,8 @@ class PictureConvolution(PackedConvolution):
         self.filters = n
         self.packed = aligned_empty(n * self.channels * 3 * POINTS)
         scaled = (weights * gain[:, None, None, None]).reshape(n // COLUMN_OUTS, COLUMN_OUTS, self.channels, 3, 3)
-        points = [np.einsum("kr,gocrx->gcxko", matrix, scaled) for matrix in (MIDDLE, OUTER)]
-        self.packed[:] = np.stack(points, axis=1).ravel()
+        points = (np.einsum("kr,gocrx->gcxko", matrix, scaled) for matrix in (MIDDLE, OUTER))
+        self.packed[:] = np.stack([*points], axis=1).ravel()
         self.bias = bias
 
     def call(
@@ -105,9 +105,10 @@ def _call(
     kernel: Any, room: int, x: Tensor, x_at: NchwRows, packed: NchwConvolution | PictureConvolution, offsets: Table,
     y: Tensor, epilogue: Epilogue,
 ) -> Call:  # fmt: skip
-    filters = NchwFilters(offsets, packed.packed, packed.bias, epilogue.slope)
-    arguments = x.place, x_at, filters, y.data, y.planes, epilogue.activation
-    return with_workspace(kernel, threads(), room, *arguments)
+    return with_workspace(
+        kernel, threads(), room, x.place, x_at, NchwFilters(offsets, packed.packed, packed.bias, epilogue.slope),
+        y.data, y.planes, epilogue.activation,
+    )  # fmt: skip
 
 
 def lanes_from_rows(link: FusableConvolution) -> tuple[int, ...]:
@@ -179,7 +180,7 @@ def reads_picture(link: FusableConvolution, pooled: bool) -> bool:
 
 # --- inverted bottlenecks ---------------------------------------------------------------------------------------------
 
-# Bounds of a band: floats that stay in a core's L2 cache, and rows of the expanded plane computed for each of its own.
+# Bounds of a band: floats that stay in a core's L2 cache, and rows computed for each of its own.
 NEAR, MOST_WORK = 128 << 10, 1.35
 
 # In the place of the first convolution where there is none.
@@ -193,14 +194,8 @@ NOTHING = BottleneckLink(
 class Bands:
     """The division of an inverted bottleneck's output rows into `count` bands for each picture.
 
-    x: what the depthwise convolution reads, computed here where the bottleneck `expands`; window: its own. With stride
-    s and size k, neighbouring bands overlap by k - s rows of x, which both compute:
-
-        work       =  sum over bands of its rows of x that exist / rows of x          at most MOST_WORK
-        work_size  =  channels rows_out width_out                                     output of the depthwise part
-                      + 16 NR ((rows_out - 1) s + k) (width + 2 side) + 16 MR         at most NEAR
-
-    with rows_out the rows of the largest band.
+    x: what the depthwise convolution reads, computed here where the bottleneck `expands`; window: its own. With size k
+    and stride s, neighbouring bands overlap by k - s rows of x, which both compute.
     """
 
     x: Shape
@@ -265,7 +260,7 @@ def bind_inverted_bottleneck(links: Sequence[FusableConvolution], x: Tensor, y: 
         return bind_nchw_bottleneck(links, x, y, added)
     *expand, middle, project = links
     window, workers = middle.window, threads()
-    # There may be more threads than when the links were fused; the fewest bands are never too many.
+    # There may be more threads than when the links were fused.
     divide = partial(Bands.of, middle.inputs[0], window, bool(expand), x.layout.batch)
     bands: Any = divide(workers) or divide(1)
     x_at = BandedPlanes(

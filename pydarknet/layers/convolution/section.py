@@ -1,5 +1,4 @@
-"""The window of a convolution as its section and AlexeyAB's layer table have it, and the low-pass filter of
-`antialiasing`: a layer computes at stride 1, then a blur takes the stride."""
+"""The window of a convolution in its section and in AlexeyAB's layer table, and the blur of `antialiasing`."""
 
 import numpy as np
 

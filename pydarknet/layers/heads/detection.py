@@ -1,7 +1,6 @@
 """`[detection]`: the head of YOLOv1, and its loss.
 
-Each object goes to one box of the cell of its centre: the one that overlaps it most, or where none does, the nearest.
-Only the first object of a cell counts.
+The first object of a cell goes to the box that overlaps it most, or where none does, the nearest.
 """
 
 from __future__ import annotations

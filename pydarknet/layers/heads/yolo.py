@@ -20,13 +20,8 @@ from .yolo_loss import MEASURES, SHIFTS, YoloLoss, class_multipliers
 
 _SIGMA = np.float32(0.3)  # added to every standard deviation
 _TRACKING_KEYS = (
-    "embedding_layer",
-    "track_history_size",
-    "sim_thresh",
-    "dets_for_track",
-    "dets_for_show",
-    "track_ciou_norm",
-)
+    "embedding_layer", "track_history_size", "sim_thresh", "dets_for_track", "dets_for_show", "track_ciou_norm",
+)  # fmt: skip
 _IOU_LOSS = {"iou": 0, "giou": 1, "mse": 2, "diou": 3, "ciou": 4}
 
 
@@ -140,8 +135,8 @@ class GaussianYolo(Yolo):
 
     Class probabilities are multiplied by 1 - the mean sigma. `point`: the point of the box that x and y give.
 
-    The density of a coordinate t with mean m and deviation s is g(z) = exp(-z^2 / 2) / (sqrt(2 pi) (s + 0.3)), with
-    z = (t - m) / s; the deltas are those of log(g + 1e-9) / 2 as darknet derives it.
+    A coordinate with mean m and deviation s has the density g(z) = exp(-z^2 / 2) / (sqrt(2 pi) (s + 0.3)), z = (t - m)
+    / s; the deltas are those of log(g + 1e-9) / 2 as darknet derives it.
     """
 
     is_gaussian = True
@@ -182,8 +177,7 @@ class GaussianYolo(Yolo):
         if not self.objectness_smooth:
             super()._ignore(entries, delta, match, classes)
             return
-        wanted = match * match - entries[:, self.objectness]
-        delta[:, self.objectness] = np.float32(self.obj_normalizer) * wanted
+        delta[:, self.objectness] = np.float32(self.obj_normalizer) * (match * match - entries[:, self.objectness])
         self._set_class_delta(entries, delta, classes)
 
     def decode(self, entries: Array, cell: Array, anchors: Array) -> Array:

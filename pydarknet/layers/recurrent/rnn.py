@@ -58,7 +58,7 @@ class Recurrent(NchwLayer):
 
     indent = "\t\t"  # of the parts' rows in the layer table, which are in the order of `made_in_order`
     made_in_order: ClassVar[Iterable[str]] = ("input", "self", "output")
-    # The states, and those that training carries into the next mini-batch, each with its name in checkpoints.
+    # The states, and those that training carries on, with their names in checkpoints.
     state_names: ClassVar[Mapping[str, str]] = {"h": "hidden"}
     carried_names: ClassVar[Mapping[str, str]] = {"h": "hidden"}
     parts: dict[str, Any]  # all [connected] or all [convolutional]
@@ -186,10 +186,10 @@ class Recurrent(NchwLayer):
         self._carry(later, "delta_")
         return [np.concatenate(deltas[::-1])]
 
-    def inner_rows(self) -> str:
-        """The rows of the parts."""
+    def rows(self, sizes: str) -> str:
+        """The layer's row and those of its parts."""
         rows = (self.parts[name].table_row() for name in self.made_in_order if name in self.parts)
-        return "".join(f"\n{self.indent}{row}" for row in rows)
+        return f"\n{self.indent}".join([f"{self.kind.upper()} Layer: {sizes}", *rows])
 
 
 class RnnSteps(Recurrent):
@@ -305,8 +305,7 @@ class _ConnectedRecurrent(Recurrent):
         return sum(part.operations(dialect) for part in self.parts.values())
 
     def table_row(self) -> str:
-        row = f"{self.kind.upper()} Layer: {self.inputs[0].outputs} inputs, {self.shape.outputs} outputs"
-        return row + self.inner_rows()
+        return self.rows(f"{self.inputs[0].outputs} inputs, {self.shape.outputs} outputs")
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -368,8 +367,8 @@ class Gru(_ConnectedRecurrent):
 class Lstm(LstmSteps, _ConnectedRecurrent):
     """`[lstm]`: the formulas of `LstmSteps` without its options.
 
-    Three oddities of training are darknet's: in the backward pass, the first time step takes its own output and cell
-    for those before it; the delta of the cell, and the state after the first step, continue in the next mini-batch.
+    As in darknet, the backward pass of the first time step takes its own output and cell for those before it; the delta
+    of the cell, and the state after the first step, continue in the next mini-batch.
     """
 
     carried_names: ClassVar[Mapping[str, str]] = {**LstmSteps.state_names, "delta_c": "cell_delta"}

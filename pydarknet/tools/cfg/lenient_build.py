@@ -309,6 +309,5 @@ def _guess(layer: Layer, inputs: Sequence[Shape]) -> Shape:
 def _line_of_filters(layer: Layer, layers: Sequence[Layer]) -> str:
     if not isinstance(layer, Head) or not layers:
         return ""
-    options = layers[-1].section.options
-    found = next((option for option in options if option.key in ("filters", "output")), None)
+    found = next((o for o in layers[-1].section.options if o.key in ("filters", "output")), None)
     return f"; {found.key}={found.value} is in line {found.line}" if found else ""

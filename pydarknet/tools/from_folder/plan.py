@@ -261,8 +261,7 @@ def _on_objects(statistics: DatasetStatistics, plan: Plan) -> Iterator[str]:
 
 
 def _on_pictures(statistics: DatasetStatistics, plan: Plan) -> Iterator[str]:
-    aspects = statistics.pictures[:, 0] / statistics.pictures[:, 1]
-    low, high = np.percentile(aspects, [10, 90])
+    low, high = np.percentile(statistics.pictures[:, 0] / statistics.pictures[:, 1], [10, 90])
     size = f"{plan.width}x{plan.height}"
     if high / low > DIFFERENT:
         yield f"pictures of different aspect ratios, {low:.2f} to {high:.2f}: each is stretched to {size}; " \

@@ -39,8 +39,7 @@ class InputGradient:
         network.invalidate()
         for layer in self.layers:
             layer.training = False  # no dropout and no random crops
-            inputs = [self._shape if s == INPUT else self.layers[s].shape for s in layer.sources]
-            layer.reshape(inputs, 1)
+            layer.reshape([self._shape if s == INPUT else self.layers[s].shape for s in layer.sources], 1)
             for part in getattr(layer, "parts", {"": layer}).values():
                 if getattr(part, "norm", None) is not None:
                     part.norm.frozen = True
@@ -123,8 +122,7 @@ class Dream:
         small = np.float32(scale)
         shown = resize(crop(picture, dx, dy, width, height), int(width * small), int(height * small))
         gradient = InputGradient(network, layer, shown.shape[2], shown.shape[1])
-        output = gradient.forward(mirrored(shown) if mirror else shown)
-        change = gradient.backward(self.output_delta(output))
+        change = gradient.backward(self.output_delta(gradient.forward(mirrored(shown) if mirror else shown)))
         change = resize(mirrored(change) if mirror else change, width, height)
         change = crop(change, -dx, -dy, width, height) + TO_GREY * (np.float32(0.5) - picture)
         if self.norm:

@@ -19,6 +19,8 @@ from pydarknet.layers.heads.region import Region
 from pydarknet.layers.heads.yolo import Yolo
 from pydarknet.runtime import compile_time
 
+pytestmark = pytest.mark.usefixtures("empty_charts")
+
 NUMBER = r"-?\d+\.\d{6}"
 
 
