@@ -231,7 +231,8 @@ def train_folder(source: str, options: dict[str, Any], given: Set[str]) -> None:
 
 def _train(run: RunFolder, options: Options) -> None:
     run_with_cfg(
-        str(run.data), str(run.cfg), None if options["resume"] else run.about.get("weights"), detector=True, at_end=lambda trainer: _report(run, trainer, options),
+        str(run.data), str(run.cfg), None if options["resume"] else run.about.get("weights"), detector=True,
+        at_end=lambda trainer: _report(run, trainer, options),
         resume_command=f"pydarknet train {run.folder} --resume", **{**options, "backup": str(run.folder)},
     )  # fmt: skip
 
