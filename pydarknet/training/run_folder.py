@@ -27,19 +27,6 @@ MARGIN = 2.5  # the loss axis ends at least at this multiple of the last average
 MEASURES = {"map": "mAP", "accuracy": "accuracy"}  # keys of train.jsonl, and their names in the chart
 
 
-class EarlierResults(Hook):
-    """Calls `set_aside`, unless the run is resumed."""
-
-    def __init__(self, final: str) -> None:
-        self.final = final
-
-    def before_run(self, run: Run) -> None:
-        setup = run.setup
-        if setup.resumed is None:
-            weights = Path(setup.weights) if setup.weights is not None else None
-            set_aside(setup.folder, setup.base, self.final, weights, run.model.header.seen)
-
-
 def set_aside(folder: Path, base: str, final: str, begins_with: Path | None, seen: int) -> Path | None:
     """Move results of earlier runs of the network `base` to a new folder inside, and return it if there are any.
 
@@ -85,7 +72,6 @@ def _weights(folder: Path, base: str, final: str) -> list[Path]:
 
 
 def _seen(path: Path) -> float:
-    """Infinite for a file that is not a weights file."""
     try:
         with path.open("rb") as stream:
             return Header.parse(str(path), stream.read(512))[0].seen
@@ -207,7 +193,8 @@ class Chart(Hook):
         axes.plot(iterations, [entry["loss"] for entry in entries], ".", color="tab:blue", markersize=2, alpha=0.3)
         averages = [entry["average"] for entry in entries]
         axes.plot(iterations, averages, color="tab:blue", label="average loss")
-        axes.set(xlim=(0, max([self.max_batches, *iterations[-1:], 1])), ylim=(0, self._top(averages)))
+        highest = min(1.05 * max(averages), max(TOP, MARGIN * averages[-1])) if averages else 1.0
+        axes.set(xlim=(0, max([self.max_batches, *iterations[-1:], 1])), ylim=(0, self.top or highest))
         axes.set(xlabel="iteration", ylabel="loss", title=self._title(entries))
         axes.grid(alpha=0.3)
         handles = axes.get_legend_handles_labels()[0]
@@ -219,11 +206,6 @@ class Chart(Hook):
                 other.set(ylabel=f"{name}, %", ylim=(0, 100))
         axes.legend(handles=handles, loc="upper right")
         return figure
-
-    def _top(self, averages: list[float]) -> float:
-        if self.top or not averages:
-            return self.top or 1.0
-        return min(1.05 * max(averages), max(TOP, MARGIN * averages[-1]))
 
     def _title(self, entries: list[dict[str, Any]]) -> str:
         if not entries:
