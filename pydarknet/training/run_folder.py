@@ -193,8 +193,7 @@ class Chart(Hook):
         axes.plot(iterations, [entry["loss"] for entry in entries], ".", color="tab:blue", markersize=2, alpha=0.3)
         averages = [entry["average"] for entry in entries]
         axes.plot(iterations, averages, color="tab:blue", label="average loss")
-        highest = min(1.05 * max(averages), max(TOP, MARGIN * averages[-1])) if averages else 1.0
-        axes.set(xlim=(0, max([self.max_batches, *iterations[-1:], 1])), ylim=(0, self.top or highest))
+        axes.set(xlim=(0, max([self.max_batches, *iterations[-1:], 1])), ylim=(0, self._top(averages)))
         axes.set(xlabel="iteration", ylabel="loss", title=self._title(entries))
         axes.grid(alpha=0.3)
         handles = axes.get_legend_handles_labels()[0]
@@ -206,6 +205,11 @@ class Chart(Hook):
                 other.set(ylabel=f"{name}, %", ylim=(0, 100))
         axes.legend(handles=handles, loc="upper right")
         return figure
+
+    def _top(self, averages: list[float]) -> float:
+        if self.top or not averages:
+            return self.top or 1.0
+        return min(1.05 * max(averages), max(TOP, MARGIN * averages[-1]))
 
     def _title(self, entries: list[dict[str, Any]]) -> str:
         if not entries:
