@@ -233,7 +233,7 @@ def _survivors(
     from .kernels.boxes import suppress_classes  # imported late: commands that only compare boxes need no kernels
 
     rows, order = np.array(rows, np.float32, order="C"), np.arange(len(boxes))
-    distance = exponent is not None, 0.0 if exponent is None else exponent
+    distance = exponent is not None, exponent or 0.0
     boxes = np.ascontiguousarray(boxes, np.float32)
     suppress_classes(boxes, rows, order, np.float32(threshold), *distance, np.empty_like(order))
     return rows, order

@@ -68,8 +68,7 @@ class LearningOptions:
     def from_section(cls, section: Section) -> LearningOptions:
         """Read the keys."""
         section.ignore("truth", "smooth")
-        centred = section.kind in CONVOLUTIONS and section.flag("grad_centr")
-        return cls(**read_options(cls, section), centred=centred)
+        return cls(**read_options(cls, section), centred=section.kind in CONVOLUTIONS and section.flag("grad_centr"))
 
 
 @dataclass

@@ -161,8 +161,7 @@ class BatchNormTraining:
         mean_delta = -total * scales / deviation
         variance_delta = -0.5 * deviation**-3 * product * scales
         b = 2 * variance_delta / self.count
-        c = mean_delta / self.count - b * mean
-        return scales / deviation, b, c
+        return scales / deviation, b, mean_delta / self.count - b * mean
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -181,8 +180,7 @@ class BatchNormLayer(Layer):
         return cls.build(section, context, norm=norm, biases=biases, has_biases=dialect.batchnorm_layer_has_bias)
 
     def named_parameters(self) -> list[Parameter]:
-        biases = [Parameter("biases", self.biases)] if self.has_biases else []
-        return biases + self.norm.named_parameters()
+        return [Parameter("biases", self.biases)] * self.has_biases + self.norm.named_parameters()
 
     def initialise(self, rng: np.random.Generator, dialect: object) -> None:
         self.norm.initialise()

@@ -94,8 +94,7 @@ class Connected(NchwLayer):
 
     def _multiply(self, x: Array, gain: Array, offset: Array, y: Array) -> None:
         sizes = len(x), self.inputs_count, self.outputs_count
-        flat = self.weights.reshape(-1)
-        dense(x.reshape(-1), self.inputs_count, flat, gain, offset, y.reshape(-1), *sizes)
+        dense(x.reshape(-1), self.inputs_count, self.weights.reshape(-1), gain, offset, y.reshape(-1), *sizes)
 
     def forward_training(self) -> None:
         self.read_sources()

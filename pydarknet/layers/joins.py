@@ -108,8 +108,8 @@ class Route(Layer):
         for source, target in zip(self.inputs, self.source_deltas, strict=True):
             count = source.channels // self.groups
             if target is not None:
-                at = target.planes
-                add_channels(delta.data, delta.planes, first, count, target.data, at, count * self.group_id)
+                to = target.data, target.planes, count * self.group_id
+                add_channels(delta.data, delta.planes, first, count, *to)
             first += count
 
     def table_row(self) -> str:
@@ -139,8 +139,7 @@ class FlatRoute(NchwLayer):
         np.concatenate(self.nchw_inputs, axis=1, out=y)
 
     def compute_backward(self, delta: np.ndarray) -> list[np.ndarray]:
-        edges = np.cumsum([x.shape[1] for x in self.nchw_inputs])[:-1]
-        return np.split(delta, edges, axis=1)
+        return np.split(delta, np.cumsum([x.shape[1] for x in self.nchw_inputs])[:-1], axis=1)
 
     def table_row(self) -> str:
         return _route_row(self.sources, "   ", NOTHING)
@@ -331,7 +330,6 @@ class Shortcut(_Activated):
         return padded_lanes(np.broadcast_to(weights, self.shape.channels)[:common], self.output.layout.blocks)
 
     def _kept(self, position: int) -> Array:
-        """(blocks x 16,): the factor of the sum so far as a source is added to it."""
         kept = np.ones(self.shape.channels, np.float32)
         kept[: self.inputs[position].channels] = self.alpha
         return padded_lanes(kept, self.output.layout.blocks)

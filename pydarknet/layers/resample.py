@@ -154,8 +154,7 @@ class DepthMaxpool(NchwLayer):
         return Shape(self.out_channels, inputs[0].height, inputs[0].width)
 
     def compute(self, x: Array, y: Array) -> None:
-        shape = self.inputs[0]
-        channels = x.reshape(len(x), shape.channels, -1)
+        channels = x.reshape(len(x), self.inputs[0].channels, -1)
         out = y.reshape(len(y), self.out_channels, -1)
         for g in range(self.out_channels):
             out[:, g] = channels[:, g :: self.out_channels].max(axis=1)
@@ -269,7 +268,6 @@ class Reorg(NchwLayer):
         self._order = None if self.extra else self._input_indices()
 
     def _input_indices(self) -> NDArray[np.int64]:
-        """The input's index, in NCHW order, of each output element."""
         shape, s = self.inputs[0], self.stride
         c, h, w = shape.channels, shape.height, shape.width
         flat = np.arange(shape.outputs).reshape(c, h, w)
@@ -312,8 +310,5 @@ class Reorg3d(Reorg):
         shape, s = self.inputs[0], self.stride
         c, h, w = shape.channels, shape.height, shape.width
         if self.reverse:
-            deep = c // (s * s)
-            x = np.arange(shape.outputs).reshape(s, s, deep, h, w)
-            return x.transpose(2, 3, 0, 4, 1).ravel()
-        x = np.arange(shape.outputs).reshape(c, h // s, s, w // s, s)
-        return x.transpose(2, 4, 0, 1, 3).ravel()
+            return np.arange(shape.outputs).reshape(s, s, c // (s * s), h, w).transpose(2, 3, 0, 4, 1).ravel()
+        return np.arange(shape.outputs).reshape(c, h // s, s, w // s, s).transpose(2, 4, 0, 1, 3).ravel()

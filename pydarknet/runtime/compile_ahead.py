@@ -164,12 +164,9 @@ def claim(file: Path) -> bool:
         return True
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except OSError as error:
         os.close(descriptor)
-        return False
-    except OSError:
-        os.close(descriptor)
-        return True
+        return not isinstance(error, BlockingIOError)
     _held[file] = descriptor
     return True
 

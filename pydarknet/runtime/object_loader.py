@@ -93,8 +93,9 @@ def install() -> None:
 
 
 @cache
-def own_catalogue() -> dict[str, Any] | None:
-    """What an earlier process has written of the kernels that this machine has compiled; None where it has none."""
+def own_catalogue() -> Any:
+    """What an earlier process has written of the kernels that this machine has compiled, a dictionary: `modules`, and
+    the threading `layer` of their code; None where it has none."""
     return read(CATALOGUE) if is_possible() else None
 
 
@@ -241,13 +242,6 @@ def free_compiler() -> None:
 # --- machine code -----------------------------------------------------------------------------------------------------
 
 
-def layer() -> str:
-    """The threading layer that the code of this machine was compiled for."""
-    catalogue = own_catalogue()
-    assert catalogue is not None
-    return str(catalogue["layer"])
-
-
 class Team(NamedTuple):
     """Addresses in the team's code."""
 
@@ -270,7 +264,8 @@ def team() -> Team | None:
     if library := shipped.library():
         team = Team(*map(library.address, Team._fields))
     else:
-        called = {name: address_of(name, layer()) for name in ("sem_wait", "sem_post", "sched_yield")}
+        names = "sem_wait", "sem_post", "sched_yield"
+        called = {name: address_of(name, own_catalogue()["layer"]) for name in names}
         if None in called.values():
             return None
         code = read(TEAM)
@@ -296,8 +291,7 @@ def linked(code: bytes, addresses: dict[str, int | None], thunk: bytes | None = 
     # An engine of its own for each: the names of inner functions are unique in one process only.
     for symbol, address in addresses.items():
         llvm.add_symbol(symbol, address)
-    machine = native_machine()
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), native_machine())
     for file in filter(None, (code, thunk)):
         engine.add_object_file(llvm.ObjectFileRef.from_data(file))
     engine.finalize_object()
@@ -320,7 +314,7 @@ def load_own(module: str, name: str, kinds: tuple[str, ...]) -> Callable[..., An
     found = read(file_of(f"{module}.{name}", kinds))
     if found is None:
         return None
-    addresses = {symbol: address_of(symbol, layer()) for symbol in found["symbols"]}
+    addresses = {symbol: address_of(symbol, own_catalogue()["layer"]) for symbol in found["symbols"]}
     if None in addresses.values():  # LLVM would end the process
         return None
     if library := shipped.library():

@@ -67,15 +67,13 @@ class Program:
         self.calls = calls
         self._arguments = [call.arguments for call in calls]
         words: list[int] = []
-        codes, starts = [], []
+        steps: list[tuple[int, int]] = []  # code, and where its words begin
         for call, arguments in zip(calls, self._arguments, strict=True):
             assert call.thunk is not None
-            codes.append(call.thunk.code)
-            starts.append(len(words))
+            steps.append((call.thunk.code, len(words)))
             words += [call.thunk.kernel, *words_of(arguments)]
         self._words = np.array(words, np.int64)
-        places = self._words.ctypes.data + np.array(starts, np.int64) * self._words.itemsize
-        self._program = np.stack([np.array(codes, np.int64), places], axis=1)
+        self._program = np.array(steps, np.int64) * [1, self._words.itemsize] + [0, self._words.ctypes.data]
         code = team()
         assert code is not None
         self._run, self._where = RUN(code.run), (self._program.ctypes.data, len(calls))

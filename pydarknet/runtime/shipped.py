@@ -98,8 +98,7 @@ def library() -> Library | None:
     wanted = os.environ.get(CHOICE, "")
     if wanted == OWN or not (wanted or is_plain_linux()):
         return None
-    levels = processor().levels if sys.platform == "linux" else ()
-    there = [level for level in levels if (FOLDER / f"{level}.so").exists()]
+    there = [level for level in processor().levels if sys.platform == "linux" and (FOLDER / f"{level}.so").exists()]
     if wanted and wanted not in there:
         raise OptionError(f"{CHOICE}={wanted}: expected {' or '.join([OWN, *there])}")
     return open_library(FOLDER / f"{wanted or there[0]}.so", bool(wanted)) if there else None
@@ -112,8 +111,7 @@ def open_library(path: Path, forced: bool) -> Library | None:
         if catalogue["sources"] != sources_digest().hex():
             log.warning("%s: was compiled from other sources, so that kernels are compiled here", path)
             return None
-        features = catalogue["features"]
-        if not forced and any((name in processor().flags) != has for name, has in features.items()):
+        if not forced and any((name in processor().flags) != has for name, has in catalogue["features"].items()):
             return None  # an unusual processor: this machine's own code would divide the work otherwise
         return Library(path, catalogue)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -178,8 +178,7 @@ class WinogradConvolution(PackedConvolution):
 def packed_size(m: int, filters: int, channels: int, int24: bool = False) -> int:
     """Floats of memory for the transformed filters."""
     values = -(-channels // LANES) * LANES * PANEL_CHANNELS
-    panel = SCALES + values // QUAD * KEPT if int24 else values
-    return -(-filters // PANEL_CHANNELS) * (m + 2) ** 2 * panel
+    return -(-filters // PANEL_CHANNELS) * (m + 2) ** 2 * (SCALES + values // QUAD * KEPT if int24 else values)
 
 
 # --- the choice -------------------------------------------------------------------------------------------------------

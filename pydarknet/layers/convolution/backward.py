@@ -47,8 +47,7 @@ class ConvolutionLearning:
         self.gradient = ConvolutionGradient(x, output.shape, window, weights, groups)
 
     def forward(self, packed: PackedConvolution, biases: Array) -> None:
-        slope = np.float32(1) if self.norm else self._slope
-        packed.bind(self.x, self.raw, self.window, slope, NONE)()
+        packed.bind(self.x, self.raw, self.window, np.float32(1) if self.norm else self._slope, NONE)()
         if self.norm:
             self.norm.forward(biases, self.before)
         if self.before is not self.output:
@@ -77,7 +76,6 @@ def write_dilated(delta: Tensor, out: Tensor, stride_y: int = 1, stride_x: int =
 
 
 def _channel_sums(tensor: Tensor) -> Array:
-    """(channels,) float32: over pixels first, then over samples in order."""
     at = tensor.layout
     sums = Tensor(Layout(at.batch, Shape(tensor.shape.channels)))
     sum_planes(tensor.data, tensor.planes, np.float32(1), sums.data, sums.planes)
@@ -109,14 +107,12 @@ class ConvolutionGradient:
             0,
         )
         self.spread = Tensor(Layout(self.x.layout.batch, wide, halo))
-        by_channel = self.groups == shape.channels == out.channels and self.groups > 1
-        self._depthwise = by_channel and self.x.layout.lanes == LANES
+        self._depthwise = self.groups == shape.channels == out.channels > 1 and self.x.layout.lanes == LANES
         if self._depthwise:
             self._packed = aligned_empty(-(-out.channels // LANES) * w.size**2 * LANES)
         else:
             self._tasks, self._units, size = _tasks(self.x.layout, self.spread.layout, self.weights, self.groups)
-            lines = self.x.layout.batch * out.height
-            self._splits = min(lines, max(1, -(-TASKS_WANTED // len(self._tasks))))
+            self._splits = min(self.x.layout.batch * out.height, max(1, -(-TASKS_WANTED // len(self._tasks))))
             self._split_size = size
             self._packed = aligned_empty(self._splits * size)
 
@@ -215,5 +211,4 @@ class BinaryLearning:
 
     def backward(self) -> None:
         if self._source_delta is not None and self.delta is not None:
-            between = np.abs(self._x.plain()) < 1
-            self._source_delta.add_plain(self.delta.plain() * between)
+            self._source_delta.add_plain(self.delta.plain() * (np.abs(self._x.plain()) < 1))

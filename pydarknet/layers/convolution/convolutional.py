@@ -175,11 +175,8 @@ class Convolutional(FusableConvolution):
         last, rest = links[count - 1], after[count - 1 :]
         if not rest or last.has_filter_a_channel or not last.applies_as_it_stores:
             return count - 1
-        return (
-            count
-            - 1
-            + (rest[0].is_residual_add or (count == 1 and self.precision == FLOAT32 and rest[0].is_maxpool_2x2))
-        )
+        pools = count == 1 and self.precision == FLOAT32 and rest[0].is_maxpool_2x2
+        return count - 1 + (rest[0].is_residual_add or pools)
 
     def lanes_from_nchw(self, after: Sequence[Layer]) -> tuple[int, ...]:
         links = [self, *_leading(after)]
@@ -300,10 +297,8 @@ class Deconvolutional(FilterLayer):
         )  # fmt: skip
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
-        (shape,) = inputs
-        height = (shape.height - 1) * self.stride + self.size - 2 * self.padding
-        width = (shape.width - 1) * self.stride + self.size - 2 * self.padding
-        return Shape(self.filters, height, width)
+        sides = (inputs[0].height, inputs[0].width)
+        return Shape(self.filters, *((side - 1) * self.stride + self.size - 2 * self.padding for side in sides))
 
     def initialise(self, rng: np.random.Generator, dialect: Dialect) -> None:
         self._initialise(0.02 * (self.shape.cells / self.inputs[0].cells), rng)

@@ -47,8 +47,7 @@ class Window:
 
     def halo(self, shape: Shape) -> int:
         """Cells of zeros that the filter reads beyond the edges."""
-        out = self.out_shape(shape, 1)
-        before = self.padding * self.dilation
+        out, before = self.out_shape(shape, 1), self.padding * self.dilation
         reach = (self.size - 1) * self.dilation - before
         below = (out.height - 1) * self.stride_y + reach - (shape.height - 1)
         right = (out.width - 1) * self.stride_x + reach - (shape.width - 1)

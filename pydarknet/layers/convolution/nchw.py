@@ -79,8 +79,8 @@ class PictureConvolution(PackedConvolution):
         self.filters = n
         self.packed = aligned_empty(n * self.channels * 3 * POINTS)
         scaled = (weights * gain[:, None, None, None]).reshape(n // COLUMN_OUTS, COLUMN_OUTS, self.channels, 3, 3)
-        points = [np.einsum("kr,gocrx->gcxko", matrix, scaled) for matrix in (MIDDLE, OUTER)]
-        self.packed[:] = np.stack(points, axis=1).ravel()
+        points = (np.einsum("kr,gocrx->gcxko", matrix, scaled) for matrix in (MIDDLE, OUTER))
+        self.packed[:] = np.stack([*points], axis=1).ravel()
         self.bias = bias
 
     def call(
@@ -105,9 +105,10 @@ def _call(
     kernel: Any, room: int, x: Tensor, x_at: NchwRows, packed: NchwConvolution | PictureConvolution, offsets: Table,
     y: Tensor, epilogue: Epilogue,
 ) -> Call:  # fmt: skip
-    filters = NchwFilters(offsets, packed.packed, packed.bias, epilogue.slope)
-    arguments = x.place, x_at, filters, y.data, y.planes, epilogue.activation
-    return with_workspace(kernel, threads(), room, *arguments)
+    return with_workspace(
+        kernel, threads(), room, x.place, x_at, NchwFilters(offsets, packed.packed, packed.bias, epilogue.slope),
+        y.data, y.planes, epilogue.activation,
+    )  # fmt: skip
 
 
 def lanes_from_rows(link: FusableConvolution) -> tuple[int, ...]:

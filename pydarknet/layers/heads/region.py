@@ -133,8 +133,7 @@ class Region(Head):
             planes[first:] = e / e.sum(axis=0)
         elif not self.by_cell:
             LOGISTIC.apply_nchw(planes[c + 1 :])
-        order = (1, 3, 2, 0) if self.by_cell else (1, 2, 0, 3)
-        y[:] = planes.transpose(order).reshape(y.shape)
+        y[:] = planes.transpose((1, 3, 2, 0) if self.by_cell else (1, 2, 0, 3)).reshape(y.shape)
 
     @property
     def fixes_classes(self) -> int:
@@ -162,9 +161,8 @@ class Region(Head):
         keep = np.flatnonzero(scale > np.float32(thresh))  # below, no class can be above the threshold
         e, column, row, position, scale = e[keep], column[keep], row[keep], position[keep], scale[keep]
         x, y = e[:, 0].copy(), e[:, 1].copy()
-        if self.by_cell:
-            LOGISTIC.apply_nchw(x)
-            LOGISTIC.apply_nchw(y)
+        for values in (x, y) if self.by_cell else ():
+            LOGISTIC.apply_nchw(values)
         width, height = np.float32(self.shape.width), np.float32(self.shape.height)
         w, h = (np.exp(e[:, 2:4]) * self.anchors[position]).T
         boxes = stack_boxes((column + x) / width, (row + y) / height, w / width, h / height)
@@ -247,8 +245,7 @@ class Region(Head):
             delta[:, self.coords] = scale * (best - objectness)
         else:
             fits = best > np.float32(self.thresh)
-            nothing = np.float32(1 if self.background else 0)
-            delta[:, self.coords] = np.where(fits, np.float32(0), scale * (nothing - objectness))
+            delta[:, self.coords] = np.where(fits, np.float32(0), scale * (np.float32(self.background) - objectness))
             if self.fixes_classes > 0:
                 self._train_ignored_classes(entries, delta, np.flatnonzero(fits), truths.classes[which[fits]])
         if self._has_prior:
@@ -303,8 +300,7 @@ class Region(Head):
             size = self._priors[candidates] / self._cells
         shapes = np.concatenate([np.zeros_like(size), size], axis=2)
         overlap = iou(shapes, (boxes * np.array([0, 0, 1, 1], np.float32))[:, None])
-        best = np.where(overlap > 0, overlap, 0).argmax(axis=1)
-        return candidates[np.arange(len(boxes)), best]
+        return candidates[np.arange(len(boxes)), np.where(overlap > 0, overlap, 0).argmax(axis=1)]
 
     def _set_class_delta(
         self, entries: Array, delta: Array, predictions: Indices, number: int, scale: Array | np.float32
@@ -333,7 +329,6 @@ class Region(Head):
         self.count(class_count=len(predictions), class_probability=float(probability.sum()))
 
     def _path(self, number: int) -> list[int]:
-        """The node and its ancestors; empty for an unknown class."""
         tree, path = self.tree, []
         assert tree is not None
         while 0 <= number < len(tree.parent):

@@ -105,8 +105,7 @@ class Objects:
         if known is not None:
             found = [truths.known(known) for truths in found]
         classes = class_map(np.concatenate([truths.classes for truths in found]))
-        starts = np.cumsum([0, *map(len, found)])
-        return cls(classes, np.concatenate([truths.boxes for truths in found]), starts)
+        return cls(classes, np.concatenate([truths.boxes for truths in found]), np.cumsum([0, *map(len, found)]))
 
 
 def square_sum(values: Array) -> float:

@@ -177,8 +177,7 @@ class GaussianYolo(Yolo):
         if not self.objectness_smooth:
             super()._ignore(entries, delta, match, classes)
             return
-        wanted = match * match - entries[:, self.objectness]
-        delta[:, self.objectness] = np.float32(self.obj_normalizer) * wanted
+        delta[:, self.objectness] = np.float32(self.obj_normalizer) * (match * match - entries[:, self.objectness])
         self._set_class_delta(entries, delta, classes)
 
     def decode(self, entries: Array, cell: Array, anchors: Array) -> Array:

@@ -174,7 +174,6 @@ class YoloLoss(Head):
         return predictions[match > limit], match[match > limit]
 
     def _ignore(self, entries: Array, delta: Array, match: Array, classes: ClassIds) -> None:
-        """Not to be empty; with `objectness_smooth` objectness follows the IoU."""
         if not self.objectness_smooth:
             delta[:, self.objectness] = 0
             return
@@ -202,10 +201,8 @@ class YoloLoss(Head):
         shapes[:, 2:] = boxes[:, 2:]
         chosen = np.zeros((len(boxes), self.num), bool)
         if self.iou_thresh < 1:
-            measure = MEASURES[self.iou_thresh_kind]
-            chosen = measure(anchors[None], shapes[:, None]) > np.float32(self.iou_thresh)
-        best = iou(anchors[None], shapes[:, None]).argmax(axis=1)
-        chosen[np.arange(len(boxes)), best] = True
+            chosen = MEASURES[self.iou_thresh_kind](anchors[None], shapes[:, None]) > np.float32(self.iou_thresh)
+        chosen[np.arange(len(boxes)), iou(anchors[None], shapes[:, None]).argmax(axis=1)] = True
         ours = [number for number in range(self.num) if number in self.mask]
         owner, which = np.nonzero(chosen[:, ours])
         position = np.array([self.mask.index(number) for number in ours], np.intp)[which]
@@ -381,8 +378,8 @@ class DeltaRejection:
         share = (progress.done - self.equidistant) / max(1, progress.max_batches - self.equidistant)
         rolling = self.rolling
         least = rolling["average"] * share * SMALL_DELTA
-        rolling["largest"] = self._roll(rolling["largest"] or float(sizes.max()), float(sizes.max()))
-        rolling["average"] = self._roll(rolling["average"], float(sizes.mean()))
+        self._roll("largest", float(sizes.max()), float(sizes.max()))
+        self._roll("average", float(sizes.mean()))
         if has_sigmas:
             limit = self._by_deviation(delta, (progress.done - start) / max(1, start))
             least = min(limit, rolling["average"]) * share
@@ -391,18 +388,16 @@ class DeltaRejection:
         if has_equidistant:
             delta[np.abs(delta) < least] = 0
 
-    @staticmethod
-    def _roll(before: float, now: float) -> float:
-        return MOMENTUM * before + (1 - MOMENTUM) * now
+    def _roll(self, name: str, now: float, begin: float = 0.0) -> None:
+        self.rolling[name] = MOMENTUM * (self.rolling[name] or begin) + (1 - MOMENTUM) * now
 
     def _by_deviation(self, delta: Array, share: float) -> float:
         """The limit at the end of the run, to which that of now falls."""
         rolling = self.rolling
         limit = rolling["average"] + rolling["deviation"] * self.sigmas
         around = delta[delta != 0].astype(np.float64) - rolling["average"]
-        rolling["deviation"] = self._roll(rolling["deviation"], float(np.sqrt(np.square(around).mean())))
-        now = max(limit, rolling["largest"] - share * abs(rolling["largest"] - limit))
-        delta[np.abs(delta) > now] = 0
+        self._roll("deviation", float(np.sqrt(np.square(around).mean())))
+        delta[np.abs(delta) > max(limit, rolling["largest"] - share * abs(rolling["largest"] - limit))] = 0
         return limit
 
     def _by_percentage(self, delta: Array, entries: int) -> None:

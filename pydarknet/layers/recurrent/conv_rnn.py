@@ -33,7 +33,7 @@ class _ConvolutionalRecurrent(Recurrent):
         return read_window(section, 3, stride, stride)
 
     def part_inputs(self, inputs: Shape) -> dict[str, Shape]:
-        """The input shape of each part."""
+        """The parts' input shapes."""
         raise NotImplementedError
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
@@ -67,9 +67,8 @@ class _ConvolutionalRecurrent(Recurrent):
         return sum(part.table_operations() for part in self.parts.values())
 
     def table_row(self) -> str:
-        x, title = self.inputs[0], self.kind.upper()
-        row = f"{title} Layer: {x.height} x {x.width} x {x.channels} image, {self.shape.channels} filters"
-        return row + self.inner_rows()
+        x = self.inputs[0]
+        return self.rows(f"{x.height} x {x.width} x {x.channels} image, {self.shape.channels} filters")
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -186,10 +186,10 @@ class Recurrent(NchwLayer):
         self._carry(later, "delta_")
         return [np.concatenate(deltas[::-1])]
 
-    def inner_rows(self) -> str:
-        """The rows of the parts."""
+    def rows(self, sizes: str) -> str:
+        """The layer's row and those of its parts."""
         rows = (self.parts[name].table_row() for name in self.made_in_order if name in self.parts)
-        return "".join(f"\n{self.indent}{row}" for row in rows)
+        return f"\n{self.indent}".join([f"{self.kind.upper()} Layer: {sizes}", *rows])
 
 
 class RnnSteps(Recurrent):
@@ -305,8 +305,7 @@ class _ConnectedRecurrent(Recurrent):
         return sum(part.operations(dialect) for part in self.parts.values())
 
     def table_row(self) -> str:
-        row = f"{self.kind.upper()} Layer: {self.inputs[0].outputs} inputs, {self.shape.outputs} outputs"
-        return row + self.inner_rows()
+        return self.rows(f"{self.inputs[0].outputs} inputs, {self.shape.outputs} outputs")
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
