@@ -185,7 +185,8 @@ class BatchDetector(ListRun):
 
     def _suppressed(self, picture: DetectorInput, found: Candidates) -> Candidates:
         if self.options.pixels:
-            found = replace(found, boxes=found.boxes * np.float32([picture.width, picture.height] * 2))
+            sides = np.array([picture.width, picture.height] * 2, np.float32)
+            found = replace(found, boxes=found.boxes * sides)
         return result_of(self.network, picture, found, (), 0.0).candidates
 
 
