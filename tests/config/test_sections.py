@@ -66,58 +66,39 @@ def test_the_first_section_has_two_names(write_cfg, name):
     assert read_config(write_cfg(f"[{name}]\n[avgpool]\n")).layers[0].kind == "avgpool"
 
 
-@pytest.mark.parametrize("value, expected", [
-    ("7", 7), ("-3", -3), ("+5", 5), ("3.9", 3), ("1e3", 1), ("2#c", 2), ("0x10", 0), ("0.5", 0), (".5", 0), ("-.5", 0),
-    ("8,9", 8), ("007", 7),
-])  # fmt: skip
-def test_an_integer_is_the_longest_prefix(section, value, expected):
-    assert section(f"key={value}").integer("key", 1) == expected
+# Numbers are the longest prefixes, lists end at a comment, and a flag is whether the number is not zero.
+VALUES = {
+    "integer": {
+        "7": 7, "-3": -3, "+5": 5, "3.9": 3, "1e3": 1, "2#c": 2, "0x10": 0, "0.5": 0, ".5": 0, "-.5": 0, "8,9": 8,
+        "007": 7,
+    },
+    "real": {
+        "7": 7, "-0.5": -0.5, ".25": 0.25, "3.": 3, "1e-3": 1e-3, "1.5E+2": 150, "2#c": 2, "1e": 1, "1.2.3": 1.2,
+        "inf": math.inf, "-INFINITY": -math.inf, "+4": 4,
+    },
+    "integers": {
+        "1,2,3": [1, 2, 3], "1, 2,\t3": [1, 2, 3], "-1": [-1], "1,2,": [1, 2], "1,2 # old: 3,4": [1, 2],
+        "1.9,2x": [1, 2],
+    },
+    "reals": {"10,13,  16.5,30": [10, 13, 16.5, 30], ".1,.2,": [0.1, 0.2], "1e-1,2 #,3": [0.1, 2]},
+    "flag": {"0": False, "1": True, "-1": True, "2": True},
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("value, expected", [
-    ("7", 7), ("-0.5", -0.5), (".25", 0.25), ("3.", 3), ("1e-3", 1e-3), ("1.5E+2", 150), ("2#c", 2), ("1e", 1),
-    ("1.2.3", 1.2), ("inf", math.inf), ("-INFINITY", -math.inf), ("+4", 4),
-])  # fmt: skip
-def test_a_real_number_is_the_longest_prefix(section, value, expected):
-    assert section(f"key={value}").real("key", 1) == expected
-
-
-@pytest.mark.parametrize("value, expected", [
-    ("1,2,3", [1, 2, 3]), ("1, 2,\t3", [1, 2, 3]), ("-1", [-1]), ("1,2,", [1, 2]), ("1,2 # old: 3,4", [1, 2]),
-    ("1.9,2x", [1, 2]),
-])  # fmt: skip
-def test_a_list_of_integers_ends_at_a_comment(section, value, expected):
-    assert section(f"key={value}").integers("key") == expected
-
-
-@pytest.mark.parametrize("value, expected", [
-    ("10,13,  16.5,30", [10, 13, 16.5, 30]), (".1,.2,", [0.1, 0.2]), ("1e-1,2 #,3", [0.1, 2]),
-])  # fmt: skip
-def test_a_list_of_reals_ends_at_a_comment(section, value, expected):
-    assert section(f"key={value}").reals("key") == expected
+@pytest.mark.parametrize(("getter", "value"), [(getter, value) for getter in VALUES for value in VALUES[getter]])
+def test_values_are_read_as_in_darknet(section, getter, value):
+    default = (1,) if getter in ("integer", "real") else ()
+    found, expected = getattr(section(f"key={value}"), getter)("key", *default), VALUES[getter][value]
+    assert found == expected and isinstance(found, bool) == isinstance(expected, bool)
 
 
 def test_absent_keys_have_defaults(section):
     found = section("other=1")
-    assert (found.integer("key", 3), found.real("key", 0.5), found.text("key", "x"), found.text("key")) == (
-        3,
-        0.5,
-        "x",
-        None,
-    )
-    assert (found.integers("key"), found.reals("key"), found.has("key"), found.flag("key")) == (
-        None,
-        None,
-        False,
-        False,
-    )
+    assert (found.integer("key", 3), found.real("key", 0.5), found.text("key", "x")) == (3, 0.5, "x")
+    assert found.text("key") is found.integers("key") is found.reals("key") is None
+    assert found.has("key") is found.flag("key") is False
     assert found.choice("key", "b", ["a", "b"]) == "b"
     assert found.flag("key", True)
-
-
-@pytest.mark.parametrize("value, expected", [("0", False), ("1", True), ("-1", True), ("2", True)])
-def test_a_flag_is_whether_the_number_is_not_zero(section, value, expected):
-    assert section(f"key={value}").flag("key") is expected
 
 
 @pytest.mark.parametrize("read, value, message", [
@@ -171,9 +152,16 @@ def test_what_is_no_cfg_says_why(write_cfg, text, message):
     assert "\n" not in str(error.value)
 
 
-def test_a_weights_file_is_no_cfg(tmp_path):
-    (tmp_path / "net.weights").write_bytes(struct.pack("<iiiQ4f", 0, 2, 5, 0, *range(4)))
-    with pytest.raises(ConfigError, match=r"net\.weights: not a text file \(this is a \.weights file\)"):
+@pytest.mark.parametrize("content, message", [
+    (struct.pack("<iiiQ4f", 0, 2, 5, 0, *range(4)), r"net\.weights: not a text file \(this is a \.weights file\)"),
+    (b"\xff\xfe[", "byte order mark of UTF-16, but is invalid"),
+    (b"\0\1\2", "not a text file"),
+    (None, r"Couldn't open file: .*net\.weights"),
+])  # fmt: skip
+def test_other_files_are_no_cfg(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "net.weights").write_bytes(content)
+    with pytest.raises(ConfigError, match=message):
         read_config(tmp_path / "net.weights")
 
 
@@ -182,12 +170,6 @@ def test_a_byte_order_mark_tells_the_encoding(tmp_path, encoding):
     mark = "" if encoding != "utf-16-be" else "\ufeff"
     (tmp_path / "net.cfg").write_bytes(f"{mark}[net]\r\nwidth=4\r\n[avgpool]\r\n".encode(encoding))
     assert read_config(tmp_path / "net.cfg").net.integer("width", 0) == 4
-
-
-def test_half_a_character_of_utf_16_is_an_error(tmp_path):
-    (tmp_path / "net.cfg").write_bytes(b"\xff\xfe[")
-    with pytest.raises(ConfigError, match="byte order mark of UTF-16, but is invalid"):
-        read_config(tmp_path / "net.cfg")
 
 
 def test_paths_of_data_files_may_have_blanks(tmp_path, monkeypatch):
@@ -212,27 +194,10 @@ def test_paths_of_data_files_may_have_blanks(tmp_path, monkeypatch):
     assert data.named_path("backup") == "new/backup/"
 
 
-def test_a_binary_file_is_no_cfg(tmp_path):
-    (tmp_path / "net.cfg").write_bytes(b"\0\1\2")
-    with pytest.raises(ConfigError, match="not a text file"):
-        read_config(tmp_path / "net.cfg")
-
-
-def test_a_missing_cfg_is_named_in_darknets_words(tmp_path):
-    with pytest.raises(ConfigError, match=r"Couldn't open file: .*nothing\.cfg"):
-        read_config(tmp_path / "nothing.cfg")
-
-
-def test_a_key_without_a_sign_of_equality_counts_as_absent_with_a_warning(section, warnings):
-    assert section("filters").integer("filters", 3) == 3
+@pytest.mark.parametrize("line", ["filters", "filters=", "filters =  "])
+def test_a_key_without_a_value_is_dropped_and_named_with_file_and_line(section, warnings, line):
+    assert section(line).integer("filters", 3) == 3
     assert warnings()[0].endswith("net.cfg:4: Config file error, could parse: filters; it has no value and is ignored")
-
-
-@pytest.mark.parametrize("line", ["filters=", "filters =  "])
-def test_a_key_without_a_value_is_dropped_and_named_with_file_and_line(write_cfg, warnings, line):
-    (section,) = read_config(write_cfg(SECTION.format(line))).layers
-    assert section.integer("filters", 3) == 3
-    assert "net.cfg:4: Config file error, could parse: filters" in warnings()[0]
 
 
 @pytest.mark.parametrize("line, hint", [

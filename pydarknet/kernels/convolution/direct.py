@@ -7,7 +7,7 @@ from numba import prange
 
 from ...runtime.jit import device, inlined, kernel, named
 from ..activation import activate_fused, clear_lanes
-from ..addressing import cell, next_task, reset_queue, residual_cell, zero_halo, zero_halos
+from ..addressing import cell, next_task, reset_queue, residual_cell, zero_halos
 from ..pooling import pool_rows
 from ..simd import HALF, LANES, VECTOR, instructions, one_of, vload, vstore
 from ..views import Residual
@@ -225,15 +225,16 @@ def make_convert_task(product: Product) -> Any:
     return convert_task
 
 
-def make_convolve(product: Product, convolve_pixels: Any, module: str, name: str) -> Any:
+def make_convolve(product: Product, convolve_pixels: Any, module: str, name: str, pools: bool = False) -> Any:
     """The kernel `name` of `module`: y = activation(bias + weights * x), plus the residual, over all pictures, panels
-    of filters and pixels.
+    of filters and pixels. pools: the largest of each 2 x 2 cells of that, of those that there are; a task is then one
+    panel x two rows.
 
     x, y: flat float32; x_at: Origins; y_at: Planes, whose halo is filled with zeros; filters: PackedFilters; epilogue:
     Epilogue; residual: Residual; schedule: Schedule; queue: the tasks of `workers` workers. Where the product converts,
     the offsets of `filters` count words in what a worker has converted, its panels and weights are those of
-    `make_pack`. A worker converts what a task reads of x into its `work_size` floats of `work`, unless it has just
-    done so.
+    `make_pack`. A worker has `work_size` floats of `work`: for what a task reads of x, converted unless it has just
+    been, or for rows before they are pooled.
     """
     converts, by_block, cell_words = product.converts, product.by_block, product.cell
     convert_task = make_convert_task(product) if converts else None
@@ -243,7 +244,8 @@ def make_convolve(product: Product, convolve_pixels: Any, module: str, name: str
     def convolve(x, x_at, filters, y, y_at, epilogue, residual, schedule, queue, workers, work, work_size):
         width, panels = x_at.width, filters.panels.shape[0]
         plane = x_at.height * width
-        tiles = (plane + MR - 1) // MR
+        unit = 2 * width if pools else MR
+        tiles = (plane + unit - 1) // unit
         chunks = (tiles + schedule.tiles_per_task - 1) // schedule.tiles_per_task
         tasks = y_at.pictures * chunks * panels
         reset_queue(queue, workers)
@@ -262,8 +264,8 @@ def make_convolve(product: Product, convolve_pixels: Any, module: str, name: str
                 panel = panel_of(filters, index)
                 if chunk == 0:
                     zero_halos(y, y_at, picture, panel.block, panel.oc_vectors)
-                first = chunk * schedule.tiles_per_task * MR
-                last = min(plane, first + schedule.tiles_per_task * MR)
+                first = chunk * schedule.tiles_per_task * unit
+                last = min(plane, first + schedule.tiles_per_task * unit)
                 x_base, row_step, step = picture * x_at.picture_stride, x_at.row_stride, x_at.column_stride
                 if by_block:
                     x_base += panel.block * x_at.block_stride
@@ -276,11 +278,18 @@ def make_convolve(product: Product, convolve_pixels: Any, module: str, name: str
                     step = cell_words if gathers else x_at.column_stride // 16 * cell_words
                     x_base = scratch - (first * cell_words if gathers else first // width * row_step)
                 target = PlaneTarget(cell(y_at, picture, panel.block, 0, 0), y_at.block_stride, y_at.pitch)
+                if pools:
+                    target = PlaneTarget(scratch - first * 16, unit * 16, width)
                 residual_at = residual_cell(residual, picture, panel.block, 0, 0)
                 convolve_pixels(
-                    work if converts else x, PlaneSource(x_base, row_step, step), filters, panel, y, target, first,
-                    last, width, epilogue, residual, residual_at, schedule.by_panel and tiles <= FEW_TILES,
+                    work if converts else x, PlaneSource(x_base, row_step, step), filters, panel, work if pools else y,
+                    target, first, last, width, epilogue, residual, residual_at,
+                    schedule.by_panel and tiles <= FEW_TILES,
                 )  # fmt: skip
+                if pools:
+                    for r in range(panel.oc_vectors):
+                        rows, to = (last - first) // width, cell(y_at, picture, panel.block + r, chunk, 0)
+                        pool_rows(work, scratch + r * unit * 16, width, rows, width, y, to)
                 task = next_task(queue, worker, workers, tasks)
 
     return convolve
@@ -317,6 +326,7 @@ def make_pack(product: Product, module: str, name: str) -> Any:
 FLOAT32, DEPTHWISE = Float32(), Depthwise()
 convolve_pixels, convolve_depthwise_pixels = make_convolve_pixels(FLOAT32), make_convolve_pixels(DEPTHWISE)
 convolve = make_convolve(FLOAT32, convolve_pixels, __name__, "convolve")
+convolve_pooled = make_convolve(FLOAT32, convolve_pixels, __name__, "convolve_pooled", pools=True)
 convolve_depthwise = make_convolve(DEPTHWISE, convolve_depthwise_pixels, __name__, "convolve_depthwise")
 
 
@@ -331,40 +341,6 @@ def opaque_zero_and_false(count):
 def nothing_added(data, zero, never):
     """The residual where there is none; zero, never: of `opaque_zero_and_false`."""
     return Residual(data, never, zero, zero, zero, zero)
-
-
-# --- kernels ----------------------------------------------------------------------------------------------------------
-
-
-@kernel
-def convolve_pooled(x, x_at, filters, y, y_at, epilogue, queue, workers, work, work_size):
-    """The largest of each 2 x 2 cells of `convolve`'s output, of those that there are. A task is two rows of one
-    panel's blocks, which a worker has in `work`."""
-    width, panels = x_at.width, filters.panels.shape[0]
-    tasks = y_at.pictures * y_at.height * panels
-    reset_queue(queue, workers)
-    for worker in prange(workers):
-        scratch = worker * work_size
-        task = next_task(queue, worker, workers, tasks)
-        while task >= 0:
-            picture = task // (y_at.height * panels)
-            pair = task // panels - picture * y_at.height
-            panel = panel_of(filters, task - (picture * y_at.height + pair) * panels)
-            pixels = width * min(2, x_at.height - 2 * pair)
-            zero, never = opaque_zero_and_false(panel.oc_vectors)
-            source = PlaneSource(
-                picture * x_at.picture_stride + 2 * pair * x_at.row_stride, x_at.row_stride, x_at.column_stride
-            )
-            convolve_pixels(
-                x, source, filters, panel, work, PlaneTarget(scratch, 2 * width * 16, width), zero, pixels, width,
-                epilogue, nothing_added(work, zero, never), zero, never,
-            )  # fmt: skip
-            for r in range(panel.oc_vectors):
-                if pair == 0:
-                    zero_halo(y, y_at, picture, panel.block + r)
-                cells = scratch + r * 2 * width * 16
-                pool_rows(work, cells, width, pixels // width, width, y, cell(y_at, picture, panel.block + r, pair, 0))
-            task = next_task(queue, worker, workers, tasks)
 
 
 _straight_tile = make_tile(DEPTHWISE, 1, straight=LANES)

@@ -175,11 +175,8 @@ class Convolutional(FusableConvolution):
         last, rest = links[count - 1], after[count - 1 :]
         if not rest or last.has_filter_a_channel or not last.applies_as_it_stores:
             return count - 1
-        return (
-            count
-            - 1
-            + (rest[0].is_residual_add or (count == 1 and self.precision == FLOAT32 and rest[0].is_maxpool_2x2))
-        )
+        pools = count == 1 and self.precision == FLOAT32 and rest[0].is_maxpool_2x2
+        return count - 1 + (rest[0].is_residual_add or pools)
 
     def lanes_from_nchw(self, after: Sequence[Layer]) -> tuple[int, ...]:
         links = [self, *_leading(after)]

@@ -60,7 +60,8 @@ class TiledConvolution(PackedConvolution):
         filters = self.filters_for(x.layout, window.offset(x.layout, self.taps[:, ROW], self.taps[:, COLUMN]))
         arguments = x.data, origins_of(x, window, out), filters, y.data, y.planes, epilogue
         if pooled:
-            return with_workspace(convolve_pooled, threads(), NR * 2 * out.width * LANES, *arguments)
+            room = NR * 2 * out.width * LANES
+            return with_workspace(convolve_pooled, threads(), room, *arguments, residual, Schedule(1, False))
         return with_workspace(self.kernel, threads(), 0, *arguments, residual, self._schedule(out, x.layout))
 
     def _schedule(self, out: Shape, x: Layout) -> Schedule:
@@ -214,7 +215,7 @@ NUMBER_TYPES = {
     BF16: NumberType(bf16.convolve_bf16, bf16.pack_bf16, bf16.FACTORS, 0.5, 4.0, 0.5, "AVX-512 BF16"),
     INT8: NumberType(
         int8.convolve_int8, int8.pack_int8, int8.FACTORS, 0.25, 6.0, 0.3, "AVX-512 VNNI", int8.TAP_LANES,
-        scale=integer_filters,
+        before_maxpool=True, scale=integer_filters,
     ),
 }  # fmt: skip
 
