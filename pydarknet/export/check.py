@@ -163,8 +163,8 @@ def _compare_detections(
 
 
 def _farthest(some: Array, others: Array, thresh: float, margin: float) -> float:
-    """The largest distance of a detection from its counterpart, the nearest unmatched one of its class; 1 if there is
-    none. Detections with a score within `margin` of the threshold are left out."""
+    """The largest distance of a detection from its counterpart, the nearest unmatched one of its class; 1 without one.
+    Scores within `margin` of the threshold are left out."""
     largest = 0.0
     for kind in np.unique(some[:, CLASS]):
         same = others[others[:, CLASS] == kind, :CLASS]

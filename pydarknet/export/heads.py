@@ -60,8 +60,7 @@ def _softmax(layer: Softmax, source: Value) -> Value:
 
 
 def _by_entry(value: Value, anchors: int, functions: Sequence[Function]) -> Tensor:
-    """(n, anchors, entries, cells) with a function applied to each entry. Adjacent entries of one function share a
-    node."""
+    """(n, anchors, entries, cells) with a function applied to each entry; neighbours with the same share a node."""
     runs = [(function, len(list(entries))) for function, entries in groupby(functions)]
     parts = _by_anchor(value, anchors, [count for _, count in runs])
     return join([function(part) for (function, _), part in zip(runs, parts, strict=True)], axis=2)

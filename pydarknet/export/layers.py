@@ -211,8 +211,7 @@ def _patches(layer: Local, shape: Shape) -> np.ndarray:
 
 @writes(Maxpool, LocalAvgpool)
 def _window_pool(layer: Maxpool | LocalAvgpool, source: Value) -> Tensor:
-    """darknet's padding is a total: the smaller half is at the top and left. Like darknet, ONNX ignores padded
-    cells."""
+    """Padding is a total, its smaller half at the top and left. Like darknet, ONNX ignores padded cells."""
     before, after = layer.padding // 2, layer.padding - layer.padding // 2
     if after >= layer.size:
         raise UnsupportedError(f"padding={layer.padding} leaves windows outside the picture")
@@ -366,8 +365,7 @@ def _upsample(layer: Upsample, source: Value) -> Tensor:
 
 @writes(Reorg, Reorg3d, any_size=lambda layer, inputs: not layer.extra and not layer.flatten)
 def _reorg(layer: Reorg, source: Value) -> Value | Tensor:
-    """Not reversed, YOLOv2's order is space to depth of the input read as c / s^2 channels of s h x s w; that of
-    Reorg3d is plain space to depth."""
+    """Not reversed, YOLOv2's order is space to depth of the input read as c / s^2 channels of s h x s w."""
     shape, out, s = source.shape, layer.shape, layer.stride
     if layer.extra:
         return Value(source.vector().pad([0, 0], [0, layer.extra]), out, flat=True)
