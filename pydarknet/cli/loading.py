@@ -25,8 +25,8 @@ MODEL_OPTIONS = ("dialect", "threads", "allow_partial", "tune", "precision", "qu
 def build_network(cfg: str, options: Options) -> Network:
     """The network of a .cfg file, its parameters uninitialised."""
     config = read_config(network_file(cfg))
-    size = {"width": options.get("width"), "height": options.get("height")}
-    return Network(config, choose_dialect(options["dialect"], config), **size)
+    dialect = choose_dialect(options["dialect"], config)
+    return Network(config, dialect, width=options.get("width"), height=options.get("height"))
 
 
 def load_network(cfg: str, weights: str | None, options: Options) -> Network:
