@@ -317,8 +317,7 @@ class Layer:
         self._calls = None
 
     def bind(self) -> Sequence[Call]:
-        """The calls of a pass, for tensors and parameters as they are; by default `forward`, of a layer that overrides
-        it."""
+        """The calls of a pass; by default `forward`, of a layer that overrides it."""
         return [self.forward]
 
     def calls(self) -> Sequence[Call]:
@@ -371,7 +370,7 @@ class Layer:
         self.forward()
 
     def loss(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
-        """After the forward pass, the cost against the truth, one array per sample; keeps the delta for `backward`.
+        """After the forward pass, the cost against the truth; keeps the delta for `backward`.
         network_size: (width, height) in pixels. seen: images seen, those of this batch included."""
         raise NotImplementedError
 
@@ -464,8 +463,7 @@ class NchwLayer(Layer):
                 target.add_plain(change)
 
     def compute_backward(self, delta: Array) -> Sequence[Array | None]:
-        """The delta of each source, or None; accumulates updates. By default delta itself: where darknet does so, or
-        where `loss` gives it."""
+        """The delta of each source, or None; accumulates updates. By default delta itself."""
         return [delta]
 
 

@@ -86,8 +86,7 @@ class BatchNormTraining:
 
         a = s r        b = 2 dv / N        c = dm / N - b m
 
-    As in darknet, dv/dx_i has N where v itself was divided by N - 1, and the forward pass of pjreddie's CPU build
-    divides by sqrt(v) + 1e-6.
+    As in darknet, dv/dx_i has N where v itself was divided by N - 1.
     """
 
     def __init__(

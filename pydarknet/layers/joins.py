@@ -38,8 +38,8 @@ def _sources(
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Route(Layer):
-    """The channels of sources of equal height and width, one source after another. With `groups`, only slice
-    `group_id` of each source. Where source and output share memory, nothing is copied."""
+    """The channels of sources of equal sides, one source after another. With `groups`, only slice `group_id`
+    of each. Where source and output share memory, nothing is copied."""
 
     groups: int = 1
     group_id: int = 0
@@ -305,10 +305,10 @@ class Shortcut(_Activated):
             self.weights[:] = 1
 
     def normalised_weights(self) -> Array:
-        """(sources, channels or 1): weights divided by their sum. With `relu`, inference keeps each at 0.001 or
-        more."""
+        """(sources, channels or 1): weights divided by their sum."""
         assert self.weights is not None
         if self.normalization == "relu":
+            # As in AlexeyAB's test commands.
             positive = np.maximum(self.weights, np.float32(0 if self.training else 0.001))
         else:
             positive = np.exp(self.weights - self.weights.max(axis=0))

@@ -224,7 +224,7 @@ class Iseg(NchwLayer):
 class Normalization(NchwLayer):
     """Local response normalisation: y[k] = x[k] (kappa + alpha * sum over a window of channels of x^2) ^ -beta.
 
-    The sum is darknet's recurrence from channel to channel, whose first window is shorter than the textbook's.
+    The sum is darknet's recurrence from channel to channel.
     """
 
     row = "Local Response Normalization Layer: {x.width} x {x.height} x {x.channels} image, {self.size} size"

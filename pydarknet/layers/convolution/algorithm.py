@@ -105,8 +105,7 @@ class Blocking:
     def of(
         cls, m: int, stride: int, tiles: int, blocks: int, panels: int, workers: int, int24: bool = False
     ) -> Blocking:
-        """The one that should be fastest: few tiles a task keep the input tiles near the core, many read the filters
-        less often; where the tiles are few, the workers divide the filters."""
+        """Few tiles a task stay near the core, many read filters less often."""
         even, points = tiles + tiles % 2, patch_side(m, stride) ** 2
         filters = packed_size(m, panels * PANEL_CHANNELS, blocks * LANES, int24)
         pieces = {workers * k for k in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)} | {1}
@@ -245,8 +244,7 @@ class Algorithm:
 
 
 class Plain3x3(NamedTuple):
-    """A 3 x 3 convolution that Winograd's method can compute. All choices are for a batch of one, so that a picture
-    gives the same result alone and among others."""
+    """A 3 x 3 convolution for Winograd's method. Choices are for a batch of one."""
 
     filters: int
     channels: int

@@ -272,8 +272,7 @@ def _leading(layers: Sequence[Layer]) -> Iterator[Convolutional]:
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Deconvolutional(FilterLayer):
-    """y[f, i s - p + u, j s - p + v] += w[c, f, u, v] x[c, i, j]: a convolution, with turned filters, of x spread
-    out by the stride with zeros between its cells."""
+    """A convolution, with turned filters, of x spread out by the stride."""
 
     row = "deconv{self.filters:5d} {self.size:2d} x{self.size:2d} /{self.stride:2d}  {x_sizes}   ->  {y_sizes}"
     size: int

@@ -91,8 +91,7 @@ class ClassMap:
 
 @dataclass(frozen=True)
 class Objects:
-    """The objects of a mini-batch, picture after picture: (k,) classes and (k, 4) boxes. Those of picture p are
-    starts[p] to starts[p + 1]."""
+    """The objects of a mini-batch; those of picture p are starts[p] to starts[p + 1]."""
 
     classes: ClassIds
     boxes: Array
@@ -114,8 +113,7 @@ def square_sum(values: Array) -> float:
 
 
 def best_overlaps(boxes: Array, truths: Array, starts: NDArray[np.int64]) -> tuple[Array, NDArray[np.int32]]:
-    """For each of `boxes` (4, pictures, ...) the largest IoU with any object of its picture, and the first such object,
-    flat. truths: (k, 4), those of picture p from starts[p] to starts[p + 1]."""
+    """For each of `boxes` (4, pictures, ...) the largest IoU in its picture, and whose it is."""
     predicted = np.ascontiguousarray(boxes, np.float32).reshape(4, len(starts) - 1, -1)
     best, which = np.empty(predicted.shape[1:], np.float32), np.empty(predicted.shape[1:], np.int32)
     best_of_pictures(predicted, np.ascontiguousarray(truths, np.float32), starts, best, which)

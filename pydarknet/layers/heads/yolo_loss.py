@@ -237,8 +237,7 @@ class YoloLoss(Head):
         )  # fmt: skip
 
     def _set_class_delta(self, entries: Array, delta: Array, classes: ClassIds) -> Array:
-        """(k,) predicted probabilities of the objects' classes. A prediction that has a class learns the new one
-        besides."""
+        """(k,) predicted probabilities of the objects' classes."""
         p, current = entries[:, self.entries_before_classes :], delta[:, self.entries_before_classes :]
         own = np.arange(self.classes) == classes[:, None]
         looks_at_own = self.dialect.yolo_looks_at_own_class and not self.is_gaussian
@@ -268,8 +267,7 @@ class YoloLoss(Head):
     def box_delta(
         self, entries: Array, predictions: Indices, boxes: Array, multiplier: Array
     ) -> tuple[Array, Array, Array]:
-        """(k, box entries) deltas, (k,) IoU as darknet prints it, and (k,) the part of 1 that is missing in the
-        cost."""
+        """(k, box entries) deltas, (k,) IoU as printed, (k,) what is missing in the cost."""
         cell, anchors = self.cell_and_anchor(predictions)
         predicted = self.decode(entries.T, cell.T, anchors.T).T
         overlap, means = iou(predicted, boxes), entries[:, self.means]

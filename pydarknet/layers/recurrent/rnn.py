@@ -112,8 +112,7 @@ class Recurrent(NchwLayer):
         raise NotImplementedError
 
     def step_backward(self, t: int, kept: tuple[Array, ...], delta: Array, later: States) -> Array:
-        """The delta of x at time step t; accumulates updates. later: the deltas of the states after the step, which
-        those of the states before it replace."""
+        """The delta of x; accumulates updates and replaces the deltas of states, `later`."""
         raise NotImplementedError
 
     def compute(self, x: Array, y: Array) -> None:
@@ -367,8 +366,8 @@ class Gru(_ConnectedRecurrent):
 class Lstm(LstmSteps, _ConnectedRecurrent):
     """`[lstm]`: the formulas of `LstmSteps` without its options.
 
-    As in darknet, the backward pass of the first time step takes its own output and cell for those before it; the delta
-    of the cell, and the state after the first step, continue in the next mini-batch.
+    As in darknet, the backward pass of the first time step takes its own output and cell for those before it; the
+    cell's delta, and the state after that step, continue in the next mini-batch.
     """
 
     carried_names: ClassVar[Mapping[str, str]] = {**LstmSteps.state_names, "delta_c": "cell_delta"}
