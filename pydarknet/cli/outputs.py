@@ -125,7 +125,6 @@ class Outputs:
             self._draw(item, found, annotate)
 
     def _follow(self, item: Item[Any]) -> None:
-        """If the item belongs to another video, complete the files of the last one and open new ones."""
         if item.video is self._video:
             return
         self._close_video()
@@ -178,7 +177,6 @@ class Outputs:
             work()
 
     def _stem_of(self, item: Item[Any]) -> str:
-        """The start of the names of a picture's crops, unique within a run."""
         if item.frame is not None:
             return f"{self._stem}_{item.frame:06d}"
         return self._unused(Path(file_name(item.path)).stem, "crops").name
@@ -193,7 +191,6 @@ class Outputs:
         return target
 
     def _in_folder(self, path: str) -> Path:
-        """The path of an annotated picture in the folder, with a number if an earlier picture had its name."""
         assert self.folder is not None
         target = self.folder / self._unused(picture_name(Path(file_name(path))), "pictures").name
         _refuse_same(target, Path(path))

@@ -33,8 +33,6 @@ SPLIT = 1000  # pictures, about, for each line of validcrop
 
 
 def _on_lists(function: Callable[[Section, Model, Options], None]) -> Callable[..., None]:
-    """The work of a command, by a function of the .data file, the model and the options."""
-
     def run(data_file: str, cfg: str, weights: str, **options: Any) -> None:
         function(read_data_file(data_file), load_model(cfg, weights, options), options)
 

@@ -41,7 +41,6 @@ def _go_through(
     images: Sequence[str], options: Options, outputs: Outputs, steps: tuple[Prepare, Compute],
     show: Callable[[Item[Any], Any], None], at_end: Callable[[], None] = lambda: None,
 ) -> None:  # fmt: skip
-    """Read, prepare and compute pictures and frames, and show the result of each; then end the command."""
     prepare, compute = steps
     source = Source(images, prepare, **options)
     with Interruption() as stop, outputs, ExitStack() as stack:
@@ -89,7 +88,6 @@ def _detector_steps(model: Model, options: Options) -> tuple[Prepare, Compute]:
 
 
 def print_found(item: Item[Any], found: DetectionResult, model: Model, in_milliseconds: bool, options: Options) -> None:
-    """The lines of one picture or frame."""
     if options["as_json"]:
         say(found.detections().to_json(item.path, item.frame))
     if options["as_json"] or options["quiet"]:
