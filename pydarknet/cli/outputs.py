@@ -62,8 +62,7 @@ class Outputs:
             picture, out = (out if Path(out).suffix.lower() in WRITABLE else f"{out}.jpg"), None
         for each in filter(None, (folder, crops)):
             make_folder(Path(each))
-        for file in filter(None, (out, options["csv"])):
-            check_folder_of(file)
+        check_folder_of(out, options["csv"])
         draws = not options.get("no_picture", True)
         self.picture = None if folder or not draws else picture
         self.folder = Path(folder) if folder and draws else None
@@ -211,10 +210,12 @@ def _refuse_same(target: Path, source: Path) -> None:
         raise OutputError(f"{target}: would overwrite the picture itself; give another --out-dir")
 
 
-def check_folder_of(path: str) -> None:
-    """Check before the first picture that the file can be written after the last. Raises OutputError."""
-    folder = Path(path).parent
-    if not Path(path).exists():
+def check_folder_of(*paths: str | None) -> None:
+    """Check before the first picture that files can be written after the last. Raises OutputError."""
+    for path in filter(None, paths):
+        folder = Path(path).parent
+        if Path(path).exists():
+            continue
         if not folder.is_dir():
             raise OutputError(f"{path}: cannot write: {os.strerror(errno.ENOENT)}")
         if not os.access(folder, os.W_OK | os.X_OK):

@@ -57,8 +57,7 @@ def finish_run(run: BatchClassifier) -> None:
 
 def _confusion_counts(data: Section, model: Model, options: Options) -> ConfusionCounts:
     """The counts of the run, all zero. Output paths are checked here, before the first picture."""
-    if options["json_file"]:
-        check_folder_of(options["json_file"])
+    check_folder_of(options["json_file"])
     classes = class_count(data, model)
     top = options["top"] or data.positive("top", 1)
     return ConfusionCounts(read_labels(data, classes), min(top, classes) if model.dialect.limits_top else top)

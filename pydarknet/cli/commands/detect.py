@@ -71,13 +71,9 @@ def _detector_steps(model: Model, options: Options) -> tuple[Prepare, Compute]:
     heads_of(model)
     classes = class_numbers(options["classes"], model.names)
     thresh, nms, letterbox = options["thresh"], options["nms"], letterbox_choice(options)
-    how = DetectorOptions.of(
-        model,
-        getattr(model.dialect, options.get("thresh_of", "detect_thresh")) if thresh is None else thresh,
-        options["hier"],
-        0.45 if nms is None else nms,
-        options.get("letterbox") if letterbox is None else letterbox,
-    )
+    thresh = getattr(model.dialect, options.get("thresh_of", "detect_thresh")) if thresh is None else thresh
+    letterbox = options.get("letterbox") if letterbox is None else letterbox
+    how = DetectorOptions.of(model, thresh, options["hier"], 0.45 if nms is None else nms, letterbox)
     tiling = Tiling.parse(options["tiles"], options["tile_overlap"]) if options.get("tiles") else None
 
     def compute(pictures: Sequence[TiledInput]) -> list[DetectionResult]:

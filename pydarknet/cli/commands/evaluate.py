@@ -154,8 +154,7 @@ def _check_files(options: Options) -> None:
     for name in ("worst", "report"):
         if options.get(name):
             make_folder(Path(options[name]))
-    for path in filter(None, (options["json_file"], options["plot"])):
-        check_folder_of(path)
+    check_folder_of(options["json_file"], options["plot"])
 
 
 def _write_files(result: Evaluation, model: Model, options: Options) -> None:

@@ -327,9 +327,7 @@ def _initial_weights(name: str, source: str, options: Options) -> str | None:
     return os.path.abspath(found)  # noqa: PTH100 - as above
 
 
-def _check(
-    run: RunFolder, found: Recognised, lists: Mapping[str, Sequence[Path]], statistics: DatasetStatistics, plan: Plan
-) -> None:
+def _check(run: RunFolder, found: Recognised, lists: Lists, statistics: DatasetStatistics, plan: Plan) -> None:
     with bar(sum(map(len, lists.values()))) as count:
         report = check_dataset(ImageLists.open(run.data), len(found.classes), each=count)
     note(*report_lines(report, found.classes, SHOWN))
@@ -340,13 +338,9 @@ def run_rnn_train(cfg: str, weights: str | None, **options: Any) -> None:
     check_precision(options)
     named = ("tokenized", "clear", "seed", "threads", "max_batches", "dialect", "backup", "resume", "save_every")
     trainer = TextTrainer(
-        options["file"],
-        network_file(cfg),
-        weights,
-        allow_partial=options["allow_partial"],
-        chart=not options["no_chart"],
-        **{name: options[name] for name in named},
-    )
+        options["file"], network_file(cfg), weights, allow_partial=options["allow_partial"],
+        chart=not options["no_chart"], **{name: options[name] for name in named},
+    )  # fmt: skip
     print_start(trainer, weights, options)
     _print_opening(trainer)
     with first_interrupt_stops(trainer):
