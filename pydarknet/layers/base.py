@@ -181,8 +181,7 @@ class Layer:
         self.learning_options = LearningOptions.from_section(self.section)
 
     def __repr__(self) -> str:
-        inputs = ", ".join(map(str, self.inputs))
-        return f"<{type(self).__name__} [{self.kind}] {inputs} -> {self.shape}>"
+        return f"<{type(self).__name__} [{self.kind}] {', '.join(map(str, self.inputs))} -> {self.shape}>"
 
     @classmethod
     def from_section(cls, section: Section, context: BuildContext) -> Layer:
@@ -257,10 +256,9 @@ class Layer:
         """Give the parameters darknet's initial values."""
 
     # === 3. Fusion ===
-    # A layer may compute its successors too, without writing the outputs between. Those that `fusable` counts become
-    # the `fused` of the layer, and are no steps of their own (`network/memory_plan.py`): `setup` gets the output of the
-    # last one, and the second source of a fused `[shortcut]`. There is no fusion in training and where all outputs are
-    # kept. Sources of a `[route]` can share memory with it at whole channel blocks.
+    # A layer may compute its successors too: those that `fusable` counts become its `fused`, and are no steps of their
+    # own (`network/memory_plan.py`). `setup` gets the last one's output, and the second source of a fused `[shortcut]`.
+    # Sources of a `[route]` can share memory with it.
 
     fused: Sequence[Layer] = ()  # successors that this layer computes as well
 

@@ -119,10 +119,9 @@ class BatchNormTraining:
 
     def backward(self, delta: Tensor, out: Tensor, stride_y: int = 1, stride_x: int = 1) -> None:
         """Accumulate scales and biases; write the delta of x, its pixels `stride` apart."""
-        factors = [self._lanes(values) for values in self._factors(delta)]
         sloped_combine(
-            delta.data, delta.planes, self.pre_norm.data, self.pre_norm.planes, *self._line, self.slope, *factors,
-            out.data, out.layout.strides(stride_y, stride_x),
+            delta.data, delta.planes, self.pre_norm.data, self.pre_norm.planes, *self._line, self.slope,
+            *map(self._lanes, self._factors(delta)), out.data, out.layout.strides(stride_y, stride_x),
         )  # fmt: skip
 
     def _lanes(self, values: Array) -> Array:

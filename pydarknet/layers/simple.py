@@ -82,8 +82,7 @@ class Dropout(Empty):
             factors[sample, channel, top : top + side, left : left + side] = 0
             dropped[sample] += side * side
         # A sample of which nothing is kept stays 0.
-        kept = np.maximum(1 - dropped / shape.outputs, 1 / shape.outputs)
-        factors /= kept[:, None, None, None].astype(np.float32)
+        factors /= np.maximum(1 - dropped / shape.outputs, 1 / shape.outputs)[:, None, None, None].astype(np.float32)
         return factors.reshape(batch, -1)
 
     @staticmethod
