@@ -238,7 +238,6 @@ class Net:
         return index
 
     def _output(self, each: NamedLayer, values: Mapping[int, Array]) -> Array:
-        """A step of a layer in the pass that gave `values`, the outputs of layers by their index."""
         index = self._giving(each.index)
         layer = self._layers[index]
         if each.step == PERMUTED:

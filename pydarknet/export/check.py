@@ -62,7 +62,6 @@ def compare_onnx(content: bytes, network: Network, options: ExportOptions) -> li
 
 
 def _inputs(network: Network, shape: list[int | str]) -> Iterator[Array]:
-    """Inputs of the network's own size and, if the model takes any, of another batch and size."""
     channels, sample = network.input.channels, bundled("data/sample.jpg")
     sizes = [(network.batch, network.input.width, network.input.height)]
     if isinstance(shape[0], str):

@@ -107,7 +107,6 @@ def _content(path: str | os.PathLike[str]) -> bytes:
 
 
 def _reason(error: BaseException) -> str:
-    """The reason in one line, from an error of the system, of OpenCV or of this package."""
     text = getattr(error, "strerror", None) or str(error).split(" error: ")[-1] or "out of memory"
     return " ".join(text.split())
 

@@ -169,7 +169,6 @@ Views = Callable[[Picture, Network], list[Crop]]
 
 
 def _fitted(fit: str, image: Picture, network: Network) -> list[Crop]:
-    """One crop, the picture at the network's size."""
     channels, height, width = network.input_shape
     return [Crop(fit_for_classify(image, fit, width, height, channels))]
 

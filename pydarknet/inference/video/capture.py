@@ -259,7 +259,6 @@ class VideoFile:
         self._count += 1
 
     def _open(self, size: tuple[int, int]) -> cv2.VideoWriter:
-        """OpenCV's writer, with the first codec that it has. Raises OutputError."""
         suffix = self.part.suffix.lower()
         codecs = CODECS[suffix]
         for codec in codecs:
