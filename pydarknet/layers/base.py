@@ -95,10 +95,9 @@ class Trainable:
     name: str  # unique in its layer; checkpoints use it
     array: Array  # the parameter itself, float32 of any shape; the optimizer writes to it
     decays: bool = False  # whether weight decay applies
-    update: Array = field(init=False, repr=False)  # minus the gradient, summed since the last update, plus momentum
 
     def __post_init__(self) -> None:
-        self.update = np.zeros_like(self.array)
+        self.update = np.zeros_like(self.array)  # minus the gradient, summed since the last update, plus momentum
 
 
 @dataclass
@@ -122,11 +121,6 @@ class BuildContext:
     def before(self) -> Shape:
         """The predecessor's output shape."""
         return self.shape(self.index - 1)
-
-    @property
-    def time_steps(self) -> int:
-        """The length of sequences."""
-        return self.net.positive("time_steps", 1, 1 << 16)
 
     def shape(self, index: int) -> Shape:
         """The output shape of layer `index`."""
@@ -229,7 +223,6 @@ class Layer:
     # === 2. Parameters ===
     # Arrays that a .weights file holds, float32. Whoever writes to one calls `parameters_changed`.
 
-    record_options: RecordOptions = field(init=False)
     changes: Changes = field(default_factory=Changes)
 
     def named_parameters(self) -> list[Parameter]:
@@ -336,7 +329,6 @@ class Layer:
     # The delta of a tensor is minus the gradient of the loss with respect to it (darknet's word).
 
     training: bool = False
-    learning_options: LearningOptions = field(init=False)
     progress: TrainingProgress = field(default_factory=TrainingProgress)
     rng: np.random.Generator = field(default_factory=np.random.default_rng)
     source_deltas: list[Tensor | None] = field(default_factory=list)
@@ -405,13 +397,11 @@ class NchwLayer(Layer):
 
     keeps_nchw_output = True
     in_place = False  # whether `compute` gets the same array as x and y
-    values: Array = field(init=False)  # (batch, outputs); packed into `output` where another layer reads it
-    nchw_inputs: list[Array] = field(init=False)  # the sources, (batch, outputs of the source) each
-    value_deltas: Array = field(init=False)  # in training
 
     def setup(self, sources: list[Tensor], output: Tensor | None) -> None:
         super().setup(sources, output)
         batch = sources[0].layout.batch
+        # The output, packed into `output` where another layer reads it; and the sources, unpacked.
         self.values = np.zeros((batch, self.shape.outputs), np.float32)
         self.nchw_inputs = [np.zeros((batch, source.shape.outputs), np.float32) for source in sources]
         if self.in_place:

@@ -39,9 +39,6 @@ class BatchNorm:
     channels: int
     inside_root: float
     frozen: bool = field(default=False, init=False, repr=False)  # whether training uses the running statistics alone
-    scales: Array = field(init=False, repr=False)
-    rolling_mean: Array = field(init=False, repr=False)
-    rolling_variance: Array = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.scales = np.ones(self.channels, np.float32)
