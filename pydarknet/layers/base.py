@@ -97,7 +97,7 @@ class Trainable:
     decays: bool = False  # whether weight decay applies
 
     def __post_init__(self) -> None:
-        self.update = np.zeros_like(self.array)  # minus the gradient, summed since the last update, plus momentum
+        self.update = np.zeros_like(self.array)  # minus the summed gradient, plus momentum
 
 
 @dataclass
@@ -167,7 +167,7 @@ class Layer:
     type_number: ClassVar[int] = 0  # in darknet's `Detection layer: N - type = T` line
     # Whether the layer, at inference, passes its source on unchanged.
     is_alias: ClassVar[bool] = False
-    keeps_nchw_output: ClassVar[bool] = False  # whether the output is kept in `values`, for readers outside the engine
+    keeps_nchw_output: ClassVar[bool] = False  # whether the output is kept in `values`
     order_is_nchw: ClassVar[bool] = True  # whether their order is channel, row, column
 
     def __post_init__(self) -> None:
@@ -297,7 +297,7 @@ class Layer:
     source_tensors: list[Tensor] = field(default_factory=list)
     output: Tensor = None  # type: ignore[assignment]  # None where no layer reads it
     _calls: Sequence[Call] | None = None
-    autotuned: bool = True  # whether measured choices of algorithms are followed; training, to be repeatable, does not
+    autotuned: bool = True  # whether measured choices of algorithms are followed
 
     def set_precision(self, precision: str, sources: Sequence[Layer], readers: Sequence[Layer]) -> None:
         """From the next `setup` on, compute in this precision where that is faster."""
@@ -333,8 +333,8 @@ class Layer:
     rng: np.random.Generator = field(default_factory=np.random.default_rng)
     source_deltas: list[Tensor | None] = field(default_factory=list)
     delta: Tensor = None  # type: ignore[assignment]  # None like `output`
-    learned: dict[str, Trainable] = field(default_factory=dict)  # parameters by name, once set up for training
-    overwrites: bool = False  # whether `backward` overwrites the delta of the first source instead of adding to it
+    learned: dict[str, Trainable] = field(default_factory=dict)  # by name
+    overwrites: bool = False  # whether `backward` overwrites its source's delta
 
     has_loss: ClassVar[bool] = False  # whether the layer compares its output with the truth, by `loss`
     has_filters: ClassVar[bool] = False  # whether it learns filters, to which options of training apply
