@@ -182,8 +182,7 @@ class ClassificationModel(Model):
 
 
 def _pixel_boxes(boxes: Array, width: int, height: int) -> NDArray[np.int32]:
-    """(k, 4) fractions, centre and size, as integers: left, top, width, height. Every step is cut off towards 0, as
-    OpenCV's integers are."""
+    """(k, 4) fractions, centre and size, as OpenCV's integers, each cut off towards 0: left, top, width, height."""
     x, y, w, h = (boxes * np.array([width, height, width, height], np.float32)).astype(np.int32).T
     half_w, half_h = np.trunc(w / 2).astype(np.int32), np.trunc(h / 2).astype(np.int32)
     left, top = np.clip(x - half_w, 0, width - 1), np.clip(y - half_h, 0, height - 1)

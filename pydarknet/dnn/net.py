@@ -174,8 +174,7 @@ class Net:
     def forward(
         self, outputName: str | Sequence[str] = "", *, outBlobNames: Sequence[str] | None = None
     ) -> Array | tuple[Array, ...]:
-        """One pass over the input: the output of the layer of this name, or of the last layer; for a sequence of names,
-        one output each.
+        """One pass: the output of the layer of this name, or of the last layer; for names, one output each.
 
         Outputs are (n, c, h, w) float32, (n, outputs) from connected layers on, and the rows of `rows_of` for
         detection heads. Raises OptionError without input or for an unknown name, ShapeError for an input of a size
@@ -239,7 +238,6 @@ class Net:
         return index
 
     def _output(self, each: NamedLayer, values: Mapping[int, Array]) -> Array:
-        """A step of a layer in the pass that gave `values`, the outputs of layers by their index."""
         index = self._giving(each.index)
         layer = self._layers[index]
         if each.step == PERMUTED:
@@ -311,8 +309,7 @@ def _without_later_steps(model: Model, each: NamedLayer) -> Network:
 
 
 def _blobs(layer: EngineLayer, step: str, type_: str) -> list[Array]:
-    """Parameters as OpenCV keeps them: filters and bias, or mean, variance, scale and bias of batch normalisation, or
-    the anchors of a head."""
+    """Parameters as OpenCV keeps them: filters and bias, or those of batch normalisation, or anchors."""
     arrays = {parameter.name: parameter.array for parameter in layer.named_parameters()}
     if type_ == "BatchNorm":
         return [arrays[name].reshape(1, -1).copy() for name in ("rolling_mean", "rolling_variance", "scales", "biases")]
@@ -326,8 +323,7 @@ def _blobs(layer: EngineLayer, step: str, type_: str) -> list[Array]:
 
 
 def thresholds(head: Head) -> tuple[float, float]:
-    """The probability above which a class of a row is kept, and the IoU above which the less probable row of a class
-    loses it: the options `thresh` and `nms_threshold` with OpenCV's defaults."""
+    """The options `thresh` and `nms_threshold` of `rows_of`, with OpenCV's defaults."""
     if isinstance(head, Region):
         return head.section.real("thresh", 0.001), 0.4
     return head.section.real("thresh", 0.2), head.section.real("nms_threshold", 0.0)
@@ -370,8 +366,7 @@ def _rows(head: Head, sample: int, size: tuple[int, int], thresh: float, nms: fl
 
 
 def surviving(boxes: NDArray, scores: Array, at: NDArray[np.intp], thresh: float, nms: float) -> NDArray[np.intp]:
-    """Those of the indices `at`, best first, that OpenCV's suppression keeps. boxes: (k, 4) left, top, width, height.
-    scores: (k,)."""
+    """Those of the indices `at`, best first, that OpenCV's suppression of boxes (k, 4) with scores (k,) keeps."""
     return at[list(cv2.dnn.NMSBoxes(boxes[at].tolist(), scores[at].tolist(), thresh, nms))]
 
 

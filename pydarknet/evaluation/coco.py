@@ -133,7 +133,6 @@ def overlaps(a: Floats, b: Floats) -> Floats:
 
 
 def _outside(boxes: Floats) -> NDArray[np.bool_]:
-    """(areas, k)"""
     area = boxes[:, 2] * boxes[:, 3]
     return (area < _LOW) | (area > _HIGH)
 

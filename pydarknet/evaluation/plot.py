@@ -58,7 +58,6 @@ def chart(draw: Callable[..., None], *data: Any) -> str:
 
 
 def _present(report: Report, most: int = NAMED) -> list[tuple[ClassResult, bool]]:
-    """The classes that have objects, and whether each is one of those with most."""
     present = [result for result in report.classes if result.truths]
     named = sorted(present, key=lambda result: -result.truths)[:most]
     return [(result, result in named) for result in present]

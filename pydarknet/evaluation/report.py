@@ -353,7 +353,6 @@ def _pair(collector: ReportCollector, result: ImageResult) -> list[tuple[str, st
 
 
 def _drawn(image: Picture, boxes: Array, texts: Sequence[str], hits: Set[int], fault: str, colour: Colour) -> str:
-    """The `data:` URL of a picture with boxes, those that are no hits on top."""
     marks = []
     for number in sorted(range(len(boxes)), key=lambda number: number not in hits):
         box, text = place_in(image, boxes[number].tolist()), texts[number]

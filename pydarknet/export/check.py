@@ -62,7 +62,6 @@ def compare_onnx(content: bytes, network: Network, options: ExportOptions) -> li
 
 
 def _inputs(network: Network, shape: list[int | str]) -> Iterator[Array]:
-    """Inputs of the network's own size and, if the model takes any, of another batch and size."""
     channels, sample = network.input.channels, bundled("data/sample.jpg")
     sizes = [(network.batch, network.input.width, network.input.height)]
     if isinstance(shape[0], str):
@@ -163,8 +162,8 @@ def _compare_detections(
 
 
 def _farthest(some: Array, others: Array, thresh: float, margin: float) -> float:
-    """The largest distance of a detection from its counterpart, the nearest unmatched one of its class; 1 if there is
-    none. Detections with a score within `margin` of the threshold are left out."""
+    """The largest distance of a detection from its counterpart, the nearest unmatched one of its class; 1 without one.
+    Scores within `margin` of the threshold are left out."""
     largest = 0.0
     for kind in np.unique(some[:, CLASS]):
         same = others[others[:, CLASS] == kind, :CLASS]

@@ -95,7 +95,6 @@ Values = dict[tuple[int, type[np.generic]], Value]
 
 
 def _read(graph: Graph, values: Values, index: int) -> Value:
-    """The output of a layer, converted to the precision of the layer that reads it."""
     wanted, other = graph.dtype, np.float32 if graph.dtype is np.float16 else np.float16
     if (index, wanted) not in values:
         values[index, wanted] = values[index, other].like(values[index, other].tensor.cast(wanted))
@@ -128,7 +127,6 @@ def build(network: Network, options: ExportOptions) -> Graph:
 
 
 def _require_boxes(network: Network, options: ExportOptions) -> None:
-    """Raise OptionError if the network's output cannot be a list of boxes."""
     if not network.heads:
         raise OptionError(
             f"{network.path}: has no detection layer ([yolo], [region], [detection]), so "
@@ -160,7 +158,6 @@ def _larger_shapes(network: Network) -> list[Shape]:
 
 
 def _layer_of_one_size(network: Network, larger: list[Shape], needed: Iterable[int]) -> int | None:
-    """The first of the needed layers that fixes the input size; None if the graph takes any size."""
     for index in sorted(needed):
         layer = network.layers[index]
         inputs = [network.input if source == INPUT else larger[source] for source in layer.sources]
@@ -175,7 +172,6 @@ def _sides(shape: Shape) -> tuple[int, int, int]:
 
 
 def _write(graph: Graph, network: Network, index: int, values: Values, fp16: bool) -> None:
-    """Write one layer. Raises ConfigError if it has no ONNX form."""
     layer = network.layers[index]
     graph.layer = f"layer_{index}_{layer.kind}"
     graph.dtype = np.float16 if fp16 and not isinstance(layer, IN_FLOAT32) else np.float32
@@ -275,8 +271,7 @@ def _model(network: Network, graph: Graph, options: ExportOptions, names: Sequen
 
 
 def _metadata(network: Network, options: ExportOptions, names: Sequence[str]) -> dict[str, str]:
-    """Numbers, lists and names are JSON, except for the yolov5 and yolov8 formats, where `names` and `args` are Python
-    literals as Ultralytics' programs read them."""
+    """All are JSON, except `names` and `args` of yolov5 and yolov8: Python literals, as Ultralytics' programs read."""
     heads = _heads(network)
     in_rows = [getattr(head, "side", 0) or head.shape.width for head in heads]  # cells
     known = {

@@ -94,7 +94,6 @@ def _corners(place: Tensor) -> Tensor:
 
 
 def _fractions(place: Tensor, image: Value) -> Tensor:
-    """(n, boxes, 4): the corners as fractions of the input."""
     corners = _corners(place)
     size = pixels(image.tensor, image.shape.width, image.shape.height)
     return _listed(corners / join([size, size], axis=0))

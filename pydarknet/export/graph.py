@@ -95,8 +95,7 @@ class Graph:
         return Tensor(self, name)
 
     def set_output(self, tensor: Tensor, output: str, *shape: Side) -> None:
-        """Make a tensor an output of the graph by renaming it. A tensor without a node, or one that is an output
-        already, is copied."""
+        """Rename a tensor to an output of the graph. One without a node, or an output already, is copied."""
         self.outputs[output] = shape
         if tensor.name not in self._given and any(tensor.name in node.outputs for node in self.nodes):
             self._given[tensor.name] = output

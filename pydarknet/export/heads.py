@@ -23,8 +23,6 @@ def _raw(x: Tensor) -> Tensor:
 
 
 def _softmax_of(axis: int, tree: WordTree | None = None) -> Function:
-    """A softmax along an axis, over each group of siblings if there is a tree."""
-
     def function(x: Tensor) -> Tensor:
         parts = x.split([end - first for first, end in tree.groups], axis) if tree is not None else [x]
         return join([part.node("Softmax", axis=axis) for part in parts], axis)
@@ -39,7 +37,6 @@ def _by_anchor(value: Value, anchors: int, sizes: Sequence[int]) -> list[Tensor]
 
 
 def _scaled_centre(x: Tensor, scale: float) -> Tensor:
-    """Centres of boxes, scaled about the middle of their cell by scale_x_y."""
     return x * scale - 0.5 * (scale - 1)
 
 
@@ -60,15 +57,13 @@ def _softmax(layer: Softmax, source: Value) -> Value:
 
 
 def _by_entry(value: Value, anchors: int, functions: Sequence[Function]) -> Tensor:
-    """(n, anchors, entries, cells) with a function applied to each entry. Adjacent entries of one function share a
-    node."""
+    """(n, anchors, entries, cells) with a function applied to each entry; neighbours with the same share a node."""
     runs = [(function, len(list(entries))) for function, entries in groupby(functions)]
     parts = _by_anchor(value, anchors, [count for _, count in runs])
     return join([function(part) for (function, _), part in zip(runs, parts, strict=True)], axis=2)
 
 
 def _as_planes(entries: Tensor, value: Value) -> Value:
-    """(n, anchors, entries, cells) in the shape of the head's input."""
     if value.graph.any_size:
         return Value(entries.node("Reshape", value.planes().node("Shape")), value.shape)
     return Value(entries.shaped(value.shape), value.shape)
@@ -76,7 +71,6 @@ def _as_planes(entries: Tensor, value: Value) -> Value:
 
 @writes(Yolo, GaussianYolo)
 def _yolo(layer: Yolo, source: Value) -> Value:
-    """Both kinds of yolo head; they differ in the order of their entries."""
     x_entry, y_entry, *size = layer.means_of
     plain = range(layer.entries) if layer.new_coords else size
     functions: list[Function] = [_raw if entry in plain else Tensor.sigmoid for entry in range(layer.entries)]
@@ -156,7 +150,6 @@ def _stride(planes: Tensor, value: Value, image: Value) -> Tensor:
 
 
 def _in_pixels(head: Yolo, centre: Tensor, value: Value, image: Value) -> Tensor:
-    """Centres in their cells as centres in the input."""
     planes = value.planes()
     return (_scaled_centre(centre, head.scale_x_y) + _offsets(planes, value)) * _stride(planes, value, image)
 
@@ -193,7 +186,6 @@ def _decode_gaussian(head: GaussianYolo, value: Value, image: Value) -> Tensor:
 
 
 def _further_coords(head: Region | DetectionHead) -> list[int]:
-    """The size of the part behind the four coordinates of a box, if there is one."""
     if head.coords < 4:
         raise UnsupportedError(f"coords={head.coords}; expected at least 4")
     return [head.coords - 4] if head.coords > 4 else []

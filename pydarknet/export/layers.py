@@ -30,7 +30,6 @@ Function = Callable[[Tensor], Tensor]
 
 
 def _apply(activation: Activation, x: Tensor) -> Tensor:
-    """activation(x), with the channels on axis 1."""
     if activation.is_linear:
         return x
     if activation.name not in FUNCTIONS:
@@ -115,7 +114,6 @@ FUNCTIONS: dict[str, Function] = {
 
 
 def _gain_and_bias(norm: BatchNorm | None, biases: Array) -> tuple[Array, Array]:
-    """The factor and the bias of each filter, with batch normalisation folded in."""
     return (np.ones(len(biases), np.float32), biases) if norm is None else norm.fold(biases)
 
 
@@ -140,7 +138,6 @@ def _window(window: Window, shape: Shape) -> dict[str, list[int]]:
 
 
 def _blurred(blur: Blur | None, x: Tensor, channels: int) -> Tensor:
-    """The low-pass filter of `antialiasing`, one channel at a time."""
     if blur is None:
         return x
     filters = np.broadcast_to(blur.kernel, (channels, 1, *blur.kernel.shape))
@@ -165,7 +162,6 @@ def _convolutional(layer: Convolutional, source: Value) -> Tensor:
 
 
 def _binary_filters(layer: Convolutional, gain: Array) -> Array:
-    """Each filter as the signs of its weights times their mean size; batch normalisation comes before or after."""
     before, after = (gain, np.ones_like(gain)) if layer.xnor_folds else (np.ones_like(gain), gain)
     weights = layer.weights * before[:, None, None, None]
     mean = np.abs(weights).mean(axis=(1, 2, 3), keepdims=True)
@@ -189,7 +185,6 @@ def _connected(layer: Connected, source: Value) -> Value:
 
 @writes(Local, any_size=False)
 def _local(layer: Local, source: Value) -> Tensor:
-    """Gather the patch of each location and multiply it by the location's own filters."""
     out, index = layer.shape, _patches(layer, source.shape)
     x = source.vector()
     if index.max() == source.shape.outputs:
@@ -211,8 +206,7 @@ def _patches(layer: Local, shape: Shape) -> np.ndarray:
 
 @writes(Maxpool, LocalAvgpool)
 def _window_pool(layer: Maxpool | LocalAvgpool, source: Value) -> Tensor:
-    """darknet's padding is a total: the smaller half is at the top and left. Like darknet, ONNX ignores padded
-    cells."""
+    """Padding is a total, its smaller half at the top and left. Like darknet, ONNX ignores padded cells."""
     before, after = layer.padding // 2, layer.padding - layer.padding // 2
     if after >= layer.size:
         raise UnsupportedError(f"padding={layer.padding} leaves windows outside the picture")
@@ -322,7 +316,6 @@ def _overlap(mine: Shape, theirs: Shape) -> tuple[Shape, int, int]:
 
 
 def _fitted(other: Value, shape: Shape) -> Tensor:
-    """`other` in the cells where a shortcut of `shape` adds it, zero elsewhere."""
     x, theirs = other.planes(), other.shape
     both, down, up = _overlap(shape, theirs)
     channels, height, width = both.channels, both.height, both.width
@@ -339,7 +332,6 @@ def _fitted(other: Value, shape: Shape) -> Tensor:
 
 
 def _kept(layer: Shortcut, total: Tensor, theirs: Shape) -> Tensor:
-    """The sum so far, multiplied by alpha in the cells where something is added."""
     mine = layer.shape
     both, _, up = _overlap(mine, theirs)
     factors = np.ones((1, mine.channels, mine.height, mine.width), np.float32)
@@ -366,8 +358,7 @@ def _upsample(layer: Upsample, source: Value) -> Tensor:
 
 @writes(Reorg, Reorg3d, any_size=lambda layer, inputs: not layer.extra and not layer.flatten)
 def _reorg(layer: Reorg, source: Value) -> Value | Tensor:
-    """Not reversed, YOLOv2's order is space to depth of the input read as c / s^2 channels of s h x s w; that of
-    Reorg3d is plain space to depth."""
+    """Not reversed, YOLOv2's order is space to depth of the input read as c / s^2 channels of s h x s w."""
     shape, out, s = source.shape, layer.shape, layer.stride
     if layer.extra:
         return Value(source.vector().pad([0, 0], [0, layer.extra]), out, flat=True)
@@ -383,7 +374,6 @@ def _reorg(layer: Reorg, source: Value) -> Value | Tensor:
 
 
 def _reorg_any_size(x: Tensor, channels: int, stride: int) -> Tensor:
-    """`_reorg` for any size: the sides are computed from those of x."""
     graph, sides = x.graph, [x.side(axis) for axis in (2, 3)]
     factor = graph.tensor([stride])
     first = graph.tensor([graph.batch, channels // (stride * stride)])

@@ -39,8 +39,8 @@ def image_size(content: bytes) -> Size:
 
 
 def orientation(content: bytes) -> int:
-    """The EXIF orientation of a JPEG file, 1 (as stored) to 8; from 5 on, width and height are swapped. 1 for files
-    without one. content: the beginning of a file is enough."""
+    """The EXIF orientation in the beginning of a JPEG file, 1 (as stored, or none) to 8; from 5 on, the sides are
+    swapped."""
     try:
         for marker, at in _segments(content) if content.startswith(b"\xff\xd8\xff") else ():
             if marker == 0xE1 and content[at + 2 : at + 8] == b"Exif\0\0":

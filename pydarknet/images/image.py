@@ -107,7 +107,6 @@ def _content(path: str | os.PathLike[str]) -> bytes:
 
 
 def _reason(error: BaseException) -> str:
-    """The reason in one line, from an error of the system, of OpenCV or of this package."""
     text = getattr(error, "strerror", None) or str(error).split(" error: ")[-1] or "out of memory"
     return " ".join(text.split())
 
@@ -147,8 +146,8 @@ def _grids(source_width: int, source_height: int, width: int, height: int) -> li
 
 
 def resize(chw: CHW, width: int, height: int) -> CHW:
-    """(c, H, W) -> (c, height, width), a copy. Bilinear with aligned corners, bit for bit as in darknet (OpenCV aligns
-    pixels differently). Raises ImageError for a size of 0 or above `_MAX_PIXELS` in all."""
+    """(c, H, W) -> (c, height, width), a copy. Bilinear with aligned corners, bit for bit as in darknet. Raises
+    ImageError for a size of 0 or above `_MAX_PIXELS` in all."""
     (columns, near, far), (rows, upper, lower) = _grids(chw.shape[2], chw.shape[1], width, height)
     left, right = columns.astype(np.intp)  # NumPy 1 takes no unsigned ones
     lines = (chw.take(row, 1) for row in rows.astype(np.intp))
@@ -242,8 +241,7 @@ def fit_for_detect(image: Picture, width: int, height: int, letterbox: bool, cha
 
 
 def in_channels(image: Picture, channels: int) -> Picture:
-    """The picture itself for 3 channels; for 1 its grey values (h, w, 1), weighted as by darknet's decoder. Raises
-    OptionError."""
+    """The picture itself for 3 channels; for 1 its grey values (h, w, 1), as darknet's. Raises OptionError."""
     if channels not in (1, 3):
         raise OptionError(f"a picture gives a network 3 channels or 1, not {channels}")
     if channels == 3:
@@ -339,8 +337,7 @@ def as_picture(image: Image, bgr: bool = False) -> Picture:
     """The picture, (height, width, 3) uint8 RGB.
 
     image  a path; the bytes of a picture file, or the open file; a Pillow image, of 8 or 16 bits a channel; or an array
-           (h, w), (h, w, 1), (h, w, 3) or (h, w, 4) of uint8, or of floats in 0..1. A fourth channel, alpha, is
-           ignored, as in picture files.
+           (h, w), (h, w, 1), (h, w, 3) or (h, w, 4) of uint8, or of floats in 0..1. Alpha is ignored.
     bgr    the channels of an array are blue, green, red, as in OpenCV; it has no effect on other types
 
     Raises ImageError for an unreadable picture, OptionError for other types, shapes and values.
@@ -361,8 +358,7 @@ def as_picture(image: Image, bgr: bool = False) -> Picture:
 
 
 def _from_pillow(image: PillowImage) -> Picture:
-    """A Pillow image as a picture. Of 16 bits the upper 8 are used, as for picture files; Pillow's own conversion clips
-    values above 255."""
+    """Of 16 bits the upper 8 are used, as for picture files; Pillow's own conversion clips values above 255."""
     if image.mode not in ("I", "F") and not image.mode.startswith("I;16"):
         return np.asarray(image.convert("RGB"), np.uint8)
     pixels = np.asarray(image)

@@ -148,8 +148,7 @@ def normalised(chw: CHW) -> CHW:
 
 
 def over(source: CHW, target: CHW, dx: int, dy: int) -> None:
-    """Blend `source` over `target` at column dx, row dy, in place: opaque in its centre, transparent from the inscribed
-    circle on."""
+    """Blend `source` over `target` at column dx, row dy, in place: opaque in its centre, fading to a circle."""
     _, height, width = source.shape
     y, x = np.mgrid[:height, :width]
     distance = np.hypot(x - width / 2 + 0.5, y - height / 2 + 0.5)

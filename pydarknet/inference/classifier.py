@@ -169,7 +169,6 @@ Views = Callable[[Picture, Network], list[Crop]]
 
 
 def _fitted(fit: str, image: Picture, network: Network) -> list[Crop]:
-    """One crop, the picture at the network's size."""
     channels, height, width = network.input_shape
     return [Crop(fit_for_classify(image, fit, width, height, channels))]
 
@@ -181,8 +180,7 @@ whole = partial(_fitted, "shorter")  # `validfull`: the whole picture with its s
 
 
 def middle(image: Picture, network: Network) -> list[Crop]:
-    """`valid`: for pjreddie's darknet the largest square in the middle; for AlexeyAB's the middle of the picture with
-    its shorter side at the network's width."""
+    """`valid`: for pjreddie's darknet the largest square in the middle, for AlexeyAB's as `cropped`."""
     if not network.dialect.validates_on_square:
         return cropped(image, network)
     rows, columns, _ = image.shape
@@ -207,8 +205,7 @@ def several_sizes(image: Picture, network: Network) -> list[Crop]:
 
 
 def ten_crops(image: Picture, network: Network) -> list[Crop]:
-    """`valid10`: five crops of the picture, stretched to 32 pixels more than the network's size, and five of its mirror
-    image. Beyond the edges, the pixels of the edge are repeated."""
+    """`valid10`: five crops of the picture, stretched to SHIFT pixels more than needed, and of its mirror image."""
     channels, height, width = network.input_shape
     large = fit_for_classify(image, "stretch", width + SHIFT, height + SHIFT, channels)
     corners = ((-SHIFT, -SHIFT), (SHIFT, -SHIFT), (0, 0), (-SHIFT, SHIFT), (SHIFT, SHIFT))

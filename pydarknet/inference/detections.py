@@ -100,15 +100,14 @@ class Detections(list[Detection]):
         return draw_detections(self.image, self, self.classes)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the picture with boxes and labels in the format of the path's extension. Returns the path. Raises
-        OutputError."""
+        """Write the picture with boxes and labels. Returns the path. Raises OutputError."""
         return write_image(path, self.plot())
 
     def crops(self, folder: str | os.PathLike[str], stem: str | None = None) -> list[Path]:
         """Write the part of the picture inside each box to FOLDER/STEM_001_CLASS.jpg and so on. Returns the paths.
 
-        stem: by default the name of the picture's file, else "crop". The folder is created. Boxes outside
-        the picture are left out. Raises OutputError.
+        stem: by default the name of the picture's file, else "crop". Boxes outside the picture are left out.
+        Raises OutputError.
         """
         make_folder(Path(folder))
         image, written = self.image, []

@@ -221,8 +221,8 @@ class TiledInput(NamedTuple):
 def prepare_picture(
     network: Network, image: Picture, options: DetectorOptions, tiling: Tiling | None = None
 ) -> TiledInput:  # fmt: skip
-    """Fit an HxWx3 uint8 RGB picture, or with a `tiling` each of its tiles, to the network; needs no lock. Raises
-    OptionError, and ImageError for a picture with fewer pixels than tiles."""
+    """Fit an HxWx3 uint8 RGB picture, or each of its tiles, to the network; needs no lock. Raises OptionError, and
+    ImageError for a picture with fewer pixels than tiles."""
     rows, columns, _ = check_image(image).shape
     tiles = [] if tiling is None else tiling.tiles(columns, rows)
     parts = [tile.of(image) for tile in tiles] or [image]
@@ -232,8 +232,7 @@ def prepare_picture(
 def detect_prepared(
     network: Network, pictures: Sequence[TiledInput], names: Sequence[str], batch: int = 1
 ) -> list[DetectionResult]:
-    """The objects of prepared pictures, `batch` pictures or tiles per forward pass. A result's `seconds` is the time of
-    all its tiles."""
+    """The objects of prepared pictures, `batch` pictures or tiles per pass. `seconds`: of all tiles of a picture."""
     inputs = [each for picture in pictures for each in picture.inputs]
     parts: list[tuple[Candidates, float]] = []
     for start in range(0, len(inputs), batch):
@@ -381,9 +380,8 @@ def _spans(size: int, count: int, overlap: float) -> list[tuple[int, int]]:
 def merge_tiles(tiles: Sequence[Tile], found: Sequence[Candidates]) -> Candidates:
     """The candidates of all tiles, before suppression, as fractions of the picture.
 
-    A box that ends at an inner edge of its tile is a part of an object. It is dropped if a box of its class that is not
-    a part covers COVERED of its area, because the part might have a higher confidence and suppress that box. The usual
-    suppression does the rest.
+    A box that ends at an inner edge of its tile is a part of an object. It is dropped if a whole one of its class
+    covers COVERED of its area, because it might have a higher confidence and suppress that. Suppression does the rest.
     """
     merged = Candidates.concatenate(
         [replace(each, boxes=tile.in_picture(each.boxes)) for tile, each in zip(tiles, found, strict=True)]

@@ -37,8 +37,7 @@ class SymbolPredictor:
         self.network.reset_state()
 
     def read(self, symbol: int) -> Array:
-        """The probabilities (alphabet,) of the next symbol. Raises DataError for a symbol that has no input,
-        DivergedError if the probabilities are not finite."""
+        """The probabilities (alphabet,) of the next symbol. Raises DataError, DivergedError."""
         (probabilities,) = self.network.forward(self._input(symbol))
         require_finite(self.network, self._x, [probabilities])
         return probabilities.reshape(-1)
@@ -88,8 +87,7 @@ def generate(
 
 
 def draw(probabilities: Array, rng: np.random.Generator) -> int:
-    """A random index with these probabilities, where negligible ones count as 0; the last index if all are
-    negligible."""
+    """A random index with these probabilities, where negligible ones count as 0; the last one if all are."""
     kept = np.where(probabilities < NEGLIGIBLE, np.float32(0), probabilities)
     total = np.cumsum(kept, dtype=np.float64)
     return min(int(np.searchsorted(total, rng.random() * total[-1], side="right")), len(kept) - 1)

@@ -142,7 +142,6 @@ class CountLine:
 
 
 def _libraries() -> tuple[Any, ModuleType]:
-    """The packages supervision and trackers. Raises OptionError."""
     try:
         import supervision
         import trackers

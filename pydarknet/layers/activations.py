@@ -112,8 +112,7 @@ class Activation:
         return tensors[0]
 
     def _backward_over_channels(self, delta: Tensor, y: Tensor) -> Array:
-        """Delta times the sum over channels of y delta, as darknet has it. Where y is 0, normalize_channels leaves
-        delta as it is."""
+        """As darknet has it, which is not the true derivative."""
         values = y.plain().reshape(-1, delta.shape.channels, delta.shape.cells)
         change = delta.plain().reshape(values.shape)
         scaled = change * (values * change).sum(axis=1, keepdims=True)

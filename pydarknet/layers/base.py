@@ -181,8 +181,7 @@ class Layer:
         self.learning_options = LearningOptions.from_section(self.section)
 
     def __repr__(self) -> str:
-        inputs = ", ".join(map(str, self.inputs))
-        return f"<{type(self).__name__} [{self.kind}] {inputs} -> {self.shape}>"
+        return f"<{type(self).__name__} [{self.kind}] {', '.join(map(str, self.inputs))} -> {self.shape}>"
 
     @classmethod
     def from_section(cls, section: Section, context: BuildContext) -> Layer:
@@ -257,10 +256,9 @@ class Layer:
         """Give the parameters darknet's initial values."""
 
     # === 3. Fusion ===
-    # A layer may compute its successors too, without writing the outputs between. Those that `fusable` counts become
-    # the `fused` of the layer, and are no steps of their own (`network/memory_plan.py`): `setup` gets the output of the
-    # last one, and the second source of a fused `[shortcut]`. There is no fusion in training and where all outputs are
-    # kept. Sources of a `[route]` can share memory with it at whole channel blocks.
+    # A layer may compute its successors too: those that `fusable` counts become its `fused`, and are no steps of their
+    # own (`network/memory_plan.py`). `setup` gets the last one's output, and the second source of a fused `[shortcut]`.
+    # Sources of a `[route]` can share memory with it.
 
     fused: Sequence[Layer] = ()  # successors that this layer computes as well
 
@@ -317,8 +315,7 @@ class Layer:
         self._calls = None
 
     def bind(self) -> Sequence[Call]:
-        """The calls of a pass, for tensors and parameters as they are; by default `forward`, of a layer that overrides
-        it."""
+        """The calls of a pass; by default `forward`, of a layer that overrides it."""
         return [self.forward]
 
     def calls(self) -> Sequence[Call]:
@@ -371,7 +368,7 @@ class Layer:
         self.forward()
 
     def loss(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
-        """After the forward pass, the cost against the truth, one array per sample; keeps the delta for `backward`.
+        """After the forward pass, the cost against the truth; keeps the delta for `backward`.
         network_size: (width, height) in pixels. seen: images seen, those of this batch included."""
         raise NotImplementedError
 
@@ -464,8 +461,7 @@ class NchwLayer(Layer):
                 target.add_plain(change)
 
     def compute_backward(self, delta: Array) -> Sequence[Array | None]:
-        """The delta of each source, or None; accumulates updates. By default delta itself: where darknet does so, or
-        where `loss` gives it."""
+        """The delta of each source, or None; accumulates updates. By default delta itself."""
         return [delta]
 
 

@@ -86,8 +86,7 @@ class BatchNormTraining:
 
         a = s r        b = 2 dv / N        c = dm / N - b m
 
-    As in darknet, dv/dx_i has N where v itself was divided by N - 1, and the forward pass of pjreddie's CPU build
-    divides by sqrt(v) + 1e-6.
+    As in darknet, dv/dx_i has N where v itself was divided by N - 1.
     """
 
     def __init__(
@@ -120,10 +119,9 @@ class BatchNormTraining:
 
     def backward(self, delta: Tensor, out: Tensor, stride_y: int = 1, stride_x: int = 1) -> None:
         """Accumulate scales and biases; write the delta of x, its pixels `stride` apart."""
-        factors = [self._lanes(values) for values in self._factors(delta)]
         sloped_combine(
-            delta.data, delta.planes, self.pre_norm.data, self.pre_norm.planes, *self._line, self.slope, *factors,
-            out.data, out.layout.strides(stride_y, stride_x),
+            delta.data, delta.planes, self.pre_norm.data, self.pre_norm.planes, *self._line, self.slope,
+            *map(self._lanes, self._factors(delta)), out.data, out.layout.strides(stride_y, stride_x),
         )  # fmt: skip
 
     def _lanes(self, values: Array) -> Array:

@@ -38,8 +38,8 @@ def _sources(
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Route(Layer):
-    """The channels of sources of equal height and width, one source after another. With `groups`, only slice
-    `group_id` of each source. Where source and output share memory, nothing is copied."""
+    """The channels of sources of equal sides, one source after another. With `groups`, only slice `group_id`
+    of each. Where source and output share memory, nothing is copied."""
 
     groups: int = 1
     group_id: int = 0
@@ -113,8 +113,7 @@ class Route(Layer):
             first += count
 
     def table_row(self) -> str:
-        part = f"{self.group_id}/{self.groups}" if self.groups > 1 else "   "
-        return _route_row(self.sources, part, self.shape)
+        return _route_row(self.sources, f"{self.group_id}/{self.groups}" if self.groups > 1 else "   ", self.shape)
 
 
 def _is_same_memory(source: Tensor, first: int, output: Tensor, to: int) -> bool:
@@ -251,7 +250,7 @@ class ScaleChannels(Sam):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Shortcut(_Activated):
-    """y = activation(w_0 x_0 + w_1 x_1 + ...), with x_0 the previous layer. y has its shape.
+    """y = activation(w_0 x_0 + w_1 x_1 + ...), of x_0's shape.
 
     pjreddie's: one further source of any size, with w_0 = alpha and w_1 = beta. Where the widths differ by a factor,
     pixels are skipped on the wider side; channels that only x_0 has stay as they are. AlexeyAB's: several sources of
@@ -305,10 +304,10 @@ class Shortcut(_Activated):
             self.weights[:] = 1
 
     def normalised_weights(self) -> Array:
-        """(sources, channels or 1): weights divided by their sum. With `relu`, inference keeps each at 0.001 or
-        more."""
+        """(sources, channels or 1): weights divided by their sum."""
         assert self.weights is not None
         if self.normalization == "relu":
+            # As in AlexeyAB's test commands.
             positive = np.maximum(self.weights, np.float32(0 if self.training else 0.001))
         else:
             positive = np.exp(self.weights - self.weights.max(axis=0))

@@ -82,8 +82,7 @@ class Dropout(Empty):
             factors[sample, channel, top : top + side, left : left + side] = 0
             dropped[sample] += side * side
         # A sample of which nothing is kept stays 0.
-        kept = np.maximum(1 - dropped / shape.outputs, 1 / shape.outputs)
-        factors /= kept[:, None, None, None].astype(np.float32)
+        factors /= np.maximum(1 - dropped / shape.outputs, 1 / shape.outputs)[:, None, None, None].astype(np.float32)
         return factors.reshape(batch, -1)
 
     @staticmethod
@@ -224,7 +223,7 @@ class Iseg(NchwLayer):
 class Normalization(NchwLayer):
     """Local response normalisation: y[k] = x[k] (kappa + alpha * sum over a window of channels of x^2) ^ -beta.
 
-    The sum is darknet's recurrence from channel to channel, whose first window is shorter than the textbook's.
+    The sum is darknet's recurrence from channel to channel.
     """
 
     row = "Local Response Normalization Layer: {x.width} x {x.height} x {x.channels} image, {self.size} size"

@@ -42,8 +42,7 @@ def using(workspace: Workspace) -> Iterator[None]:
 
 
 def with_workspace(kernel: Any, workers: int, size: int, *arguments: Any) -> KernelCall:
-    """The call of a kernel with these arguments, followed by the task queue of its workers, their number, the
-    workspace, and `size`, the floats of it that each worker has."""
+    """A call with these arguments, task queue, workers, workspace, a worker's size."""
     workspace = _current.get()
     workspace.of(workers * size)
     return _InWorkspace(workspace, kernel, size, *arguments, workspace.queue, workers)

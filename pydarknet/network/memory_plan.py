@@ -112,19 +112,14 @@ def plan_tensors(
     keep_all: all outputs are needed after a pass, so that no tensors share memory; then each step is one layer.
     four_lanes: the input may be packed in four lanes, or be the caller's NCHW array.
     """
-    tensors = needed_tensors(graph, batch, steps)
+    outputs = (step.output for step in steps)  # all but aliases and layers inside a step
+    owners = [i for i in outputs if graph.readers[i] or not graph.layers[i].keeps_nchw_output]
+    tensors = [TensorPlan(index, batch, graph.shape(index)) for index in (INPUT, *owners)]
     set_layouts(graph, tensors, steps, keep_all, four_lanes)
     if batch == 1 and not keep_all:
         find_parts(graph, tensors)
     set_lifetimes(graph, tensors, steps, keep_all)
     return tensors
-
-
-def needed_tensors(graph: Graph, batch: int, steps: Sequence[Step]) -> list[TensorPlan]:
-    """Of the input and each output that is a tensor: none for aliases, inside a step, or of unread NCHW layers."""
-    outputs = [step.output for step in steps]
-    owners = [i for i in outputs if graph.readers[i] or not graph.layers[i].keeps_nchw_output]
-    return [TensorPlan(index, batch, graph.shape(index)) for index in (INPUT, *owners)]
 
 
 # --- fusion ---

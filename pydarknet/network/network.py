@@ -235,7 +235,9 @@ class Network:
         with self.lock:
             kept = {name: value for name, value in vars(self).items() if name not in OWN}
             arrays = [[parameter.array.copy() for parameter in layer.named_parameters()] for layer in self.layers]
-            states = [{name: array.copy() for name, array in _states(layer).items()} for layer in self.layers]
+            states = [
+                {name: array.copy() for name, array in getattr(layer, "states", {}).items()} for layer in self.layers
+            ]
             return kept | {"arrays": arrays, "states": states}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -248,7 +250,7 @@ class Network:
         self._own()
         self._run_at(self.input, self.batch)
         for layer, copies, kept in zip(self.layers, arrays, states, strict=True):
-            _states(layer).update(kept)
+            getattr(layer, "states", {}).update(kept)
             for parameter, values in zip(layer.named_parameters(), copies, strict=True):
                 parameter.array[...] = values
         if self.quantization:
@@ -342,10 +344,6 @@ class Network:
     def ops(self) -> int:
         """Floating-point operations of one picture, in darknet's count."""
         return sum(layer.operations(self.dialect) for layer in self.layers)
-
-
-def _states(layer: Layer) -> dict[str, Array]:
-    return getattr(layer, "states", {})
 
 
 # --- layers from a cfg ---

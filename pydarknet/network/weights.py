@@ -193,12 +193,10 @@ def _length_error(name: str, found: int, expected: Sequence[int], layers: Sequen
 
 
 def _classes_of(head: Layer) -> int:
-    """0 for a layer that is no head with anchors."""
     return int(getattr(head, "classes", 0)) if head.is_head and hasattr(head, "anchors") else 0
 
 
 def _classes_that_fit(found: int, expected: Sequence[int], layers: Sequence[Layer]) -> int | None:
-    """With how many classes in its heads the network would take `found` numbers."""
     of_a_class = 0
     heads = [index for index, layer in enumerate(layers) if _classes_of(layer)]
     for index in heads:

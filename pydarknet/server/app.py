@@ -146,8 +146,7 @@ class Service:
             self.metrics.count(path if path in self._answers else "other", status, time.perf_counter() - start)
 
     async def _answered(self, request: Request) -> Response:
-        """The answer, which pages of other sites do not get: HTTPException 403, by the headers `Host` and `Origin`; nor
-        does who lacks the token of the header `Authorization`: 401."""
+        """The answer. Raises HTTPException 403 for pages of other sites, 401 without the token."""
         path, method, headers = request.scope["path"], request.method, request.headers
         if path not in self._answers:
             other = path.rstrip("/") if path.endswith("/") else f"{path}/"

@@ -81,8 +81,7 @@ class Engine:
     # --- requests ---
 
     async def detect(self, content: bytes, options: DetectorOptions, name: str | None = None) -> str:
-        """The objects in a picture file `name`, as the JSON of `detect --json`. Raises BusyError, StoppedError,
-        ImageError."""
+        """The JSON of `detect --json` for a picture file. Raises BusyError, StoppedError, ImageError."""
         return await self._in_pool(lambda: self._found(content, options).to_json(name))
 
     async def annotated(self, content: bytes, options: DetectorOptions) -> bytes:
@@ -90,8 +89,7 @@ class Engine:
         return await self._in_pool(lambda: encode_image(self._found(content, options).plot()))
 
     async def classify(self, content: bytes, top: int, name: str | None = None) -> str:
-        """The `top` best classes of a picture file, as the JSON of `classify --json`. Raises the same, and
-        DivergedError."""
+        """The JSON of `classify --json` for a picture file. Raises the same, and DivergedError."""
         return await self._in_pool(lambda: self._classified(content, top).to_json(name))
 
     def options(self, thresh: float | None, nms: float, hier: float) -> DetectorOptions:

@@ -101,7 +101,6 @@ def changes(run: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _log_events(path: Path) -> Iterator[list[tuple[str, bytes]]]:
-    """For each look at train.jsonl, the lines that have come since the last one."""
     file = at = 0
     while True:
         events = []
@@ -132,7 +131,6 @@ def _state(run: Path) -> bytes:
 
 
 def _weights(run: Path) -> bytes:
-    """Names and sizes of the weights, newest first."""
     found = []
     for path in run.glob("*.weights"):
         with contextlib.suppress(OSError):

@@ -121,7 +121,6 @@ def naming(what: str, *errors: type[Exception]) -> Iterator[None]:
 
 
 def _is_in_file(network: Network) -> bool:
-    """Whether a .weights file restores all parameters."""
     return all(layer.record_options.is_whole and layer.record_options.save for layer in network.layers)
 
 

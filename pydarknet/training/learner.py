@@ -151,7 +151,6 @@ class Learner:
                 self._prepare_again()
 
     def _prepare_again(self) -> None:
-        """After inference or `resize`. Accumulated updates are kept."""
         before = {name: trainable.update for name, (_, trainable) in self.parameters.items()}
         carried = self._carried()
         self._prepare()
@@ -167,7 +166,6 @@ class Learner:
         return self._own_state() | {f"average.{name}": array for name, array in averages.items()}
 
     def _own_state(self) -> dict[str, Array]:
-        """Without the moving average, which has no arrays before it begins."""
         updates = {f"update.{name}": trainable.update for name, (_, trainable) in self.parameters.items()}
         optimizer = {f"optimizer.{name}": a for name, a in self.optimizer.state_dict(self.parameters).items()}
         return updates | optimizer | self._of_layers(lambda layer: layer.state_dict())

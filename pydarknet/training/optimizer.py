@@ -76,8 +76,7 @@ class Adam:
     def state_of(self, name: str, parameter: Trainable) -> dict[str, Array]:
         """The running means of a parameter's updates and of their squares."""
         if name not in self._moments:
-            shape = parameter.array.shape
-            self._moments[name] = {kind: np.zeros(shape, np.float32) for kind in ("mean", "square")}
+            self._moments[name] = {kind: np.zeros(parameter.array.shape, np.float32) for kind in ("mean", "square")}
         return self._moments[name]
 
 
@@ -208,8 +207,7 @@ def reject_similar(layers: Sequence[Layer], rng: np.random.Generator) -> list[in
         if cosine <= SIMILARITY:
             continue
         log.info("layer %d: filters %d and %d are similar (cosine %f)", index, *pair, cosine)
-        spread = np.sqrt(2 / weights[0].size)
-        weights[pair[0]] = spread * (2 * rng.random(weights.shape[1:], np.float32) - 1)
+        weights[pair[0]] = np.sqrt(2 / weights[0].size) * (2 * rng.random(weights.shape[1:], np.float32) - 1)
         parameters["biases"][pair[0]] = 0
         if "scales" in parameters:
             parameters["scales"][pair[0]] = 1

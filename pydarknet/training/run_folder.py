@@ -27,19 +27,6 @@ MARGIN = 2.5  # the loss axis ends at least at this multiple of the last average
 MEASURES = {"map": "mAP", "accuracy": "accuracy"}  # keys of train.jsonl, and their names in the chart
 
 
-class EarlierResults(Hook):
-    """Calls `set_aside`, unless the run is resumed."""
-
-    def __init__(self, final: str) -> None:
-        self.final = final
-
-    def before_run(self, run: Run) -> None:
-        setup = run.setup
-        if setup.resumed is None:
-            weights = Path(setup.weights) if setup.weights is not None else None
-            set_aside(setup.folder, setup.base, self.final, weights, run.model.header.seen)
-
-
 def set_aside(folder: Path, base: str, final: str, begins_with: Path | None, seen: int) -> Path | None:
     """Move results of earlier runs of the network `base` to a new folder inside, and return it if there are any.
 
@@ -85,7 +72,6 @@ def _weights(folder: Path, base: str, final: str) -> list[Path]:
 
 
 def _seen(path: Path) -> float:
-    """Infinite for a file that is not a weights file."""
     try:
         with path.open("rb") as stream:
             return Header.parse(str(path), stream.read(512))[0].seen

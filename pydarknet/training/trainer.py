@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from .checkpoint import Progress
 from .checkpoint_schedule import BestWeights, Checkpointer, CheckpointSchedule
 from .hooks import HeadReport, Hook, IterationRecord
 from .learner import Learner
-from .run_folder import CHART, METRICS_LOG, Chart, EarlierResults, MetricsLog
+from .run_folder import CHART, METRICS_LOG, Chart, MetricsLog, set_aside
 from .setup import File, TrainingSetup, TrainOptions, open_pictures
 from .validation import make_validator
 
@@ -82,8 +83,8 @@ class Trainer:
 
     def _all_hooks(self, hooks: Sequence[Hook]) -> list[Hook]:
         setup, log = self.setup, MetricsLog(self.setup.folder / METRICS_LOG)
-        found: list[Hook] = [EarlierResults(self.checkpointer.schedule.final)]
-        found += [*([self.validator] if self.validator else []), *hooks, log, self.best, self.checkpointer]
+        measuring = [self.validator] if self.validator else []
+        found: list[Hook] = [*measuring, *hooks, log, self.best, self.checkpointer]
         if setup.options.chart:
             top = setup.net.real("max_chart_loss", 0.0) or None
             found.append(Chart(setup.folder / CHART, log.path, setup.base, setup.max_batches, top))
@@ -115,7 +116,13 @@ class Trainer:
 
     def run(self) -> Iterator[IterationRecord]:
         """Yield a record after each iteration and its checkpoints. Raises DarknetError."""
+        setup = self.setup
         try:
+            if setup.resumed is None:
+                begins_with = None if setup.weights is None else Path(setup.weights)
+                set_aside(
+                    setup.folder, setup.base, self.checkpointer.schedule.final, begins_with, self.model.header.seen
+                )
             self._call("before_run")
             while self._has_more() and not self._stop:
                 self._call("before_step")

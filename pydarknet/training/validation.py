@@ -31,9 +31,7 @@ class ValidationMetric:
     epochs, least_interval (in iterations): between two validations. earliest: the first iteration that may have one.
     """
 
-    kind = ""
-    epochs = 0
-    least_interval, earliest = 0, 0
+    kind, epochs, least_interval, earliest = "", 0, 0, 0
 
     def interval(self, pictures: int, batch: int) -> int:
         """In iterations. pictures: in the training list. batch: per iteration."""

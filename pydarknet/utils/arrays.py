@@ -16,8 +16,7 @@ SLACK = 4
 
 
 def aligned_zeros(size: int) -> Array:
-    """`size` float32 zeros, aligned to a 64-byte cache line: a vector load that straddles two lines takes twice as
-    long."""
+    """`size` float32 zeros, aligned to a cache line: a vector load that straddles two lines takes twice as long."""
     return _aligned(np.zeros(size + LANES + SLACK, np.float32))
 
 
@@ -40,8 +39,7 @@ def machine_memory() -> int:
 
 
 def check_memory(needed: int, what: str) -> None:
-    """Raise ShapeError if `what`, which needs so many bytes, exceeds the machine's memory. To be called before it is
-    allocated."""
+    """Raise ShapeError if `what`, which needs so many bytes, exceeds the machine's memory."""
     has = machine_memory()
     if needed > has:
         raise ShapeError(f"{what} need {needed / 2**30:.1f} GiB; this machine has {has / 2**30:.1f} GiB")

@@ -173,8 +173,7 @@ def check_space(path: Path) -> None:
         os.fsync(stream.fileno())
 
 
-def _open_at_once(path: str, flags: int) -> int:
-    """Opens a pipe that nobody writes to without waiting for a writer."""
+def _open_at_once(path: str, flags: int) -> int:  # a pipe that nobody writes to, without waiting for a writer
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
@@ -238,7 +237,7 @@ def flush(folder: Path) -> None:
             os.close(handle)
 
 
-# --- what a file is, by its first bytes -------------------------------------------------------------------------------
+# --- what a file is, by its first bytes ---
 
 EXAMINED = 1024  # bytes at the beginning of a file
 
@@ -294,7 +293,7 @@ def _text_of(start: bytes) -> str | None:
     return text if text.strip() and not re.search(r"[\x00-\x08\x0e-\x1f]", text) else None
 
 
-# --- JSON that every reader takes: no NaN or Infinity, which the standard has no numbers for, and UTF-8 ---------------
+# --- JSON that every reader takes: no NaN or Infinity, which the standard has no numbers for, and UTF-8 ---
 
 
 def to_json(content: Any, **options: Any) -> str:
@@ -318,7 +317,7 @@ def json_text(text: str) -> str:
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-# --- warnings about many files ----------------------------------------------------------------------------------------
+# --- warnings about many files ---
 
 SHOWN = 20  # warnings of one kind that are logged one by one
 

@@ -106,5 +106,4 @@ def exists(path: str | os.PathLike[str]) -> bool:
 
 
 def _is_file(path: Path) -> bool:
-    """Whether `path` can be opened as a file; a name that the system refuses is no file."""
     return exists(path) and not path.is_dir()

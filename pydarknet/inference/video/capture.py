@@ -219,8 +219,7 @@ def stretch_frame(frame: Picture, width: int, height: int, channels: int = 3) ->
 
 @contextlib.contextmanager
 def without_opencv_lines() -> Iterator[None]:
-    """Suppress the lines that OpenCV and FFmpeg write to standard error regardless of their settings. Other lines
-    appear when the block ends."""
+    """Suppress OpenCV's and FFmpeg's lines on standard error. Other lines appear when the block ends."""
     with _STANDARD_ERROR, contextlib.ExitStack() as stack:
         try:
             kept = os.dup(2)
@@ -260,7 +259,6 @@ class VideoFile:
         self._count += 1
 
     def _open(self, size: tuple[int, int]) -> cv2.VideoWriter:
-        """OpenCV's writer, with the first codec that it has. Raises OutputError."""
         suffix = self.part.suffix.lower()
         codecs = CODECS[suffix]
         for codec in codecs:

@@ -79,8 +79,7 @@ def tile_count(m: int, out: Shape, batch: int) -> int:
 
 @dataclass(frozen=True)
 class Blocking:
-    """The division of one convolution into tasks: tiles of a task, panels of filters multiplied in one pass over them,
-    and the ranges into which all panels are divided.
+    """The division of one convolution into tasks: tiles of a task, panels of a pass over them, ranges of panels.
 
     The fastest one has the least cost. With P points of an input tile, T tiles of a task, B input blocks, G panels of
     NR output blocks, S ranges, F floats of filters, and C = ceil(all tiles / T), all tasks together take
@@ -105,8 +104,7 @@ class Blocking:
     def of(
         cls, m: int, stride: int, tiles: int, blocks: int, panels: int, workers: int, int24: bool = False
     ) -> Blocking:
-        """The one that should be fastest: few tiles a task keep the input tiles near the core, many read the filters
-        less often; where the tiles are few, the workers divide the filters."""
+        """Few tiles a task stay near the core, many read filters less often."""
         even, points = tiles + tiles % 2, patch_side(m, stride) ** 2
         filters = packed_size(m, panels * PANEL_CHANNELS, blocks * LANES, int24)
         pieces = {workers * k for k in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)} | {1}
@@ -118,8 +116,7 @@ class Blocking:
             for ranges in (1, workers, 2 * workers, 4 * workers)
             if ranges <= panels
         ]
-        # Where two products take all tiles, they read the filters once, which makes up for tiles in a farther cache,
-        # as long as there are few products beside them.
+        # Where two products take all tiles, they read the filters once, which makes up for tiles in a farther cache.
         whole = even if even <= 2 * MOST else MOST
 
         def is_small(each: Blocking) -> bool:
@@ -183,9 +180,8 @@ def packed_size(m: int, filters: int, channels: int, int24: bool = False) -> int
 
 # --- the choice -------------------------------------------------------------------------------------------------------
 
-# Costs in multiply-adds of a SIMD vector, good on Zen 3 and Zen 5: of a vector of a transformed input tile, of a vector
-# of a product, of a float of filters (memory is slow, and start-up packs them all). With B input blocks, G output
-# vectors, T tiles of P points, and F floats of packed filters, which are 9 channels 16 G for the direct algorithm:
+# Costs in multiply-adds of a SIMD vector: of a vector of a transformed input tile, of a vector of a product, of a float
+# of filters. With B input blocks, G output vectors, T tiles of P points, F floats of packed filters:
 #
 #     direct    =  cells 9 channels G  +  FILTER_COST F
 #     Winograd  =  T P 16 B G  +  T P stride (B PATCH_COST + G PRODUCT_COST)  +  FILTER_COST F
@@ -245,8 +241,7 @@ class Algorithm:
 
 
 class Plain3x3(NamedTuple):
-    """A 3 x 3 convolution that Winograd's method can compute. All choices are for a batch of one, so that a picture
-    gives the same result alone and among others."""
+    """A 3 x 3 convolution for Winograd's method. Choices are for a batch of one."""
 
     filters: int
     channels: int

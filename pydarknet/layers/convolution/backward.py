@@ -101,10 +101,7 @@ class ConvolutionGradient:
         wide = Shape(out.channels, (out.height - 1) * w.stride_y + 1, (out.width - 1) * w.stride_x + 1)
         reach = w.padding * w.dilation
         halo = max(
-            (w.size - 1) * w.dilation - reach,
-            shape.height + reach - wide.height,
-            shape.width + reach - wide.width,
-            0,
+            (w.size - 1) * w.dilation - reach, shape.height + reach - wide.height, shape.width + reach - wide.width, 0
         )
         self.spread = Tensor(Layout(self.x.layout.batch, wide, halo))
         self._depthwise = self.groups == shape.channels == out.channels > 1 and self.x.layout.lanes == LANES

@@ -312,8 +312,7 @@ class ConvertedConvolution(TiledConvolution):
         )  # fmt: skip
 
     def _tiles_per_task(self, x: Layout, out: Shape, window: Window, workers: int) -> int:
-        """As many as a core's cache has room for, unless there would be too few tasks. Where filters outweigh the
-        picture, workers share them."""
+        """As many as a core's cache has room for."""
         tiles, cell = -(-out.cells // MR), LANES // self.numbers.factors
         shared = len(self.panels) if self.packed.size > x.item // 2 else 1
         chunk = max(1, tiles // -(-TASKS * workers // (x.batch * shared)))

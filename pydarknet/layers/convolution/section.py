@@ -80,8 +80,7 @@ def read_groups(section: Section, channels: int, filters: int, xnor: bool) -> in
 
 
 def read_strides(section: Section) -> tuple[int, int, Blur | None]:
-    """The vertical and the horizontal stride, and the blur that takes over both where there is `antialiasing`. Raises
-    ConfigError."""
+    """Vertical and horizontal stride, and the blur that takes over both. Raises ConfigError."""
     both = section.positive("stride", 1, LARGEST_STRIDE)
     stride_y, stride_x = (_own_stride(section, key) or both for key in ("stride_y", "stride_x"))
     mode = section.integer("antialiasing", 0)

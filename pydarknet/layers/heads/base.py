@@ -72,8 +72,8 @@ class Statistics:
 class Head(NchwLayer):
     """A layer whose output is decoded into boxes, as centre and size in fractions of the network's input.
 
-    A *prediction* is one anchor (or box number) in one cell of the head's grid. `loss` fills `loss_delta`, the delta of
-    the source, (batch, outputs) float32 in the source's NCHW order, and `statistics`, which darknet prints.
+    A *prediction* is one anchor (or box number) in one cell. `loss` fills `loss_delta`, the delta of the source in
+    its NCHW order, and `statistics`, which darknet prints.
     """
 
     is_head = True
@@ -91,8 +91,7 @@ class Head(NchwLayer):
 
     @np.errstate(all="ignore")
     def loss(self, truth: Sequence[Array], network_size: tuple[int, int], seen: int) -> float:
-        """Fill `loss_delta` and `statistics`. truth: for each sample (k, 5) rows of class, x, y, w, h as fractions of
-        the picture."""
+        """Fill `loss_delta` and `statistics`. truth: (k, 5) rows of class, x, y, w, h."""
         self.loss_delta, self.statistics = np.zeros_like(self.values), Statistics()
         return self.learn(truth, network_size, seen)
 
@@ -111,8 +110,7 @@ class Head(NchwLayer):
     def unpack_call(
         self, anchors: int, logistic: NDArray[np.bool_], scale: float = 1.0, scaled: Sequence[int] = ()
     ) -> Call:
-        """Unpacks the source into `values` with the logistic function where `logistic` (entries,) is set; entries in
-        `scaled` are then stretched about 1/2."""
+        """Unpacks the source, logistic where that is set, `scaled` entries stretched."""
         (source,) = self.source_tensors
         scales, shifts = np.ones(len(logistic), np.float32), np.zeros(len(logistic), np.float32)
         scales[list(scaled)] = scale
@@ -124,8 +122,7 @@ class Head(NchwLayer):
         return [self.loss_delta]
 
     def detections(self, sample: int, size: tuple[int, int], thresh: float, hier: float) -> Candidates:
-        """Decode one sample. size: (width, height) of the network in pixels. thresh, hier: the probabilities that
-        count, and by which a tree's node is chosen."""
+        """Decode one sample. size: (width, height) in pixels. hier: for a tree's nodes."""
         raise NotImplementedError
 
 
@@ -136,8 +133,7 @@ def read_word(section: Section, key: str, default: str, known: Container[str], o
 
 
 def read_anchors(section: Section, count: int) -> Array:
-    """(count or more, 2) widths and heights. Missing ones are 0.5, with a warning where there are some. Raises
-    ConfigError."""
+    """(count or more, 2) sizes. Missing ones are 0.5, with a warning. Raises ConfigError."""
     values = section.reals("anchors") or []
     if not np.isfinite(np.array(values, np.float32)).all():
         raise section.error("anchors: expected finite numbers", "anchors")
@@ -150,8 +146,7 @@ def read_anchors(section: Section, count: int) -> Array:
 
 
 def read_mask(section: Section, count: int, anchors: Array) -> list[int]:
-    """The anchors of this head; without a mask all. A mask may go beyond `num` as far as anchors are listed. Raises
-    ConfigError."""
+    """The head's anchors, beyond `num` as far as listed. Raises ConfigError."""
     mask = section.integers("mask")
     if mask is None:
         return list(range(count))

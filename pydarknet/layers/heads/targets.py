@@ -55,8 +55,7 @@ def read_truths(rows: Array, limit: int) -> Truths:
         rows = np.zeros((0, 5), np.float32)
     if rows.ndim != 2 or rows.shape[1] < 5:
         raise OptionError(f"truth of shape {rows.shape}: expected (objects, 5) rows of class, x, y, w, h")
-    end = np.flatnonzero(rows[:, 1] == 0)
-    rows = rows[: min([limit, *end[:1]])]
+    rows = rows[: min([limit, *np.flatnonzero(rows[:, 1] == 0)[:1]])]
     return Truths(rows[:, 0].astype(np.int64), rows[:, 1:5], rows[:, 5:])
 
 
@@ -91,8 +90,7 @@ class ClassMap:
 
 @dataclass(frozen=True)
 class Objects:
-    """The objects of a mini-batch, picture after picture: (k,) classes and (k, 4) boxes. Those of picture p are
-    starts[p] to starts[p + 1]."""
+    """The objects of a mini-batch; those of picture p are starts[p] to starts[p + 1]."""
 
     classes: ClassIds
     boxes: Array
@@ -114,8 +112,7 @@ def square_sum(values: Array) -> float:
 
 
 def best_overlaps(boxes: Array, truths: Array, starts: NDArray[np.int64]) -> tuple[Array, NDArray[np.int32]]:
-    """For each of `boxes` (4, pictures, ...) the largest IoU with any object of its picture, and the first such object,
-    flat. truths: (k, 4), those of picture p from starts[p] to starts[p + 1]."""
+    """For each of `boxes` (4, pictures, ...) the largest IoU in its picture, and whose it is."""
     predicted = np.ascontiguousarray(boxes, np.float32).reshape(4, len(starts) - 1, -1)
     best, which = np.empty(predicted.shape[1:], np.float32), np.empty(predicted.shape[1:], np.int32)
     best_of_pictures(predicted, np.ascontiguousarray(truths, np.float32), starts, best, which)
@@ -131,8 +128,7 @@ def focal_factor(probability: Array) -> Array:
 
 # --- gradients of overlaps (IoU, GIoU, DIoU, CIoU) by the predicted box, as AlexeyAB's darknet has them ---------------
 #
-# They are not always true derivatives: a change of size moves both edges by the whole step, two terms of `diou` have
-# the other sign, and boxes apart on both axes have a positive "intersection". Networks were trained with them.
+# They are not always true derivatives, but networks were trained with them.
 
 _HALF, _ONE, _TWO = np.float32(0.5), np.float32(1), np.float32(2)
 _SIGNS = np.array([[-1], [1], [-1], [1]], np.float32)  # of the edges, which are top, bottom, left, right

@@ -214,8 +214,7 @@ class YoloLoss(Head):
 
     def assigned_point(self, boxes: Array) -> Array:
         """(k, 2): the point that chooses the cell."""
-        shift = np.float32(SHIFTS[self.point])
-        return boxes[:, :2] + shift * boxes[:, 2:] if self.is_gaussian else boxes[:, :2]
+        return boxes[:, :2] + np.float32(SHIFTS[self.point]) * boxes[:, 2:] if self.is_gaussian else boxes[:, :2]
 
     def _train_assigned(
         self, planes: Array, delta: Array, predictions: Indices, boxes: Array, classes: ClassIds
@@ -237,8 +236,7 @@ class YoloLoss(Head):
         )  # fmt: skip
 
     def _set_class_delta(self, entries: Array, delta: Array, classes: ClassIds) -> Array:
-        """(k,) predicted probabilities of the objects' classes. A prediction that has a class learns the new one
-        besides."""
+        """(k,) predicted probabilities of the objects' classes."""
         p, current = entries[:, self.entries_before_classes :], delta[:, self.entries_before_classes :]
         own = np.arange(self.classes) == classes[:, None]
         looks_at_own = self.dialect.yolo_looks_at_own_class and not self.is_gaussian
@@ -268,8 +266,7 @@ class YoloLoss(Head):
     def box_delta(
         self, entries: Array, predictions: Indices, boxes: Array, multiplier: Array
     ) -> tuple[Array, Array, Array]:
-        """(k, box entries) deltas, (k,) IoU as darknet prints it, and (k,) the part of 1 that is missing in the
-        cost."""
+        """(k, box entries) deltas, (k,) IoU as printed, (k,) what is missing in the cost."""
         cell, anchors = self.cell_and_anchor(predictions)
         predicted = self.decode(entries.T, cell.T, anchors.T).T
         overlap, means = iou(predicted, boxes), entries[:, self.means]
@@ -406,8 +403,7 @@ class DeltaRejection:
         count = np.count_nonzero(delta)
         too_large = np.abs(delta) > rolling["threshold"]
         delta[too_large] = 0
-        percent = 100 * np.count_nonzero(too_large) * entries / max(1, count)
-        if percent > self.percentage:
+        if 100 * np.count_nonzero(too_large) * entries / max(1, count) > self.percentage:
             rolling["threshold"] += STEP
         elif rolling["threshold"] > STEP:
             rolling["threshold"] -= STEP

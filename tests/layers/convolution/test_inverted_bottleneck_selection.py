@@ -81,15 +81,7 @@ def test_outputs_within_a_chain_have_no_memory(build):
     assert [step.layers for step in steps] == [(0,), (1, 2, 3, 5), (6,)]
     assert [tensor.owner for tensor in plan_tensors(graph, 1, steps, keep_all=False)] == [INPUT, 0, 5, 6]
     steps = find_steps(graph, fuse=False)
-    assert [tensor.owner for tensor in plan_tensors(graph, 1, steps, keep_all=True)] == [
-        INPUT,
-        0,
-        1,
-        2,
-        3,
-        5,
-        6,
-    ]
+    assert [tensor.owner for tensor in plan_tensors(graph, 1, steps, keep_all=True)] == [INPUT, 0, 1, 2, 3, 5, 6]
 
 
 def test_a_chain_follows_its_parameters_and_its_input(build):

@@ -10,13 +10,7 @@ from pydarknet.layers.heads.yolo_loss import conflict_free_batches
 
 SIZE = (64, 96)  # of the network's input
 CLASSES, HEIGHT, WIDTH = 3, 6, 4
-BASE = {
-    "mask": "0,2,3",
-    "anchors": "10,14, 23,27, 37,58, 15,40, 12,16",
-    "num": 5,
-    "classes": CLASSES,
-    "max": 20,
-}
+BASE = {"mask": "0,2,3", "anchors": "10,14, 23,27, 37,58, 15,40, 12,16", "num": 5, "classes": CLASSES, "max": 20}
 THRESHOLDS = {"ignore_thresh": 0.2, "truth_thresh": 0.35}
 COMBINATIONS = [
     {},
