@@ -98,8 +98,7 @@ def show_warnings() -> None:
 
 @contextmanager
 def bar(length: int, label: str = "pictures") -> Iterator[Callable[[], None]]:
-    """Yield a function to be called after each of `length` pictures. At a terminal, it advances a bar with the time
-    left, if there are more than MANY."""
+    """Yield a function to call after each of `length` pictures. At a terminal and for many, it advances a bar."""
     global _bar_shown
     width = bar_width()
     if length <= MANY or not redraws() or not width:
@@ -114,8 +113,7 @@ def bar(length: int, label: str = "pictures") -> Iterator[Callable[[], None]]:
 
 
 def progress(items: Iterable[Item], total: int, label: str = "pictures") -> Iterator[Item]:
-    """Yield the items, with the same bar. The bar starts after the first item, which takes longer than the others:
-    kernels are compiled, addresses are opened."""
+    """Yield the items, with the same bar, which starts after the first one: that one takes longer."""
     iterator = iter(items)
     for first in iterator:
         yield first
@@ -127,14 +125,10 @@ def progress(items: Iterable[Item], total: int, label: str = "pictures") -> Iter
             count()
 
 
-# --- signals ---
-
-
 class Interruption:
-    """A context in which Ctrl-C and SIGTERM end the iterator of `until`, so that output files can be completed.
+    """A context in which signals end the iterator of `until`, so that output files can be completed.
 
-    number: the signal's, or None. A second signal acts as it would without this context. at_signal: called by the first
-    one. signals: those that count.
+    number: the signal's, or None. A second signal acts as outside. at_signal: called by the first one.
     """
 
     def __init__(
@@ -185,9 +179,6 @@ class Interruption:
             raise click.exceptions.Exit(128 + self.number)
         if not good:
             raise click.exceptions.Exit(1)
-
-
-# --- the progress of compilation ---
 
 
 VARIABLE = "PYDARKNET_PROGRESS"

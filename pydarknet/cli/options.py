@@ -113,8 +113,8 @@ def command(
 ) -> click.Command:  # fmt: skip
     """A command of the program, or of a group, with these arguments and options.
 
-    work: what it does, a function `module.name` in `cli/commands`, which is imported when the command runs. text: its
-    help; lines that begin with $ are examples. defaults: arguments of the function where the user gives none.
+    work: the function `module.name` in `cli/commands` that it runs. text: its help; lines that begin with $ are
+    examples. defaults: arguments of the function where the user gives none.
     """
 
     def run(**options: Any) -> None:
@@ -168,20 +168,16 @@ class Command(click.Command):
 
 
 def _with_values(args: list[str], defaults: Mapping[str, Any]) -> Iterator[str]:
-    """The words of a command line, with `--live DATA` replaced by `--live=8090 DATA`.
-
-    defaults: for each option, the number that it takes without a value, else None or (click 8.1) False.
-    """
+    """The words of a command line, with `--live DATA` replaced by `--live=8090 DATA`. defaults: for each option, the
+    number that it takes without a value, else None or (click 8.1) False."""
     for word, following in zip(args, [*args[1:], ""], strict=False):
         number = defaults.get(_dashes(word))
         yield f"{word}={number}" if type(number) is int and not following.isdigit() else word
 
 
 class FlagsFirst(click.Group):
-    """A group that takes a command's options before the command's name as well, as darknet does.
-
-    Commands of darknet that are not offered say so; misspelt ones are answered by the nearest name.
-    """
+    """A group that takes a command's options before the command's name as well, as darknet does. A command that is not
+    offered says so; a misspelt one is answered by the nearest name."""
 
     command_class = Command
 
@@ -239,17 +235,17 @@ SHARED: dict[str, Callable[[Any], Any]] = {
     "[video]": click.argument("video", type=FILE, required=False),
     # every command that builds a network
     "network": together("dialect threads tune precision quantized allow_partial verbose gpu"),
-    "dialect": flag("dialect", "Which darknet to follow; auto: AlexeyAB's if the cfg uses anything "
-                    "that only it knows.", type=click.Choice(["auto", "pjreddie", "alexeyab"]),
-                    default="auto"),
+    "dialect": flag("dialect", "Which darknet to follow; auto: AlexeyAB's if the cfg uses "
+                    "anything that only it knows.",
+                    type=click.Choice(["auto", "pjreddie", "alexeyab"]), default="auto"),
     "threads": flag("threads N", "Compute with N threads. Default: all cores.", needs=CHECKED),
-    "tune": flag("tune", "Time the algorithms of each convolution, and use the fastest in this run "
-                 "and in later ones on this machine.", needs=CHECKED),
-    "precision": flag("precision", "bf16: direct convolutions multiply bfloat16 numbers; needs a "
-                      "processor with AVX-512 BF16. int8: convolutions multiply 8-bit integers; "
-                      "needs AVX-512 VNNI and the file that quantize writes. Not for training.",
-                      type=click.Choice(["float32", "bf16", "int8"]), default="float32",
-                      needs=CHECKED),
+    "tune": flag("tune", "Time the algorithms of each convolution, and use the fastest in this "
+                 "run and in later ones on this machine.", needs=CHECKED),
+    "precision": flag("precision", "bf16: direct convolutions multiply bfloat16 numbers; needs "
+                      "a processor with AVX-512 BF16. int8: convolutions multiply 8-bit "
+                      "integers; needs AVX-512 VNNI and the file that quantize writes. Not for "
+                      "training.", type=click.Choice(["float32", "bf16", "int8"]),
+                      default="float32", needs=CHECKED),
     "quantized": flag("quantized FILE", "With --precision int8: the file that quantize wrote. "
                       "Default: the one beside the weights."),
     "allow_partial": flag("allow_partial", "Accept a weights file of another length: load the "
@@ -281,21 +277,21 @@ SHARED: dict[str, Callable[[Any], Any]] = {
     ),
     "top": click.option("-t", "-top", "--top", type=COUNT, default=0, metavar="N",
                         help="Print the N best classes."),
-    "fit": flag("fit", "How pictures are resized. shorter: the whole picture, its shorter side at "
-                "the network's size; crop: the middle of that; letterbox: the whole picture with "
-                "grey borders; stretch: the aspect ratio changes; auto: shorter if the network "
-                "runs at any size, else crop.",
+    "fit": flag("fit", "How pictures are resized. shorter: the whole picture, its shorter side "
+                "at the network's size; crop: the middle of that; letterbox: the whole picture "
+                "with grey borders; stretch: the aspect ratio changes; auto: shorter if the "
+                "network runs at any size, else crop.",
                 type=click.Choice(["auto", "shorter", "crop", "letterbox", "stretch"]),
                 default="auto"),
     # every command that finds objects in pictures and videos
     "detection": together(
         "input thresh hier nms ext_output letter_box stretch",
-        flag("tiles CxR", "For small objects: detect in C x R overlapping tiles of each picture as "
-             "well as in the whole."),
+        flag("tiles CxR", "For small objects: detect in C x R overlapping tiles of each "
+             "picture as well as in the whole."),
         flag("tile_overlap P", "The overlap of neighbouring tiles, as a fraction of their side.",
              type=click.FloatRange(0, 0.9), default=0.2, needs=("tiles",)),
-        flag("out FILE", "FILE.json: write all detections in AlexeyAB's format. Another name, with "
-             "a pjreddie network: write the annotated picture to FILE.jpg."),
+        flag("out FILE", "FILE.json: write all detections in AlexeyAB's format. Another name, "
+             "with a pjreddie network: write the annotated picture to FILE.jpg."),
         flag("save_labels", "Write a label file for each picture, where training looks for it."),
         "out_dir",
         flag("crops DIR", "Write the inside of each box into DIR."),
@@ -303,9 +299,10 @@ SHARED: dict[str, Callable[[Any], Any]] = {
         flag("show", "Show each annotated picture in a window until a key is pressed."),
         flag("dont_show", "Accepted; nothing is shown without --show.", expose_value=False),
     ),
-    "thresh": flag("thresh P", "Report detections with a confidence above P. Default: darknet's."),
-    "hier": flag("hier P", "In word trees, report the deepest class whose probability is above P.",
-                 default=0.5),
+    "thresh": flag("thresh P", "Report detections with a confidence above P. Default: "
+                   "darknet's."),
+    "hier": flag("hier P", "In word trees, report the deepest class whose probability is above "
+                 "P.", default=0.5),
     "nms": flag("nms IOU", "Suppress a box whose IoU with a better one is above IOU. Default: "
                 "0.45; 0.4 in the commands of YOLOv1."),
     "ext_output": flag("ext_output", "Print the boxes as well."),
@@ -318,39 +315,40 @@ SHARED: dict[str, Callable[[Any], Any]] = {
     # demos
     "camera": click.option("-c", "camera", type=COUNT, default=0, show_default=True, metavar="N",
                            help="The camera, if no VIDEO is given."),
-    "out_filename": flag("out_filename FILE", "Write the annotated video: .avi, .mkv, .mov; .mp4 "
-                         "and .webm for browsers, slower."),
+    "out_filename": flag("out_filename FILE", "Write the annotated video: .avi, .mkv, .mov; "
+                         ".mp4 and .webm for browsers, slower."),
     "window": together(flag("dont_show", "Open no window."),
                        flag("fullscreen", "Let the window fill the screen.")),
     "time_limit_sec": flag("time_limit_sec N", "End after N seconds.",
                            type=FiniteFloat(min=0, min_open=True)),
-    "benchmark": flag("benchmark", "Measure the speed: repeat the first frame without end, draw "
-                      "nothing."),
+    "benchmark": flag("benchmark", "Measure the speed: repeat the first frame without end, "
+                      "draw nothing."),
     # training
     "clear": flag("clear", "Count iterations from 0, whatever the weights file says."),
     "max_batches": flag("max_batches N", "Iterations, instead of the cfg's."),
-    "resume": flag("resume", "Continue from the newest checkpoint in that folder, if it has one."),
+    "resume": flag("resume", "Continue from the newest checkpoint in that folder, if it has "
+                   "one."),
     "save_every": flag("save_every N", "Also write a checkpoint every N iterations."),
     "no_chart": flag("no_chart", "Draw no chart.png."),
     "training": together(
         "clear",
-        flag("seed N", "Seed of all random numbers; the same seed gives the same weights. Default: "
-             "0.", type=COUNT),
+        flag("seed N", "Seed of all random numbers; the same seed gives the same weights. "
+             "Default: 0.", type=COUNT),
         "max_batches",
         flag("backup DIR", "The folder for weights, instead of the .data file's."),
         "resume save_every",
         flag("no_check", "Do not check all labels before the first iteration."),
         flag("map", "Measure mAP on the list `valid` every 4 epochs, and keep the best weights."),
-        flag("mAP_epochs N", "Epochs between two measurements of -map.", "map_epochs", default=4,
-             needs=MEASURED),
+        flag("mAP_epochs N", "Epochs between two measurements of -map.", "map_epochs",
+             default=4, needs=MEASURED),
         flag("thresh P", "For -map: count true and false positives among detections with a "
              "confidence above P.", default=0.25, needs=MEASURED),
-        flag("iou_thresh IOU", "For -map: a detection is correct if its IoU with an object of its "
-             "class is above IOU.", default=0.5, needs=MEASURED),
-        flag("patience N", "With -map or -topk: end the run after N measurements in a row that are "
-             "no better than the best one."),
-        flag("topk", "For classifiers: measure the accuracy among the `top` (5) best classes on "
-             "the list `valid`, every 2 epochs."),
+        flag("iou_thresh IOU", "For -map: a detection is correct if its IoU with an object of "
+             "its class is above IOU.", default=0.5, needs=MEASURED),
+        flag("patience N", "With -map or -topk: end the run after N measurements in a row that "
+             "are no better than the best one."),
+        flag("topk", "For classifiers: measure the accuracy among the `top` (5) best classes "
+             "on the list `valid`, every 2 epochs."),
         flag("min_size N", "The smallest input size when pjreddie's detectors train at several "
              "sizes, such as 288. Default: 320.", type=click.IntRange(min=32)),
         flag("live [PORT]", "Show the run in the browser, on port 8090; 0: any free port.",
@@ -366,14 +364,15 @@ SHARED: dict[str, Callable[[Any], Any]] = {
     # detectors on the pictures of a list, and the boxes of its labels
     "measuring": together(
         "data_file cfg weights",
-        flag("thresh P", "Count true and false positives among detections with a confidence above "
-             "P.", default=0.25),
-        flag("iou_thresh IOU", "A detection is correct if its IoU with an object of its class is "
-             "above IOU.", default=0.5),
+        flag("thresh P", "Count true and false positives among detections with a confidence "
+             "above P.", default=0.25),
+        flag("iou_thresh IOU", "A detection is correct if its IoU with an object of its class "
+             "is above IOU.", default=0.5),
         flag("points N", "Recall points of the AP. 0: the area under the curve; 11: PASCAL VOC "
              "2007; 101: COCO.", type=COUNT, default=0, callback=_not_one),
         flag("json FILE", "Write all metrics to FILE as JSON.", "json_file"),
-        flag("plot FILE", "Draw the precision-recall curves: FILE.png, .svg or .pdf (extra `plot`)."),
+        flag("plot FILE", "Draw the precision-recall curves: FILE.png, .svg or .pdf (extra "
+             "`plot`)."),
         batch_option(default=4),
         "names size network",
     ),

@@ -48,16 +48,14 @@ def file_name(path: str) -> str:
 
 
 class Outputs:
-    """The files that a run writes. A context manager: files appear under their names when it ends without an error, and
-    are removed otherwise.
+    """The files that a run writes. A context manager: they appear when it ends without an error.
 
-    Without `folder`, annotated pictures overwrite `picture`, as in darknet, and videos are written to PREDICTED_VIDEO;
-    live videos, which may have no end, are not written.
+    Without `folder`, annotated pictures overwrite `picture`, as in darknet, and videos are written to PREDICTED_VIDEO,
+    except live ones, which may have no end.
     """
 
     def __init__(self, options: Mapping[str, Any], columns: tuple[str, ...], out_is_json: bool = False) -> None:
-        """columns: of the table. out_is_json: whether `-out` names a JSON file even without that extension. Raises
-        OutputError."""
+        """columns: of the table. out_is_json: whether `-out` names a JSON file whatever its extension."""
         out, folder, crops = options.get("out"), options.get("out_dir"), options.get("crops")
         picture: str | None = PREDICTIONS
         if out is not None and not out_is_json and not out.lower().endswith(".json"):
@@ -113,13 +111,12 @@ class Outputs:
         self._table.write(text.getvalue().encode("utf-8", "surrogateescape"))
 
     def take(self, item: Item[Any], found: DetectionResult, annotate: Annotate | None = None) -> None:
-        """Write the other outputs of one picture or frame. annotate: draws into a copy of the picture, by default the
-        detections. Raises OutputError, OptionError."""
+        """Write the other outputs of a picture or frame. annotate: draws into a copy, by default the detections."""
         self._follow(item)
         self._count += 1
         if self._json_file is not None:
-            separator = JSON_SEPARATOR if self._count > 1 else b""
-            self._json_file.write(separator + json_frame(item.frame or self._count, item.path, found).encode())
+            self._json_file.write(JSON_SEPARATOR if self._count > 1 else b"")
+            self._json_file.write(json_frame(item.frame or self._count, item.path, found).encode())
         if self.labels:
             if item.video is not None:
                 raise OptionError(f"{item.path}: -save_labels writes beside picture files; a frame of a video has none")
@@ -136,8 +133,7 @@ class Outputs:
         if item.video is None:
             return
         self._stem = self._unused(Path(file_name(item.path)).stem, "").name
-        live_without_folder = item.video.live and self.folder is None
-        if (self.picture is None and self.folder is None) or live_without_folder:
+        if self.folder is None and (self.picture is None or item.video.live):
             return
         name = file_name(item.path)
         suffix = Path(name).suffix if Path(name).suffix.lower() in CODECS else Path(PREDICTED_VIDEO).suffix
@@ -188,8 +184,7 @@ class Outputs:
         return self._unused(Path(file_name(item.path)).stem, "crops").name
 
     def _unused(self, name: str, kind: str) -> Path:
-        """`kind`/`name`, with a number appended if that was returned before. `kind` separates names that may be equal;
-        no such folder exists."""
+        """`kind`/`name`, with a number if it was returned before. `kind` only separates names that may be equal."""
         target, number = Path(kind) / name, 1
         while target in self._taken:
             number += 1
@@ -200,11 +195,14 @@ class Outputs:
     def _in_folder(self, path: str) -> Path:
         """The path of an annotated picture in the folder, with a number if an earlier picture had its name."""
         assert self.folder is not None
-        name = file_name(path)
-        name = name if Path(name).suffix.lower() in WRITABLE else f"{name}.jpg"
-        target = self.folder / self._unused(name, "pictures").name
+        target = self.folder / self._unused(picture_name(Path(file_name(path))), "pictures").name
         _refuse_same(target, Path(path))
         return target
+
+
+def picture_name(path: Path) -> str:
+    """The name of a file, with .jpg added where pictures cannot be written under it."""
+    return path.name if path.suffix.lower() in WRITABLE else f"{path.name}.jpg"
 
 
 def _refuse_same(target: Path, source: Path) -> None:

@@ -93,11 +93,8 @@ def expand_path(argument: str, extensions: frozenset[str] = EXTENSIONS) -> list[
 
 
 def _matching(pattern: str, extensions: frozenset[str]) -> list[Name]:
-    """The matches of a pattern, as a shell expands it.
-
-    Folders that `**` matches are left out, because it also matches the files in them. If a pattern has no extension and
-    some matches are pictures or videos, all other files, such as labels, are left out.
-    """
+    """The matches of a pattern, as a shell expands it, except folders that `**` matches beside the files in them, and
+    labels and the like where a pattern without extension matches pictures or videos."""
     found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207
     if glob.has_magic(Path(pattern).suffix) or not Path(pattern).suffix:
         found = [path for path in found if Path(path).suffix.lower() in extensions or Path(path).is_dir()] or found
@@ -147,8 +144,6 @@ def names_from_stdin(quiet: bool, prompts: bool = False) -> Iterator[Name]:
             yield path
 
 
-# --- reading what they name ---
-
 AHEAD = 2  # batches that are read while the network computes one
 PREPARING = 2  # threads that read and prepare pictures, for batches of more than one
 
@@ -186,10 +181,9 @@ Loaded = Item[Prepared] | str | tuple[str, Exception]
 class Source(Generic[Prepared]):
     """An iterable of the items of a command line, in order. `good` becomes False when one cannot be read.
 
-    prepare: makes the network's input from a picture, in the threads that read. every: use every Nth frame of a video.
-    limit: the largest number of items. batch: the number computed at a time; twice as many are read ahead. as_json,
-    quiet: print the prompt on standard error. quiet: show no progress bar. prompts: print darknet's prompt for each
-    line of standard input, also if it is not a terminal. others: a command's options that do not matter here.
+    prepare: makes the network's input from a picture, in the threads that read. batch: the number computed at a time;
+    twice as many are read ahead. as_json, quiet: print the prompt on standard error. prompts: print it also if standard
+    input is not a terminal. others: options that do not matter here.
     """
 
     def __init__(
@@ -291,10 +285,8 @@ def process(
     source: Source[Prepared], stop: Interruption, batch: int,
     compute: Callable[[Sequence[Prepared]], Sequence[Result]], act: Callable[[Item[Prepared], Result], None],
 ) -> None:  # fmt: skip
-    """Compute the items of a source, `batch` at a time, and call `act` with each item and its result, in order.
-
-    An item that cannot be computed or written (ImageError, ShapeError) is reported and skipped.
-    """
+    """Compute the items of a source, `batch` at a time, and call `act` with each item and its result, in order. An item
+    that cannot be computed or written is reported and skipped."""
     with closing(stop.until(source)) as items:
         while ready := list(islice(items, batch)):
             for item, result in _results(source, ready, compute):

@@ -169,8 +169,7 @@ def letterboxed(margins: Margins, source: Size, size: Size) -> Margins:
 def checked(margins: Margins, source: Size) -> Margins:
     """The margins, or zeros if they leave nothing of the picture."""
     left, top, right, bottom = margins
-    is_empty = source[0] - left - right < 1 or source[1] - top - bottom < 1
-    return Margins(0, 0, 0, 0) if is_empty else margins
+    return Margins(0, 0, 0, 0) if source[0] - left - right < 1 or source[1] - top - bottom < 1 else margins
 
 
 def cropped(image: Picture, margins: Margins, size: Size, at_corners: bool = False) -> AffineCrop:

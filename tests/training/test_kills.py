@@ -30,7 +30,7 @@ def entries(folder):
     return [{key: value for key, value in line.items() if "seconds" not in key} for line in lines]
 
 
-KILLS = int(os.environ.get("PYDARKNET_KILLS", "5"))
+KILLS = int(os.environ.get("PYDARKNET_KILLS", "3"))
 
 
 @pytest.mark.slow

@@ -36,8 +36,7 @@ def _on_lists(function: Callable[[Section, Model, Options], None]) -> Callable[.
     """The work of a command, by a function of the .data file, the model and the options."""
 
     def run(data_file: str, cfg: str, weights: str, **options: Any) -> None:
-        data = read_data_file(data_file)
-        function(data, load_model(cfg, weights, options), options)
+        function(read_data_file(data_file), load_model(cfg, weights, options), options)
 
     return run
 
@@ -88,8 +87,7 @@ def run_valid(data: Section, model: Model, options: Options) -> None:
 
 
 def _finish(run: BatchClassifier, tally: ConfusionCounts, options: Options) -> None:
-    for truth, best, count in tally.mistakes(MISTAKES):
-        note(f"{count} x {truth} taken for {best}")
+    note(*(f"{count} x {truth} taken for {best}" for truth, best, count in tally.mistakes(MISTAKES)))
     if tally.unlabelled:
         note(f"{tally.unlabelled} pictures with no class in their path count as wrong")
     if options["json_file"]:
@@ -104,8 +102,7 @@ def _finish(run: BatchClassifier, tally: ConfusionCounts, options: Options) -> N
             "images_per_second": round(run.timing.rate, 3),
             "classes": tally.table(),
         }
-        content = to_json(metrics, ensure_ascii=False, indent=1)
-        write_file(options["json_file"], content.encode("utf-8", "replace"))
+        write_file(options["json_file"], to_json(metrics, ensure_ascii=False, indent=1).encode("utf-8", "replace"))
     finish_run(run)
 
 

@@ -115,8 +115,8 @@ def _watch(demo: Demo | ClassifierDemo, window: Window | None, show: Callable[..
 def _open_stream(kind: str, options: Options, stack: ExitStack) -> Stream | None:
     if options[f"{kind}_port"] is None:
         return None
-    format_ = getattr(mjpeg_server, kind.upper())
-    stream = stack.enter_context(mjpeg_server.Stream(options[f"{kind}_port"], format_, options["bind"]))
+    opened = Stream(options[f"{kind}_port"], getattr(mjpeg_server, kind.upper()), options["bind"])
+    stream = stack.enter_context(opened)
     note_open(options["bind"], None, NO_PASSWORD)
     note(f"{kind.upper()} at {stream.url}")
     return stream
@@ -234,9 +234,6 @@ def objects_line(objects: Sequence[Detection], found: DetectionResult, extended:
     left, top = max(0, int((x - w / 2) * found.width)), max(0, int((y - h / 2) * found.height))
     size = f"width: {w * found.width:4.0f}   height: {h * found.height:4.0f}"
     return f"{line}\t(left_x: {left:4d}   top_y: {top:4d}   {size})"
-
-
-# --- the classes of each frame ---
 
 
 def run_classifier_demo(data_file: str, cfg: str, weights: str, video: str | None, **options: Any) -> None:

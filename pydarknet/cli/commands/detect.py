@@ -97,25 +97,20 @@ def print_found(item: Item[Any], found: DetectionResult, model: Model, in_millis
     if in_milliseconds:
         say(*head_lines(model))
     say(predicted_line(item.title, found.seconds, in_milliseconds))
-    for detection in found.detections():
-        say(detection_line(detection, found, options["ext_output"]))
-
-
-# --- classify ---
+    say(*(detection_line(detection, found, options["ext_output"]) for detection in found.detections()))
 
 
 def run_classify(cfg: str, weights: str, images: tuple[str, ...], **options: Any) -> None:
     top = TOP
     if "data_file" in options:
         top = read_data_file(options["data_file"]).positive("top", 1)
-    top = options["top"] or top
     model = load_model(cfg, weights, options)
     refuse_detector(model, cfg, "detect")
     classes = class_numbers(options["classes"], model.names)
 
     def compute(inputs: Sequence[Array]) -> list[Classification]:
         try:
-            return classify_inputs(model, inputs, model.names, top, classes)
+            return classify_inputs(model, inputs, model.names, options["top"] or top, classes)
         except OptionError as error:  # the options were checked: it is the picture's size
             raise ImageError(str(error)) from error
 
@@ -133,9 +128,6 @@ def run_classify(cfg: str, weights: str, images: tuple[str, ...], **options: Any
     _go_through(images, options, outputs, (partial(prepare_input, model, fit=options["fit"]), compute), show)
 
 
-# --- track ---
-
-
 def run_track(cfg: str, weights: str, images: tuple[str, ...], **options: Any) -> None:
     letterbox_choice(options)
     follower = Follower(options)
@@ -151,8 +143,7 @@ def run_track(cfg: str, weights: str, images: tuple[str, ...], **options: Any) -
 
     def print_totals() -> None:
         if not (options["as_json"] or options["quiet"]):
-            for text, line in zip(options["count_line"], follower.lines, strict=True):
-                say(line_total(text, line))
+            say(*map(line_total, options["count_line"], follower.lines))
 
     outputs = Outputs(options, TRACKS)
     _go_through(images, options, outputs, steps, show, print_totals)
@@ -222,6 +213,6 @@ def _total(line: CountLine) -> str:
 
 def line_total(text: str, line: CountLine) -> str:
     """`line 0,.5,1,.5: 3 in, 1 out (car 2 in, 1 out; person 1 in, 0 out)`"""
-    classes = line.as_json()["classes"].items()
-    each = "; ".join(f"{name} {counts['in']} in, {counts['out']} out" for name, counts in classes)
+    classes = line.as_json()["classes"]
+    each = "; ".join(f"{name} {counts['in']} in, {counts['out']} out" for name, counts in classes.items())
     return f"line {text}: {_total(line)}{f' ({each})' if each else ''}"

@@ -39,7 +39,7 @@ from ..formats.evaluation import (
 from ..formats.inference import head_lines
 from ..interface.darknet import KINDS
 from ..loading import Options, letterbox_choice, load_model, read_data_file
-from ..outputs import WRITABLE, check_folder_of
+from ..outputs import check_folder_of, picture_name
 
 SHOWN = 10  # missing label files that are listed
 EVERY = 4  # pictures between two counts that darknet prints
@@ -68,14 +68,12 @@ def run_map(cfg: str, weights: str, **options: Any) -> None:
 def run_evaluate(cfg: str, weights: str, **options: Any) -> None:
     letterbox_choice(options)
     model, truth = _prepare(cfg, weights, options)
-    for path in truth.missing[:SHOWN]:
-        note(f"no label file: {path}")
+    note(*(f"no label file: {path}" for path in truth.missing[:SHOWN]))
     if len(truth.missing) > SHOWN:
         note(f"{len(truth.missing)} label files are missing; only the first {SHOWN} are shown")
     worst, collector = Worst(), _collector(model, truth, options) if options["report"] else None
     result = _evaluate(model, truth, options, *(each.add for each in (worst, collector) if each))
-    table = class_table(result, model.names, options["sort"])
-    say(*table, "", *coco_lines(result.coco))
+    say(*class_table(result, model.names, options["sort"]), "", *coco_lines(result.coco))
     _report_worst(worst, model, truth, options)
     note(speed_line(result))
     _write_files(result, model, options)
@@ -124,9 +122,8 @@ def _collector(model: Model, truth: GroundTruth, options: Options) -> ReportColl
 
 
 def _write_report(collector: ReportCollector, result: Evaluation, folder: str, cfg: str, weights: str) -> None:
-    title = f"{Path(cfg).name}, {Path(weights).name}"
-    path = write_report(folder, collector, result, title, evaluation_metrics(result, collector.names))
-    note(f"Report: {path}")
+    title, metrics = f"{Path(cfg).name}, {Path(weights).name}", evaluation_metrics(result, collector.names)
+    note(f"Report: {write_report(folder, collector, result, title, metrics)}")
 
 
 def report_of_run(data_file: str, cfg: str, weights: str, options: Options, folder: str) -> None:
@@ -134,8 +131,7 @@ def report_of_run(data_file: str, cfg: str, weights: str, options: Options, fold
     chosen = {**options, **NO_REPORT, "data_file": data_file}
     model, truth = _prepare(cfg, weights, chosen)
     collector = _collector(model, truth, chosen)
-    result = _evaluate(model, truth, chosen, collector.add)
-    _write_report(collector, result, folder, cfg, weights)
+    _write_report(collector, _evaluate(model, truth, chosen, collector.add), folder, cfg, weights)
 
 
 def _report_worst(worst: Worst, model: Model, truth: GroundTruth, options: Options) -> None:
@@ -146,9 +142,8 @@ def _report_worst(worst: Worst, model: Model, truth: GroundTruth, options: Optio
         rows = truth.boxes[result.index]
         say(f"{missed:4d} of {len(rows):4d}  {result.path}")
         if options["worst"] and result.is_readable:
-            name = result.path.name if result.path.suffix.lower() in WRITABLE else f"{result.path.name}.jpg"
             picture = annotated(result, rows, model.names, options["thresh"], model.dialect)
-            write_image(Path(options["worst"]) / f"{place:02d}_{name}", picture)
+            write_image(Path(options["worst"]) / f"{place:02d}_{picture_name(result.path)}", picture)
 
 
 def _check_files(options: Options) -> None:
@@ -168,9 +163,6 @@ def _write_files(result: Evaluation, model: Model, options: Options) -> None:
         write_file(options["json_file"], evaluation_json(result, model.names))
     if options["plot"]:
         write_plot(options["plot"], result.report, result.records.curves(), model.names)
-
-
-# --- result files, and the recall of boxes ---
 
 
 def run_valid(data_file: str, cfg: str, weights: str, **options: Any) -> None:

@@ -32,8 +32,7 @@ def run_speed(cfg: str, n: int | None, **options: Any) -> None:
     if options["batch"] > 1:
         note(f"each of the passes computes {options['batch']} pictures")
     if options["layers"]:
-        times = time_layers(network, n or LAYER_PASSES)
-        say(*layer_lines(network, times, peak()))
+        say(*layer_lines(network, time_layers(network, n or LAYER_PASSES), peak()))
         return
     passes = n or PASSES
     say(*total_lines(network, passes, time_passes(network, passes)))

@@ -110,9 +110,7 @@ def run_anchors(data: str, count: int | None, **options: Any) -> None:
         raise click.UsageError("--table excludes --write and --plot")
     if options["plot"]:
         check_plot(options["plot"])
-    change = None
-    if options["cfg"]:
-        change = Retarget(network_file(options["cfg"]), options["dialect"])
+    change = Retarget(network_file(options["cfg"]), options["dialect"]) if options["cfg"] else None
     # Anchors are in pixels of the network's input or, for [region], in cells.
     of_cfg = change.unit if change else (None, None)
     width, height = options["width"] or of_cfg[0], options["height"] or of_cfg[1]
@@ -126,8 +124,7 @@ def run_anchors(data: str, count: int | None, **options: Any) -> None:
         if given is not None:
             rows.insert(2, ("Given anchors", len(given), average_iou(boxes, given)))
         say(f"{'Box generation':<16}{'#':>3}{'Avg IOU':>10}")
-        for name, n, iou in rows:
-            say(f"{name:<16}{n:>3}{100 * iou:>10.1f}")
+        say(*(f"{name:<16}{n:>3}{100 * iou:>10.1f}" for name, n, iou in rows))
         return
     count = count or (change.count if change else 9)
     found = find_anchors(boxes, count, options["distance"], *starts)
@@ -137,8 +134,8 @@ def run_anchors(data: str, count: int | None, **options: Any) -> None:
     if given is not None:
         say(f"given anchors: avg IoU = {_percent(average_iou(boxes, given))}")
     if change:
-        before = average_iou(boxes, change.anchors)
-        say(f"{options['cfg']}: avg IoU = {_percent(before)} with its {len(change.anchors)}")
+        before = _percent(average_iou(boxes, change.anchors))
+        say(f"{options['cfg']}: avg IoU = {before} with its {len(change.anchors)}")
         _fit_cfg(change, found.anchors, classes, options["write"])
     if options["plot"]:
         write_anchor_plot(options["plot"], boxes, found.anchors, found.average_iou)
@@ -239,8 +236,7 @@ def _picture_lines(
     """darknet's lines for the labels of picture number `image`, and the (n, 5) rows that are used. boxes: those of the
     pictures before it. bad: darknet's lists, to which it appends."""
     progress = "\r loaded \t image: {} \t box: {}"
-    for message in picture.wrong:
-        note(message)
+    note(*picture.wrong)
     if picture.labels is None:
         _, path = next(candidates(picture.picture, ALEXEYAB))
         bad["bad.list"].append(str(path))

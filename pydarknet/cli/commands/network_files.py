@@ -108,11 +108,9 @@ def _change(
     cfg: str, weights: str | Sequence[str], out: str, options: Options, change: Callable[[Network], object],
     loads: bool = False, seen: int | None = None,
 ) -> None:  # fmt: skip
-    """Read a network, let a function change it, and write OUT, of `partial` the first layers; and the cfg for it where
-    that is asked for.
+    """Read a network, let a function change it, and write OUT, and its cfg where that is asked for.
 
-    loads: whether the function loads the weights itself. seen: the new number of images seen. Raises OutputError if
-    OUT is one of the files that are read.
+    loads: whether the function loads the weights. seen: the new number of images seen. Raises OutputError.
     """
     sources = [weights] if isinstance(weights, str) else weights
     if any(os.path.exists(path) and os.path.exists(out) and os.path.samefile(path, out) for path in sources):  # noqa: PTH110, PTH121

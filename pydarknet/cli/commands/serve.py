@@ -38,8 +38,9 @@ def run_serve(cfg: str, weights: str, **options: Any) -> None:
         max_pixels=int(1e6 * options["max_pixels"]),
     )
     note_open(options["bind"], options["token"])
-    limits = Limits(body=int(1e6 * options["max_body"]))
-    app = Service(engine, address=options["bind"], token=options["token"], limits=limits)
+    app = Service(
+        engine, address=options["bind"], token=options["token"], limits=Limits(body=int(1e6 * options["max_body"]))
+    )
     try:
         # uvicorn finishes, then raises the signal again. A requested end is not a failure.
         with contextlib.suppress(click.exceptions.Exit, KeyboardInterrupt):

@@ -60,9 +60,6 @@ def run_train(data_file: str, cfg: str | None, weights: str | None, **options: A
     run_with_cfg(data_file, cfg, weights, **options)
 
 
-# --- with a cfg ---
-
-
 def run_with_cfg(
     data_file: str, cfg: str, weights: str | None, detector: bool | None = None,
     at_end: Callable[[Trainer], None] = lambda trainer: None, resume_command: str = RESUME_COMMAND, **options: Any,
@@ -208,9 +205,6 @@ def _print_use_of_weights(trainer: Trainer, data: str, cfg: str) -> None:
     note(f"{what}: {shlex.join(['pydarknet', *command, data, cfg, str(weights)])} PICTURE")
 
 
-# --- without a cfg ---
-
-
 def train_folder(source: str, options: dict[str, Any], given: Set[str]) -> None:
     """Train on a data set, or resume the run of a folder, which has kept its options; those `given` go before them."""
     check_precision(options)
@@ -236,17 +230,16 @@ def train_folder(source: str, options: dict[str, Any], given: Set[str]) -> None:
 
 
 def _train(run: RunFolder, options: Options) -> None:
-    weights = None if options["resume"] else run.about.get("weights")
     run_with_cfg(
-        str(run.data), str(run.cfg), weights, detector=True, at_end=lambda trainer: _report(run, trainer, options),
+        str(run.data), str(run.cfg), None if options["resume"] else run.about.get("weights"), detector=True,
+        at_end=lambda trainer: _report(run, trainer, options),
         resume_command=f"pydarknet train {run.folder} --resume", **{**options, "backup": str(run.folder)},
     )  # fmt: skip
 
 
 def _report(run: RunFolder, trainer: Trainer, options: Options) -> None:
     """Write the report of the best weights. A failure is one line and no error: the run itself has succeeded."""
-    known = trainer.best.record()
-    weights = trainer.best.path if known else trainer.checkpointer.last_saved
+    weights = trainer.best.path if trainer.best.record() else trainer.checkpointer.last_saved
     try:
         report_of_run(str(run.data), str(run.cfg), str(weights), options, str(run.folder / "report"))
     except DarknetError as error:
@@ -277,8 +270,8 @@ def _prepare(source: str, options: Options) -> RunFolder:
     if not options["no_check"]:
         _check(run, found, lists, statistics, plan)
     note(f"{folder}: written. The same with darknet:")
-    for line in (folder / "commands.txt").read_text(encoding="utf-8", errors="surrogateescape").splitlines():
-        note(f"  {line}")
+    commands = (folder / "commands.txt").read_text(encoding="utf-8", errors="surrogateescape")
+    note(*(f"  {line}" for line in commands.splitlines()))
     note(f"To continue this run if it is stopped: pydarknet train {folder} --resume")
     return run
 
@@ -287,8 +280,7 @@ def _print_found(source: str, found: Recognised) -> None:
     classes = f"{len(found.classes)} {'class' if len(found.classes) == 1 else 'classes'}"
     names = ", ".join([*found.classes[:8], *(["..."] if len(found.classes) > 8 else [])])
     note(f"{source}: {found.form}, {counted(len(found.pictures), 'picture')}, {classes}: {names}")
-    for text in found.notes:
-        note(text)
+    note(*found.notes)
     if found.unlabelled:
         what = f"{counted(len(found.unlabelled), 'picture')} without a label file left out, e.g. {found.unlabelled[0]}"
         note(f"{what}; an empty label file marks a picture without objects")
@@ -349,11 +341,7 @@ def _check(
     with bar(sum(map(len, lists.values()))) as count:
         report = check_dataset(ImageLists.open(run.data), len(found.classes), each=count)
     note(*report_lines(report, found.classes, SHOWN))
-    for line in advice(statistics, plan, report, found.classes, lists):
-        note(f"Advice: {line}")
-
-
-# --- text ---
+    note(*(f"Advice: {line}" for line in advice(statistics, plan, report, found.classes, lists)))
 
 
 def run_rnn_train(cfg: str, weights: str | None, **options: Any) -> None:

@@ -17,6 +17,7 @@ from ...utils.files import to_json
 from .inference import head_lines
 
 RANKS_A_LINE = 100
+COUNTS = ("tp", "fp", "fn", "precision", "recall", "f1", "average_iou")
 
 
 def map_start(network: Network, missing: Iterable[Path]) -> Iterator[str]:
@@ -107,13 +108,7 @@ def evaluation_metrics(result: Evaluation, names: Sequence[str]) -> dict[str, An
         "seconds": result.timing.total,
         "pictures_per_second": result.timing.rate,
         "forward_pictures_per_second": result.timing.forward_rate,
-        "thresh": report.thresh,
-        "iou_thresh": report.iou_thresh,
-        "points": report.points,
-        "detections": report.detections,
-        "truths": report.truths,
-        "mean_average_precision": report.mean_average_precision,
-        **_counts(report),
+        **_fields(report, "thresh", "iou_thresh", "points", "detections", "truths", "mean_average_precision", *COUNTS),
     }
     if coco is not None:
         content["coco"] = {key: value for key, value in asdict(coco).items() if key != "classes"}
@@ -121,9 +116,7 @@ def evaluation_metrics(result: Evaluation, names: Sequence[str]) -> dict[str, An
         {
             "class_id": c.number,
             "name": names[c.number].encode("utf-8", "surrogateescape").decode("utf-8", "replace"),
-            "truths": c.truths,
-            "ap": c.ap,
-            **_counts(c),
+            **_fields(c, "truths", "ap", *COUNTS),
             **({} if coco is None else {"coco_ap": coco.classes[c.number]}),
         }
         for c in report.classes
@@ -131,16 +124,12 @@ def evaluation_metrics(result: Evaluation, names: Sequence[str]) -> dict[str, An
     return content
 
 
-def _counts(result: Any) -> dict[str, float]:
-    keys = ("tp", "fp", "fn", "precision", "recall", "f1", "average_iou")
-    return {key: getattr(result, key) for key in keys}
+def _fields(result: Any, *names: str) -> dict[str, float]:
+    return {name: getattr(result, name) for name in names}
 
 
 def class_table(result: Evaluation, names: Sequence[str], sort: str) -> Iterator[str]:
-    """One line for each class that has objects or false positives, then the means.
-
-    sort: ap (best first), name, truths (most first) or missed (most first).
-    """
+    """A line for each class that has objects or false positives, then the means. sort: a name in `keys`."""
     report, coco = result.report, result.coco
     shown = [c for c in report.classes if c.truths or c.fp]
     keys = {

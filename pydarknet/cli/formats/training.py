@@ -105,8 +105,7 @@ class Printer:
             yield from head_lines(trainer.model)
 
     def _crops(self, width: int) -> str:
-        """The shortest and the longest side, in pixels, to which pjreddie's classifiers scale pictures before they crop
-        them."""
+        """The shortest and the longest side to which pjreddie's classifiers scale pictures before they crop them."""
         net, sides = self.setup.net, []
         for which, default in (("min", width), ("max", 2 * width)):
             side = net.integer(f"{which}_crop", default)
@@ -128,8 +127,7 @@ class Printer:
         say(*self._iteration(record))
         if self.detector and record.measurement is not None:
             self._report(record.measurement)
-        for path in record.saved:
-            note(f"Saving weights to {path}")
+        note(*(f"Saving weights to {path}" for path in record.saved))
         self.first = False
         self._store_validation()
         if self.shows_progress:

@@ -14,11 +14,12 @@ demo_options = together(
     "cfg weights [video] camera thresh",
     flag("hier P", "In word trees, report the deepest class whose probability is above P; "
          "AlexeyAB's dialect takes -thresh instead.", default=0.5),
-    flag("avgframes N", "pjreddie: average the network's output over N frames. AlexeyAB: draw the "
-         "objects into the frame N/2 earlier.", "-avg", "--avg", type=click.IntRange(1, 1000),
-         default=3),
+    flag("avgframes N", "pjreddie: average the network's output over N frames. AlexeyAB: draw "
+         "the objects into the frame N/2 earlier.", "-avg", "--avg",
+         type=click.IntRange(1, 1000), default=3),
     "out_filename",
-    flag("prefix P", "Write annotated frames to P_00000001.jpg and so on; no window.", type=FILE),
+    flag("prefix P", "Write annotated frames to P_00000001.jpg and so on; no window.",
+         type=FILE),
     flag("json_file_output FILE", "Write the objects of all frames as JSON."),
     flag("json_port PORT", "Serve the objects as a JSON stream over HTTP. 0: any free port."),
     flag("mjpeg_port PORT", "Serve the annotated frames as MJPEG over HTTP. 0: any free port."),
@@ -78,8 +79,7 @@ command(
 
     $ pydarknet detector train data/obj.data yolov4-tiny.cfg yolov4-tiny.conv.29 -dont_show
     """,
-    "data_file cfg [weights] training",
-    group=detector_command, detector=True,
+    "data_file cfg [weights] training", group=detector_command, detector=True,
 )  # fmt: skip
 
 command(
@@ -106,8 +106,7 @@ command(
     $ pydarknet detector map data/obj.data yolov4-tiny.cfg backup/yolov4-tiny_best.weights -iou_thresh .75
     """,
     flag("letter_box", "Ignored, as in darknet: letter_box=1 in the cfg decides."),
-    flag("dont_show", "Accepted; nothing is shown.", expose_value=False),
-    "measuring",
+    flag("dont_show", "Accepted; nothing is shown.", expose_value=False), "measuring",
     group=detector_command,
 )  # fmt: skip
 
@@ -202,8 +201,7 @@ command(
 
     $ pydarknet classifier train data/cifar.data cfg/cifar.cfg
     """,
-    "data_file cfg [weights] training",
-    group=classifier_command, detector=False,
+    "data_file cfg [weights] training", group=classifier_command, detector=False,
 )  # fmt: skip
 
 command(
@@ -267,8 +265,7 @@ command(
     """,
     "data_file cfg weights",
     click.argument("layer", required=False),
-    flag("all", "Also the pictures at the end of the list that darknet leaves out."),
-    "network",
+    flag("all", "Also the pictures at the end of the list that darknet leaves out."), "network",
     group=classifier_command,
 )  # fmt: skip
 
@@ -291,9 +288,7 @@ command(
     $ pydarknet classifier fout pets.data pets.cfg pets.weights pictures.txt > outputs.tsv
     """,
     "data_file cfg weights",
-    click.argument("list_file", metavar="LIST", type=FILE),
-    "batch",
-    "network",
+    click.argument("list_file", metavar="LIST", type=FILE), "batch", "network",
     group=classifier_command,
 )  # fmt: skip
 
@@ -310,10 +305,9 @@ command(
     """,
     "cfg [weights]",
     flag("file FILE", "The text to train on.", required=True),
-    flag("tokenized", "The file holds numbers, one per symbol, instead of text."),
-    "clear",
-    flag("seed N", "Seed of all random numbers; the same seed gives the same weights. Default: 0.",
-         "-srand", "--srand", "-rseed", "--rseed", type=COUNT),
+    flag("tokenized", "The file holds numbers, one per symbol, instead of text."), "clear",
+    flag("seed N", "Seed of all random numbers; the same seed gives the same weights. Default: "
+         "0.", "-srand", "--srand", "-rseed", "--rseed", type=COUNT),
     "max_batches",
     flag("backup DIR", "The folder for weights.", default="backup"),
     "resume save_every no_chart network",
@@ -331,7 +325,8 @@ command(
          type=FiniteFloat(min=0, min_open=True), default=0.7),
     flag("srand N", "Seed of the random numbers; the same seed gives the same text. Default: a "
          "random one.", "-rseed", "--rseed", type=COUNT),
-    flag("tokens FILE", "Print the names of symbols in FILE, one per line, instead of characters."),
+    flag("tokens FILE", "Print the names of symbols in FILE, one per line, instead of "
+         "characters."),
     "cfg weights", SEED, "network",
     group=rnn_command,
 )  # fmt: skip

@@ -45,15 +45,15 @@ track_command = command(
     """,
     "cfg weights images input",
     flag("thresh P", "The confidence above which a detection continues a track.", default=0.1),
-    flag("track_thresh P", "The confidence above which a detection starts a track.", default=0.5),
+    flag("track_thresh P", "The confidence above which a detection starts a track.",
+         default=0.5),
     flag("patience SECONDS", "How long the track of an object that is not detected is kept.",
          type=click.FloatRange(0, 3600), default=1.0),
     flag("count_line X1,Y1,X2,Y2", "Count the objects whose centre crosses this line, given in "
-         "pixels or in fractions of the frame. `in` is to the left, as seen from the first point "
-         "towards the second. May be given several times.", multiple=True),
+         "pixels or in fractions of the frame. `in` is to the left, as seen from the first "
+         "point towards the second. May be given several times.", multiple=True),
     "hier nms letter_box stretch ext_output out_dir no_picture",
-    flag("show", "Show the frames in a window."),
-    "names network",
+    flag("show", "Show the frames in a window."), "names network",
 )  # fmt: skip
 
 train_command = command(
@@ -70,19 +70,17 @@ train_command = command(
     $ pydarknet train data/obj.data yolov4-tiny.cfg --resume
     """,
     "data_file",
-    click.argument("cfg", type=FILE, required=False),
-    "[weights]",
-    flag("model NAME", "The network: a bundled one, such as yolov4-tiny, or a .cfg file. Default: "
-         "chosen by the number of pictures and the processor."),
+    click.argument("cfg", type=FILE, required=False), "[weights]",
+    flag("model NAME", "The network: a bundled one, such as yolov4-tiny, or a .cfg file. "
+         "Default: chosen by the number of pictures and the processor."),
     flag("init WEIGHTS", "Initial weights, such as yolov4-tiny.conv.29."),
     flag("download", "Download the network's pretrained first layers if they are missing."),
     flag("out DIR", "The folder to make. Default: runs/train1, runs/train2, ..."),
-    flag("minutes M", "Train for about M minutes: the first iterations are timed, and max_batches "
-         "is set.", type=click.FloatRange(min=0.5)),
+    flag("minutes M", "Train for about M minutes: the first iterations are timed, and "
+         "max_batches is set.", type=click.FloatRange(min=0.5)),
     flag("held_out P", "The fraction of the pictures to validate on, if the data set has no "
          "validation list.", type=click.FloatRange(0.01, 0.9), default=0.2),
-    "size",
-    "training",
+    "size", "training",
 )  # fmt: skip
 
 live_command = command(
@@ -98,7 +96,8 @@ live_command = command(
     address_options(default_port=8090),
     flag("token TOKEN", "Viewers need ?token=TOKEN in the address; also in $PYDARKNET_TOKEN.",
          envvar="PYDARKNET_TOKEN"),
-    flag("csv FILE", "Write the metrics of all iterations as a CSV table, and exit.", "csv_file"),
+    flag("csv FILE", "Write the metrics of all iterations as a CSV table, and exit.",
+         "csv_file"),
     flag("tensorboard DIR", "Write the metrics for TensorBoard (extra `tensorboard`), and exit."),
 )  # fmt: skip
 
@@ -114,10 +113,9 @@ evaluate_command = command(
          type=click.Choice(["ap", "name", "truths", "missed"]), default="ap"),
     flag("worst DIR", "Write the ten pictures with most missed objects into DIR: ground truth "
          "green, detections red."),
-    flag("report DIR", "Write report.html and report.json into DIR: classes, confusions, curves, "
-         "sizes, pictures (extra `plot`)."),
-    "letter_box stretch",
-    "measuring",
+    flag("report DIR", "Write report.html and report.json into DIR: classes, confusions, "
+         "curves, sizes, pictures (extra `plot`)."),
+    "letter_box stretch", "measuring",
 )  # fmt: skip
 
 info_command = command(
@@ -145,8 +143,7 @@ quantize_command = command(
     click.argument("images", type=FILE, nargs=-1, required=True, metavar="IMAGE..."),
     click.option("-o", "-out", "--out", type=FILE, metavar="FILE", help="The file to write. Default: the name of "
                  "WEIGHTS with .int8 in the place of .weights."),
-    flag("limit N", "Use N pictures, evenly spaced among all.", default=50),
-    "size network",
+    flag("limit N", "Use N pictures, evenly spaced among all.", default=50), "size network",
 )  # fmt: skip
 
 speed_command = command(
@@ -164,8 +161,7 @@ speed_command = command(
     click.argument("n", type=COUNT, required=False),
     flag("layers", "Time each layer; print the slowest first."),
     flag("weights FILE", "The weights. Default: random ones."),
-    flag("size S", "Width and height of the network's input in pixels.", type=POSITIVE),
-    "size",
+    flag("size S", "Width and height of the network's input in pixels.", type=POSITIVE), "size",
     flag("batch N", "Pictures per forward pass.", type=click.IntRange(1, 1 << 16), default=1),
     "network",
 )  # fmt: skip
@@ -180,14 +176,14 @@ export_command = command(
     """,
     "cfg weights",
     click.argument("out", metavar="OUT.onnx", type=FILE),
-    flag("format", "The outputs. raw: those of the last layers; boxes: corners and scores; yolov5, "
-         "yolov8: one tensor, in the layout of Ultralytics' programs.",
+    flag("format", "The outputs. raw: those of the last layers; boxes: corners and scores; "
+         "yolov5, yolov8: one tensor, in the layout of Ultralytics' programs.",
          type=click.Choice(["raw", "boxes", "yolov5", "yolov8"]), default="raw"),
     flag("nms", "Add non-maximum suppression to the graph."),
     flag("thresh P", "With --nms: keep boxes with a confidence above P. Default: darknet's.",
          needs=("nms",)),
-    flag("iou_thresh IOU", "With --nms: suppress a box whose IoU with a better one of its class is "
-         "above IOU.", default=0.45, needs=("nms",)),
+    flag("iou_thresh IOU", "With --nms: suppress a box whose IoU with a better one of its "
+         "class is above IOU.", default=0.45, needs=("nms",)),
     flag("dynamic", "Allow any batch, and any input size unless a layer fixes it."),
     flag("fp16", "Write weights and activations as float16; input and outputs stay float32."),
     flag("check", "Before writing, run the file in ONNX Runtime and compare its outputs with "
@@ -210,12 +206,12 @@ serve_command = command(
     """,
     "cfg weights",
     address_options(default_port=8080),
-    flag("token TOKEN", "Answer only requests with the header Authorization: Bearer TOKEN; also in "
-         "$PYDARKNET_TOKEN.", envvar="PYDARKNET_TOKEN"),
+    flag("token TOKEN", "Answer only requests with the header Authorization: Bearer TOKEN; "
+         "also in $PYDARKNET_TOKEN.", envvar="PYDARKNET_TOKEN"),
     flag("copies N", "Copies of the network, each of which computes a picture at the same time "
          "(default: one for each processor, up to 1 GiB).", type=click.IntRange(1, 64)),
-    flag("batch N", "Up to N waiting pictures share a forward pass.", type=click.IntRange(1, 64),
-         default=1),
+    flag("batch N", "Up to N waiting pictures share a forward pass.",
+         type=click.IntRange(1, 64), default=1),
     flag("queue N", "Requests in progress at a time; further ones are answered with 429.",
          type=click.IntRange(1, 10_000), default=64),
     flag("max_body MB", "The largest request, in megabytes.", type=FiniteFloat(min=0.001),

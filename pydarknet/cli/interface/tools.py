@@ -25,10 +25,10 @@ download_command = command(
     """,
     click.argument("names", metavar="[NAME]...", nargs=-1),
     flag("list", "Print the weights that can be downloaded.", "show_list"),
-    flag("to DIR", "The folder. Default: $PYDARKNET_MODELS, else ~/.cache/pydarknet/models, where "
-         "all commands look for weights."),
-    flag("url URL", "Download from this address, such as a mirror's; the size and checksum of the "
-         "published file apply."),
+    flag("to DIR", "The folder. Default: $PYDARKNET_MODELS, else ~/.cache/pydarknet/models, "
+         "where all commands look for weights."),
+    flag("url URL", "Download from this address, such as a mirror's; the size and checksum of "
+         "the published file apply."),
 )  # fmt: skip
 
 dataset_command = group("dataset", "Check and convert data sets of detectors.")
@@ -75,7 +75,8 @@ command(
          "categories by id, or of VOC's XML files in alphabetical order."),
     flag("pictures DIR", "The folder with the pictures of VOC or COCO."),
     flag("copy", "Copy the pictures instead of linking or referring to them."),
-    flag("keep_difficult", "With --to darknet: keep difficult and crowd objects as ordinary ones."),
+    flag("keep_difficult", "With --to darknet: keep difficult and crowd objects as ordinary "
+         "ones."),
     group=dataset_command,
 )  # fmt: skip
 
@@ -93,8 +94,7 @@ command(
     """,
     click.argument("cfgs", metavar="CFG...", type=FILE, nargs=-1, required=True),
     flag("data FILE.data", "Also check that the number of classes is that of this .data file."),
-    flag("strict", "Treat warnings as errors."),
-    "dialect",
+    flag("strict", "Treat warnings as errors."), "dialect",
     group=cfg_command,
 )  # fmt: skip
 
@@ -113,8 +113,7 @@ command(
     flag("anchors LIST", "Anchors for all heads, distributed by area: 10,13, 16,30, ..."),
     flag("net KEY=VALUE", "Set an option of [net]; may be given several times.", "net",
          multiple=True),
-    flag("out FILE", "The same as NEW.cfg.", "out_option"),
-    "dialect",
+    flag("out FILE", "The same as NEW.cfg.", "out_option"), "dialect",
     group=cfg_command,
 )  # fmt: skip
 
@@ -133,15 +132,14 @@ anchors_command = command(
     click.option("-n", "-num_of_clusters", "--num-of-clusters", "count", type=POSITIVE, metavar="N",
                  help="The number of anchors. Default: as many as the cfg has, else 9."),
     "clustering",
-    flag("distance", "The distance of k-means: 1 - IoU, as in YOLOv2, or the squared difference of "
-         "sizes.", type=click.Choice(["iou", "sse"]), default="iou"),
+    flag("distance", "The distance of k-means: 1 - IoU, as in YOLOv2, or the squared "
+         "difference of sizes.", type=click.Choice(["iou", "sse"]), default="iou"),
     flag("anchors LIST", "Anchors to compare with: 10,13, 16,30, ...", "given"),
     flag("table", "Print the table of the YOLOv2 paper for this data set instead."),
-    flag("cfg CFG", "Print the options to change in this network file, and the average IoU of its "
-         "anchors."),
+    flag("cfg CFG", "Print the options to change in this network file, and the average IoU of "
+         "its anchors."),
     flag("write NEW.cfg", "Write a copy of the cfg with these anchors."),
-    flag("plot FILE.png", "Draw boxes and anchors (extra `plot`)."),
-    "dialect",
+    flag("plot FILE.png", "Draw boxes and anchors (extra `plot`)."), "dialect",
 )  # fmt: skip
 
 # --- weights files ---
@@ -156,8 +154,7 @@ partial_command = command(
     $ pydarknet partial cfg/yolov4-tiny.cfg yolov4-tiny.weights yolov4-tiny.conv.29 29
     """,
     IN_AND_OUT,
-    click.argument("layers", metavar="N", type=COUNT),
-    "network",
+    click.argument("layers", metavar="N", type=COUNT), "network",
 )  # fmt: skip
 
 average_command = command(
@@ -170,8 +167,7 @@ average_command = command(
     $ pydarknet average cfg/tiny.cfg mean.weights tiny_1.weights tiny_2.weights tiny_3.weights
     """,
     "cfg", click.argument("out", metavar="OUT", type=FILE),
-    click.argument("weights", metavar="WEIGHTS...", nargs=-1, required=True, type=FILE),
-    "network",
+    click.argument("weights", metavar="WEIGHTS...", nargs=-1, required=True, type=FILE), "network",
 )  # fmt: skip
 
 rescale_command = command(
@@ -210,10 +206,10 @@ normalize_command = command(
     $ pydarknet normalize plain.cfg plain.weights normal.weights --variance 1 --write-cfg normal.cfg
     """,
     IN_AND_OUT,
-    flag("variance V", "The variance of the new layers. 0, as in darknet, for networks that are "
-         "trained further; 1 keeps the network's outputs.", type=FiniteFloat(min=0), default=0.0),
-    WRITE_CFG,
-    "network",
+    flag("variance V", "The variance of the new layers. 0, as in darknet, for networks that "
+         "are trained further; 1 keeps the network's outputs.", type=FiniteFloat(min=0),
+         default=0.0),
+    WRITE_CFG, "network",
 )  # fmt: skip
 
 denormalize_command = command(
@@ -224,9 +220,7 @@ denormalize_command = command(
 
     $ pydarknet denormalize net.cfg net.weights plain.weights --write-cfg plain.cfg
     """,
-    IN_AND_OUT,
-    WRITE_CFG,
-    "network",
+    IN_AND_OUT, WRITE_CFG, "network",
 )  # fmt: skip
 
 oneoff_command = command(
@@ -239,8 +233,8 @@ oneoff_command = command(
     $ pydarknet oneoff boxes.cfg classes.weights boxes.weights --classes 9372
     """,
     IN_AND_OUT,
-    flag("classes N", "The number of classes. Default: 11921, as in pjreddie's darknet; 9372, as "
-         "in AlexeyAB's."),
+    flag("classes N", "The number of classes. Default: 11921, as in pjreddie's darknet; 9372, "
+         "as in AlexeyAB's."),
     "network",
 )  # fmt: skip
 
@@ -260,8 +254,7 @@ print_command = command(
     $ pydarknet print cfg/tiny.cfg tiny.weights 0
     """,
     "cfg weights",
-    click.argument("layer", metavar="LAYER", type=COUNT),
-    "network",
+    click.argument("layer", metavar="LAYER", type=COUNT), "network",
 )  # fmt: skip
 
 # --- pictures of networks ---
@@ -278,8 +271,7 @@ visualize_command = command(
     "cfg weights",
     FOLDER,
     flag("columns N", "Filters per row.", default=1),
-    flag("zoom N", "Pixels per weight.", type=click.IntRange(1, 64), default=1),
-    "network",
+    flag("zoom N", "Pixels per weight.", type=click.IntRange(1, 64), default=1), "network",
 )  # fmt: skip
 
 mkimg_command = command(
@@ -292,8 +284,7 @@ mkimg_command = command(
     click.argument("height", metavar="H", type=click.IntRange(1, 1 << 14)),
     click.argument("width", metavar="W", type=click.IntRange(1, 1 << 14)),
     click.argument("number", metavar="NUM", type=POSITIVE),
-    click.argument("folder", metavar="DIR", type=FILE),
-    SEED, "network",
+    click.argument("folder", metavar="DIR", type=FILE), SEED, "network",
 )  # fmt: skip
 
 imtest_command = command(
@@ -329,13 +320,13 @@ nightmare_command = command(
     flag("iters N", "Steps per picture.", default=10),
     flag("range N", "Each step takes a random one of the N layers around LAYER.", "layers",
          default=1),
-    flag("octaves N", "Each step scales the picture to a random one of N sizes, each 3/4 of the "
-         "one before.", type=click.IntRange(1, 20), default=4),
+    flag("octaves N", "Each step scales the picture to a random one of N sizes, each 3/4 of "
+         "the one before.", type=click.IntRange(1, 20), default=4),
     flag("rate R", "The step size.", type=FiniteFloat(), default=0.04),
     flag("thresh T", "Amplify outputs above the mean plus T standard deviations.",
          type=FiniteFloat(), default=1.0),
-    flag("norm 0|1", "1: normalise each step to mean 0 and variance 1.", type=click.IntRange(0, 1),
-         default=1),
+    flag("norm 0|1", "1: normalise each step to mean 0 and variance 1.",
+         type=click.IntRange(0, 1), default=1),
     flag("zoom Z", "After each picture, crop it to its middle, a fraction Z of each side.",
          type=FiniteFloat(0, 1, min_open=True), default=1.0),
     flag("rotate RADIANS", "After each picture, rotate it.", type=FiniteFloat(), default=0.0),

@@ -439,8 +439,7 @@ def _tree(picture: AnnotatedPicture, classes: Sequence[str], reference: str | No
     _add(tree, segmented=0)
     for box in picture.boxes:
         item = ElementTree.SubElement(tree, "object")
-        hard = int(box.difficult or box.crowd)
-        _add(item, name=classes[box.number], pose="Unspecified", truncated=0, difficult=hard)
+        _add(item, name=classes[box.number], pose="Unspecified", truncated=0, difficult=int(box.difficult or box.crowd))
         edges = (rounded_coordinate(getattr(box, edge) + 1) for edge in EDGES)
         _add(ElementTree.SubElement(item, "bndbox"), **dict(zip(VOC_EDGES, edges, strict=True)))
     return tree
