@@ -1,9 +1,8 @@
 """From a cell of a tensor to its place in the flat array, the zeros round each plane, from a worker to its tasks, and
 from the number of a task to what it computes. `at` is the geometry of a tensor (`views.Planes`).
 
-Workers of a parallel loop have a queue of tasks: each has a share of its own, and one that is done early takes tasks
-from the others' shares (work stealing). Two processors are rarely equally fast at the same time. Which worker does a
-task does not change its result.
+Workers of a parallel loop have a share of the tasks each; one that is done early takes tasks from the others' shares
+(work stealing). Which worker does a task does not change its result.
 """
 
 from llvmlite import ir

@@ -50,12 +50,11 @@ def best_of_pictures(boxes, truths, starts, best, which):
 @device
 def _span(a, b, axis, enclosing):
     """The length along an axis that two boxes share (below 0: the gap between them), or that encloses both."""
-    half_a, half_b = a[2 + axis] * _HALF, b[2 + axis] * _HALF
-    low_a, low_b = a[axis] - half_a, b[axis] - half_b
-    high_a, high_b = a[axis] + half_a, b[axis] + half_b
+    low, high = b[axis] - b[2 + axis] * _HALF, b[axis] + b[2 + axis] * _HALF
     if enclosing:
-        return np.maximum(high_a, high_b) - np.minimum(low_a, low_b)
-    return np.minimum(high_a, high_b) - np.maximum(low_a, low_b)
+        half = a[2 + axis] * _HALF
+        return np.maximum(a[axis] + half, high) - np.minimum(a[axis] - half, low)
+    return _common_span(a[axis], a[2 + axis], low, high)
 
 
 @device
@@ -100,10 +99,7 @@ def suppress_classes(boxes, by_class, order, threshold, by_distance, exponent, m
             if row[order[i]] == 0:
                 members[rest] = order[i]
                 rest += 1
-        keys = np.empty(filled, row.dtype)
-        for i in range(filled):
-            keys[i] = -row[members[i]]
-        ranks = np.argsort(keys, kind="mergesort")
+        ranks = np.argsort(-row[members[:filled]], kind="mergesort")
         for i in range(count):  # Numba would compile what it says of slices of different lengths
             order[i] = members[ranks[i]] if i < filled else members[i]
         for i in range(filled):
@@ -140,12 +136,10 @@ def assign(boxes, anchors, by_iou, nearest, sums, distances, changes):
     count = boxes.shape[0]
     for chunk in prange(distances.shape[0]):
         sums[chunk] = 0.0
-        total = 0.0
-        changed = 0
+        total, changed = 0.0, 0
         for i in range(chunk * CHUNK, min(count, (chunk + 1) * CHUNK)):
             width, height = boxes[i, 0], boxes[i, 1]
-            best = 0
-            least = _distance(width, height, anchors[0, 0], anchors[0, 1], by_iou)
+            best, least = 0, _distance(width, height, anchors[0, 0], anchors[0, 1], by_iou)
             for k in range(1, anchors.shape[0]):
                 distance = _distance(width, height, anchors[k, 0], anchors[k, 1], by_iou)
                 if distance < least:

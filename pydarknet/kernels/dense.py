@@ -88,8 +88,7 @@ PIECE = 4096  # numbers of one task
 @kernel
 def sgd_step(weights, updates, lr, decay, momentum):
     """updates -= decay * weights; weights += lr * updates; updates *= momentum."""
-    pieces = (weights.size + PIECE - 1) // PIECE
-    for piece in prange(pieces):
+    for piece in prange((weights.size + PIECE - 1) // PIECE):
         first, end = piece * PIECE, (piece + 1) * PIECE
         w, u = weights[first:end], updates[first:end]
         for k in range(w.size):
@@ -105,14 +104,12 @@ def adam_step(
     """Adam (Kingma and Ba, 2015): the rolling means of change = updates - decay * weights and of its square, divided by
     `bias_correction1` and `bias_correction2` (1 - beta^step), move the weights by lr * mean / (sqrt(square) + epsilon);
     updates = 0."""
-    one = f32(1.0)
-    pieces = (weights.size + PIECE - 1) // PIECE
-    for piece in prange(pieces):
+    for piece in prange((weights.size + PIECE - 1) // PIECE):
         first, end = piece * PIECE, (piece + 1) * PIECE
         w, u, m, v = weights[first:end], updates[first:end], means[first:end], squares[first:end]
         for k in range(w.size):
             change = u[k] - decay * w[k]
-            m[k] = beta1 * m[k] + (one - beta1) * change
-            v[k] = beta2 * v[k] + (one - beta2) * change * change
+            m[k] = beta1 * m[k] + (f32(1.0) - beta1) * change
+            v[k] = beta2 * v[k] + (f32(1.0) - beta2) * change * change
             w[k] += lr * (m[k] / bias_correction1) / (np.sqrt(v[k] / bias_correction2) + epsilon)
             u[k] = f32(0.0)

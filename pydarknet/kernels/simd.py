@@ -1,7 +1,5 @@
-"""SIMD values for Numba: sixteen float32 that live in registers, and what intrinsics are made with.
-
-Numba's own vectoriser does not keep accumulators in registers over a reduction. `float32x16` lowers to LLVM's
-`<16 x float>`: one register with AVX-512, two with AVX2, four with NEON.
+"""SIMD values for Numba, whose own vectoriser does not keep accumulators in registers over a reduction, and what
+intrinsics are made with. `float32x16` is LLVM's `<16 x float>`: one register with AVX-512, two with AVX2.
 """
 
 from __future__ import annotations
@@ -9,7 +7,7 @@ from __future__ import annotations
 import inspect
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
+from functools import partialmethod, wraps
 from typing import Any
 
 from llvmlite import ir
@@ -48,8 +46,7 @@ class _Float32x16Model(models.PrimitiveModel):
 
 
 class Members:
-    """The members of a named tuple in an intrinsic, as attributes: numbers as they are, arrays as the address of their
-    first element."""
+    """The members of a named tuple in an intrinsic; of an array the address of its first element."""
 
     def __init__(self, context: Any, builder: ir.IRBuilder, type_: Any, value: ir.Value) -> None:
         for name, kind, member in zip(type_.fields, type_.types, cgutils.unpack_tuple(builder, value), strict=True):
@@ -211,17 +208,10 @@ class Term:
         value = other.value if isinstance(other, Term) else ir.Constant(VECTOR, [other] * LANES)
         return Term(self.builder, getattr(self.builder, operation)(self.value, value, flags=("contract",)))
 
-    def __add__(self, other: Term | float) -> Term:
-        return self._apply("fadd", other)
-
-    def __sub__(self, other: Term | float) -> Term:
-        return self._apply("fsub", other)
-
-    def __mul__(self, other: Term | float) -> Term:
-        return self._apply("fmul", other)
-
-    def __truediv__(self, other: Term | float) -> Term:
-        return self._apply("fdiv", other)
+    __add__ = partialmethod(_apply, "fadd")
+    __sub__ = partialmethod(_apply, "fsub")
+    __mul__ = partialmethod(_apply, "fmul")
+    __truediv__ = partialmethod(_apply, "fdiv")
 
     def clipped(self, low: float, high: float) -> Term:
         """No less than `low`, no more than `high`; NaN stays."""

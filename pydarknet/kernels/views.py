@@ -1,10 +1,7 @@
 """Named tuples that kernels take beside their arrays: where a tensor's cells are, how windows move, packed filters, the
-division of work.
+division of work. Callers can make them without loading Numba or NumPy.
 
-This module imports neither Numba nor NumPy, so callers can make these tuples without loading either.
-
-Arrays that kernels write stay plain arguments; geometry travels in a tuple: `maxpool(x, x_at, window, y, y_at)`. Tuples
-of convolutions also hold arrays that are only read: packed filters, and the residual that is added. Rules:
+Arrays that kernels write stay plain arguments. Rules:
 
 * Never write to an array through a member of a tuple inside `prange`. Numba compiles such a write and then drops it
   without a message (seen with Numba 0.68.1).
@@ -19,12 +16,7 @@ from typing import Any, NamedTuple
 
 
 class Planes(NamedTuple):
-    """The geometry of blocked activations. The float of (picture, block, row, column, lane) is at
-
-        picture * picture_stride + block * block_stride + ((row + halo) * pitch + column + halo) * LANES + lane
-
-    of the tensor's flat array (`addressing.cell`).
-    """
+    """The geometry of blocked activations, in a tensor's flat array (`addressing.cell`)."""
 
     pictures: int
     blocks: int  # of LANES channels
@@ -38,10 +30,7 @@ class Planes(NamedTuple):
 
 class Strides(NamedTuple):
     """Cells at regular distances: all of a tensor, every n-th of its rows and columns, or one cell again and again
-    where a stride is 0. The first float of the cell of (picture, block, row, column) is at
-
-        first + picture * picture_stride + block * block_stride + row * row_stride + column * column_stride
-    """
+    where a stride is 0 (`addressing.strided_cell`)."""
 
     first: int
     picture_stride: int
@@ -91,9 +80,8 @@ class PartialSums(NamedTuple):
 
 
 class Origins(NamedTuple):
-    """Where the windows of a convolution's output pixels begin in its input. The window of (picture, block, row,
-    column) begins at picture * picture_stride + block * block_stride + row * row_stride + column * column_stride; the
-    entries of an indirection table count from there."""
+    """Where the windows of a convolution's output pixels begin in its input; the entries of an indirection table count
+    from there."""
 
     picture_stride: int  # floats
     block_stride: int  # floats; used where each block has filters of its own

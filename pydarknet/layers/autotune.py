@@ -40,8 +40,7 @@ class Tuning:
     def choose(self, key: str, guess: int, allowed: Collection[int], candidates: Callable[[], Candidates]) -> int:
         """The choice known for `key`; else, while measuring, the fastest candidate; else the guess.
 
-        allowed: the names of the candidates. A known choice that is none of them is reported and forgotten: the file
-        may be damaged.
+        allowed: the candidates' names; a known choice that is none of them is reported and forgotten.
         """
         choice = self.known.get(key)
         if choice is not None and choice not in allowed:

@@ -113,8 +113,7 @@ class Route(Layer):
             first += count
 
     def table_row(self) -> str:
-        part = f"{self.group_id}/{self.groups}" if self.groups > 1 else "   "
-        return _route_row(self.sources, part, self.shape)
+        return _route_row(self.sources, f"{self.group_id}/{self.groups}" if self.groups > 1 else "   ", self.shape)
 
 
 def _is_same_memory(source: Tensor, first: int, output: Tensor, to: int) -> bool:
@@ -251,7 +250,7 @@ class ScaleChannels(Sam):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Shortcut(_Activated):
-    """y = activation(w_0 x_0 + w_1 x_1 + ...), with x_0 the previous layer. y has its shape.
+    """y = activation(w_0 x_0 + w_1 x_1 + ...), of x_0's shape.
 
     pjreddie's: one further source of any size, with w_0 = alpha and w_1 = beta. Where the widths differ by a factor,
     pixels are skipped on the wider side; channels that only x_0 has stay as they are. AlexeyAB's: several sources of

@@ -15,7 +15,7 @@ from ..utils.arrays import Array
 from .activations import LOGISTIC
 from .base import BuildContext, Layer, NchwLayer, Parameter
 
-GROWTH_PART = 0.85  # of a run, in which dropped squares and their probability grow to the values of the cfg
+GROWTH_PART = 0.85  # of a run, in which dropped squares and their probability grow
 DEFAULT_SQUARE = 7  # pixels
 
 
@@ -82,8 +82,7 @@ class Dropout(Empty):
             factors[sample, channel, top : top + side, left : left + side] = 0
             dropped[sample] += side * side
         # A sample of which nothing is kept stays 0.
-        kept = np.maximum(1 - dropped / shape.outputs, 1 / shape.outputs)
-        factors /= kept[:, None, None, None].astype(np.float32)
+        factors /= np.maximum(1 - dropped / shape.outputs, 1 / shape.outputs)[:, None, None, None].astype(np.float32)
         return factors.reshape(batch, -1)
 
     @staticmethod
@@ -249,7 +248,7 @@ class Normalization(NchwLayer):
         y[:] = x * self._factors
 
     def compute_backward(self, delta: Array) -> list[Array]:
-        return [delta * self._factors]  # darknet leaves out the derivative by the other channels of the window
+        return [delta * self._factors]  # as in darknet, without other channels
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

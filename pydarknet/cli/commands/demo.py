@@ -4,6 +4,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from glob import has_magic
 from pathlib import Path
 from typing import IO, Any
@@ -154,9 +155,9 @@ def _open_sinks(
         sinks.append(lambda number, picture: writer.write(picture))
     if prefix:
         make_folder(Path(prefix).parent)
-        sinks.append(to_numbered_files(prefix))
+        sinks.append(partial(to_numbered_files, prefix))
     if mjpeg is not None:
-        sinks.append(to_stream(mjpeg))
+        sinks.append(partial(to_stream, mjpeg))
     window = open_window(title, options["fullscreen"]) if draws and not (options["dont_show"] or prefix) else None
     if window is not None:
         sinks.append(window.take)

@@ -149,9 +149,6 @@ def _misfit(picture: AnnotatedPicture) -> str:
     return f"{picture.path}: {picture.width}x{picture.height} in the annotations, {width}x{height} in the file{hint}"
 
 
-# --- what both formats need ---
-
-
 def write_lines(path: Path, lines: Iterable[str]) -> None:
     """Write lines; undecodable bytes of file names stay as they are."""
     path.write_bytes("".join(lines).encode("utf-8", "surrogateescape"))
@@ -199,9 +196,6 @@ def finite_float(value: float | str) -> float:
 def rounded_coordinate(value: float, digits: int = 3) -> float:
     """A coordinate for output: a whole number if it is nearly one, else of `digits` decimals."""
     return round(value) if abs(value - round(value)) < NUMBER else round(value, digits)
-
-
-# --- COCO ---
 
 
 def read_coco(files: Sequence[Path], names: Sequence[str] | None, pictures: Path | None) -> AnnotatedSet:
@@ -331,9 +325,6 @@ def _annotation(box: PixelBox) -> Json:
     }  # fmt: skip
 
 
-# --- PASCAL VOC ---
-
-
 def read_voc(path: Path, names: Sequence[str] | None, pictures: Path | None) -> AnnotatedSet:
     """Read a folder with `Annotations`, or a folder of XML files. Raises DataError."""
     folder = path / "Annotations" if (path / "Annotations").is_dir() else path
@@ -439,8 +430,7 @@ def _tree(picture: AnnotatedPicture, classes: Sequence[str], reference: str | No
     _add(tree, segmented=0)
     for box in picture.boxes:
         item = ElementTree.SubElement(tree, "object")
-        hard = int(box.difficult or box.crowd)
-        _add(item, name=classes[box.number], pose="Unspecified", truncated=0, difficult=hard)
+        _add(item, name=classes[box.number], pose="Unspecified", truncated=0, difficult=int(box.difficult or box.crowd))
         edges = (rounded_coordinate(getattr(box, edge) + 1) for edge in EDGES)
         _add(ElementTree.SubElement(item, "bndbox"), **dict(zip(VOC_EDGES, edges, strict=True)))
     return tree

@@ -46,10 +46,6 @@ class BFloat16Tiles(BFloat16):
         return [b.fadd(value, bias) for value in sums]
 
 
-def _tile(number: int) -> ir.Constant:
-    return ir.Constant(BYTE, number)
-
-
 @instructions
 def begin_tiles(b):
     """Say that all eight tiles are of ROWS rows of BYTES bytes."""
@@ -78,7 +74,7 @@ def make_multiply(product: Any, oc_vectors: int) -> Any:
         inputs, pitch = b.ahead(x, at), b.mul(step, 4)
         each = [(pixels, block) for pixels in range(2) for block in range(oc_vectors)]
         for pixels, block in each:
-            b.llvm("llvm.x86.tilezero", VOID, _tile(SUMS + 2 * pixels + block))
+            b.llvm("llvm.x86.tilezero", VOID, BYTE(SUMS + 2 * pixels + block))
         entry = b.basic_block
         body, done = b.append_basic_block("tiles.body"), b.append_basic_block("tiles.done")
         b.cbranch(b.icmp_signed("<", 0, panel.taps), body, done)
@@ -93,21 +89,21 @@ def make_multiply(product: Any, oc_vectors: int) -> Any:
             _load(b, FILTERS + block, b.ahead(at_tap, block * LANES), constant(oc_vectors * BYTES))
         for pixels, block in each:
             operands = SUMS + 2 * pixels + block, INPUTS + pixels, FILTERS + block
-            b.llvm(product.multiply, VOID, *map(_tile, operands))
+            b.llvm(product.multiply, VOID, *map(BYTE, operands))
         following = b.add(t, 1)
         t.add_incoming(following, b.basic_block)
         b.cbranch(b.icmp_signed("<", following, panel.taps), body, done)
         b.position_at_end(done)
         for pixels, block in each:
             to = b.bitcast(b.ahead(sums, (block * PIXELS + pixels * ROWS) * LANES), POINTER)
-            b.llvm("llvm.x86.tilestored64", VOID, _tile(SUMS + 2 * pixels + block), to, constant(BYTES))
+            b.llvm("llvm.x86.tilestored64", VOID, BYTE(SUMS + 2 * pixels + block), to, constant(BYTES))
         return b.ptrtoint(sums, INT64)
 
     return multiply
 
 
 def _load(b: Emitter, number: int, address: ir.Value, pitch: ir.Value) -> None:
-    b.llvm("llvm.x86.tileloadd64", VOID, _tile(number), b.bitcast(address, POINTER), pitch)
+    b.llvm("llvm.x86.tileloadd64", VOID, BYTE(number), b.bitcast(address, POINTER), pitch)
 
 
 def make_finish_pixel(product: Any) -> Any:

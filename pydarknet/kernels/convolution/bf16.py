@@ -1,8 +1,5 @@
 """Convolution whose products are of bfloat16 numbers and whose sums are float32: one instruction of AVX-512 BF16
-multiplies two pairs and adds both products to a float32, twice as many products as of float32.
-
-Nothing is compiled before it is called for, so that the module can be imported anywhere.
-"""
+multiplies two pairs and adds both products to a float32. The module can be imported anywhere."""
 
 from llvmlite import ir
 

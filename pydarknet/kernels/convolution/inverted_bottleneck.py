@@ -21,8 +21,8 @@ from .microkernel import panel_of
 
 
 class Band(NamedTuple):
-    """The rows of one task: `rows` of the output from `top` on, `width` cells each; of the expanded plane those from
-    `low` to `end`, of which those from `first` to `last` exist."""
+    """`rows` of the output from `top` on; of the expanded plane those from `low` to `end`, of which those from `first`
+    to `last` exist."""
 
     top: int
     rows: int

@@ -1,9 +1,5 @@
-"""Convolutions of NCHW planes, row by row: of rows in a worker's memory, or of whole planes, which are a network's
-picture or have as few channels. Filters of 3 x 3 cells compute a picture's rows two at a time. Inverted bottlenecks are
-computed as in `inverted_bottleneck.py`.
-
-NCHW tensors have no halo. A task is a band of rows.
-"""
+"""Convolutions of NCHW planes, a network's picture or of as few channels, row by row. Filters of 3 x 3 cells compute a
+picture's rows two at a time. NCHW tensors have no halo. A task is a band of rows."""
 
 from typing import NamedTuple
 

@@ -1,13 +1,12 @@
 """Filters in the order in which the tiles read them, with batch normalisation folded in.
 
 Winograd's may be kept as signed 24-bit integers with one scale per output channel: four vectors in the space of three,
-for products that are limited by memory bandwidth. An integer times the scale of its lane is a weight. That is as exact
-as float32 where weights are not far below the largest one, and sums over channels are dominated by those. Of four
-numbers, each of the first three is the upper 24 bits of a 32-bit word. The lower 8 bits of the three words are the
-fourth number, its lowest bits in the first word; below it follow the uppermost 8 bits of the first word. Numbers are
-rounded so that every whole word, as a 32-bit integer, is 256 times its number as nearly as can be. So three vectors
-need no unpacking but the conversion to float, and the fourth needs three instructions. A panel is NR vectors of scales,
-and then the words of its channels: vectors in the order (input channel, output block).
+for products that are limited by memory bandwidth. That is as exact as float32 where weights are not far below the
+largest one, and sums over channels are dominated by those. Of four numbers, each of the first three is the upper 24
+bits of a 32-bit word. The lower 8 bits of the three words are the fourth, its lowest bits in the first word; below it
+follow the uppermost 8 bits of the first word. Numbers are rounded so that every whole word is 256 times its number as
+nearly as can be: three vectors need no unpacking but the conversion to float, the fourth three instructions. A panel is
+NR vectors of scales, and then words: vectors in the order (input channel, output block).
 """
 
 from collections.abc import Iterator
@@ -77,12 +76,10 @@ def pack_winograd(m, stride, weights, channels, gain, int24, packed, queue, work
         index = next_task(queue, worker, workers, panels)
         while index >= 0:
             to = index * points * panel
-            if int24 != 0:
-                _transform_panel(form, weights, channels, gain, index, work, filter_at, work, scratch, float_panel)
-                for point in range(points):
-                    pack_int24_panel(work, scratch + point * float_panel, blocks, packed, to + point * panel)
-            else:
-                _transform_panel(form, weights, channels, gain, index, work, filter_at, packed, to, float_panel)
+            out, out_at = (work, scratch) if int24 != 0 else (packed, to)
+            _transform_panel(form, weights, channels, gain, index, work, filter_at, out, out_at, float_panel)
+            for point in range(points if int24 != 0 else 0):
+                pack_int24_panel(work, scratch + point * float_panel, blocks, packed, to + point * panel)
             index = next_task(queue, worker, workers, panels)
 
 

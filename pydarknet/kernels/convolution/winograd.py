@@ -7,15 +7,13 @@ products an output cell, this takes (m + 2)^2 / m^2 of them: 2.25 with m = 4. Wi
 cells a side, and 5.4 products are taken with m = 3 (see `winograd_transforms.py`); several points then share a filter.
 Andrew Lavin and Scott Gray, "Fast Algorithms for Convolutional Neural Networks" (2016).
 
-The order in time, for one task of a worker (`tiles_per_task` tiles, a range of panels of filters):
+A task of a worker is `tiles_per_task` tiles x a range of panels of filters:
 
-1. `transform_input`: B^T d B of every input tile and input block, into memory that stays in the core's own cache. Left
-   out where the task before had the same tiles.
-2. For `panels_per_pass` panels at a time, until the range is done:
-   a. `_multiply`: for each of the (m + 2)^2 points the product of all transformed tiles with the panels' filters, a
-      matrix product. Between points, what is needed next is prefetched: input tiles of the next task, and where this
-      pass's output goes.
-   b. `transform_output`: A^T M A of every tile and output block, with bias, activation, pooling or residual, stored.
+1. `transform_input`: B^T d B of every input tile and input block, unless the task before had the same tiles.
+2. For `panels_per_pass` panels at a time:
+   a. `_multiply`: for each of the (m + 2)^2 points the product of all transformed tiles with the panels' filters.
+      Between points, input tiles of the next task are prefetched, and where this pass's output goes.
+   b. `transform_output`: A^T M A of every tile and output block, with bias, activation, pooling or residual.
 """
 
 from typing import NamedTuple
@@ -27,7 +25,7 @@ from ...runtime.jit import device, kernel
 from ..activation import activate_fused, clear_lanes
 from ..addressing import cell, next_task, reset_queue, residual_cell, zero_halo
 from ..pooling import pool_rows
-from ..simd import LANES, ZERO, fetch, instructions, one_of, vload, vstore
+from ..simd import LANES, ZERO, fetch, instructions, one_of, vload, vsplat, vstore
 from .microkernel import MR, NR, loop_over_taps
 from .pack import KEPT, QUAD, SCALES, float_vectors, int24_vectors, panel_size
 from .winograd_transforms import (
@@ -171,12 +169,8 @@ def _copy_patch(x, x_at, pitch, rows, columns, n, work, patch):
     """The first rows x columns cells of an input tile, and zeros for the others."""
     for i in range(n):
         for j in range(n):
-            to = patch + (i * n + j) * 16
-            if i < rows and j < columns:
-                vstore(work, to, vload(x, x_at + (i * pitch + j) * 16))
-            else:
-                for lane in range(16):
-                    work[to + lane] = f32(0)
+            inside = i < rows and j < columns
+            vstore(work, patch + (i * n + j) * 16, vload(x, x_at + (i * pitch + j) * 16) if inside else vsplat(f32(0)))
 
 
 @device

@@ -7,14 +7,10 @@ points, row i of G the powers of point i over the product of its distances from 
 With stride 2, three filter cells meet two cells at even places and one at an odd place between them: F(m, 2) of the
 even ones, at the first m of the points and at infinity, and m products of the odd ones with the middle of the filter.
 
-A formula transforms one line of cells; a square is transformed column by column and then row by row. The output
-transform, A^T M A, comes with the bias, the slope below zero, and pooling or the residual, while the cells are in
-registers.
+A formula transforms one line of cells; a square is transformed column by column and then row by row.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
 from typing import NamedTuple
 
 from llvmlite import ir
@@ -172,57 +168,35 @@ transform_patch = one_of({code: _make_transform(form.side, form.input) for code,
 # --- A^T M A ----------------------------------------------------------------------------------------------------------
 
 
-@dataclass
-class _Cells:
-    """The first `rows` x `columns` cells of a tile in memory, whose lines are `step` floats apart."""
-
-    b: Emitter
-    start: ir.Value
-    step: ir.Value
-    rows: ir.Value
-    columns: ir.Value
-
-    def place(self, i: int, j: int) -> ir.Value:
-        return self.b.ahead(self.start, self.b.add(self.b.mul(self.step, i), j * LANES))
-
-    def has_row(self, i: int) -> ir.Value:
-        return self.b.icmp_signed("<", i, self.rows)
-
-    def has_column(self, j: int) -> ir.Value:
-        return self.b.icmp_signed("<", j, self.columns)
+Place = Callable[[int, int], ir.Value]  # of a cell's row and column
 
 
-Finish = Callable[[ir.IRBuilder, Lines, _Cells, _Cells], None]
-
-
-def _store(b: Emitter, lines: Lines, cells: _Cells, added: _Cells, adds: bool = False) -> None:
-    """As they are, or plus the residual."""
+def _store(b: Emitter, lines: Lines, cells, place: Place, added: Place | None) -> None:
+    """As they are, or plus the residual. cells: the members of Cells."""
     for i, line in enumerate(lines):
-        with b.if_then(cells.has_row(i), likely=True):
+        with b.if_then(b.icmp_signed("<", i, cells.rows), likely=True):
             for j, value in enumerate(line):
-                with b.if_then(cells.has_column(j), likely=True):
-                    total = b.fadd(value, b.load_vector(added.place(i, j))) if adds else value
-                    b.store_vector(total, cells.place(i, j))
+                with b.if_then(b.icmp_signed("<", j, cells.columns), likely=True):
+                    b.store_vector(b.fadd(value, b.load_vector(added(i, j))) if added else value, place(i, j))
 
 
-def _pooled(b: Emitter, lines: Lines, cells: _Cells, added: _Cells) -> None:
+def _store_pooled(b: Emitter, lines: Lines, cells, place: Place, added: None) -> None:
     """The largest of each 2 x 2 cells, of those that exist; `rows` and `columns` are counted before pooling."""
     pending = list[ir.Value]()
     for i, line in enumerate(lines):
-        pairs = [_largest(b, line[j : j + 2], cells.has_column(j + 1)) for j in range(0, len(line), 2)]
+        pairs = [_largest(b, line[j : j + 2], b.icmp_signed("<", j + 1, cells.columns)) for j in range(0, len(line), 2)]
         if i % 2 == 0:
             pending = pairs
             continue
-        with b.if_then(cells.has_row(i - 1), likely=True):
+        with b.if_then(b.icmp_signed("<", i - 1, cells.rows), likely=True):
             for j, pair in enumerate(zip(pending, pairs, strict=True)):
-                with b.if_then(cells.has_column(2 * j), likely=True):
-                    b.store_vector(_largest(b, pair, cells.has_row(i)), cells.place(i // 2, j))
+                with b.if_then(b.icmp_signed("<", 2 * j, cells.columns), likely=True):
+                    b.store_vector(_largest(b, pair, b.icmp_signed("<", i, cells.rows)), place(i // 2, j))
 
 
 def _largest(b: Emitter, values: Sequence[ir.Value], both: ir.Value) -> ir.Value:
     """Of two vectors the larger, lane by lane, where there are `both`, else the first."""
-    first, last = values[0], values[-1]
-    return b.select(both, b.larger(first, last), first)
+    return b.select(both, b.larger(values[0], values[-1]), values[0])
 
 
 class Points(NamedTuple):
@@ -244,7 +218,7 @@ class Cells(NamedTuple):
     columns: int
 
 
-def _make_last_transform(side: int, formula: Formula, finish: Finish):
+def _make_last_transform(side: int, formula: Formula, finish: Callable[..., None], adds: bool = False):
     """A^T M A of the products in `work`: bias added, what is then not above zero multiplied by `slope`, and the cells
     finished, of which residual's are `residual_row` floats from row to row. points: Points; cells: Cells."""
 
@@ -258,9 +232,13 @@ def _make_last_transform(side: int, formula: Formula, finish: Finish):
 
         source, half = b.ahead(work, points.at), b.ahead(work, points.half)
         lines = square(b, source, points.row_stride, points.column_stride, half, side, formula)
-        stored = _Cells(b, b.ahead(y, cells.at), cells.row_stride, cells.rows, cells.columns)
-        others = _Cells(b, b.ahead(residual, residual_at), residual_row, cells.rows, cells.columns)
-        finish(b, ([sloped(term) for term in line] for line in lines), stored, others)
+        values = ([sloped(term) for term in line] for line in lines)
+
+        def places(base, at, step) -> Place:
+            return lambda i, j: b.ahead(b.ahead(base, at), b.add(b.mul(step, i), j * LANES))
+
+        added = places(residual, residual_at, residual_row) if adds else None
+        finish(b, values, cells, places(y, cells.at, cells.row_stride), added)
 
     return transform
 
@@ -269,8 +247,8 @@ def _make_last_transform(side: int, formula: Formula, finish: Finish):
 STORED, ADDED, POOLED, FINISHES = range(4)
 transform_products = one_of(
     {
-        FINISHES * code + number: _make_last_transform(form.side, form.output, finish)
+        FINISHES * code + number: _make_last_transform(form.side, form.output, *finish)
         for code, form in FORMS.items()
-        for number, finish in ((STORED, _store), (ADDED, partial(_store, adds=True)), (POOLED, _pooled))
+        for number, finish in ((STORED, (_store,)), (ADDED, (_store, True)), (POOLED, (_store_pooled,)))
     }
 )

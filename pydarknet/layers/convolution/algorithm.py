@@ -46,9 +46,9 @@ class Costs:
     memory_filter: float  # of a float of filters from memory
     far: float  # of a float of input tiles, where tiles and products in flight are more than `near`
     near: int  # floats that stay in a core's own caches
-    shared: int  # floats of filters that the cache of all cores keeps while tasks read them again and again
+    shared: int  # floats of filters that the cache of all cores keeps
     largest: int  # input tiles of a worker, unless they fit one product
-    panels_per_pass: tuple[int, ...]  # to choose from; fewer read input tiles more often, more write further products
+    panels_per_pass: tuple[int, ...]  # to choose from
     uneven: float  # of a task: how long the other workers wait for the last one
     int24: int  # most tiles for which 24-bit weights pay, where filters are larger than LARGE
 
@@ -79,8 +79,7 @@ def tile_count(m: int, out: Shape, batch: int) -> int:
 
 @dataclass(frozen=True)
 class Blocking:
-    """The division of one convolution into tasks: tiles of a task, panels of filters multiplied in one pass over them,
-    and the ranges into which all panels are divided.
+    """The division of one convolution into tasks: tiles of a task, panels of a pass over them, ranges of panels.
 
     The fastest one has the least cost. With P points of an input tile, T tiles of a task, B input blocks, G panels of
     NR output blocks, S ranges, F floats of filters, and C = ceil(all tiles / T), all tasks together take
@@ -117,8 +116,7 @@ class Blocking:
             for ranges in (1, workers, 2 * workers, 4 * workers)
             if ranges <= panels
         ]
-        # Where two products take all tiles, they read the filters once, which makes up for tiles in a farther cache,
-        # as long as there are few products beside them.
+        # Where two products take all tiles, they read the filters once, which makes up for tiles in a farther cache.
         whole = even if even <= 2 * MOST else MOST
 
         def is_small(each: Blocking) -> bool:
@@ -182,9 +180,8 @@ def packed_size(m: int, filters: int, channels: int, int24: bool = False) -> int
 
 # --- the choice -------------------------------------------------------------------------------------------------------
 
-# Costs in multiply-adds of a SIMD vector, good on Zen 3 and Zen 5: of a vector of a transformed input tile, of a vector
-# of a product, of a float of filters (memory is slow, and start-up packs them all). With B input blocks, G output
-# vectors, T tiles of P points, and F floats of packed filters, which are 9 channels 16 G for the direct algorithm:
+# Costs in multiply-adds of a SIMD vector: of a vector of a transformed input tile, of a vector of a product, of a float
+# of filters. With B input blocks, G output vectors, T tiles of P points, F floats of packed filters:
 #
 #     direct    =  cells 9 channels G  +  FILTER_COST F
 #     Winograd  =  T P 16 B G  +  T P stride (B PATCH_COST + G PRODUCT_COST)  +  FILTER_COST F

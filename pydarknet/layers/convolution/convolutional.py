@@ -58,11 +58,10 @@ class Convolutional(FusableConvolution):
     def from_section(cls, section: Section, context: BuildContext) -> Convolutional:
         section.ignore(*UNUSED)
         stride_y, stride_x, blur = read_strides(section)
-        window = read_window(section, 1, stride_y, stride_x)
-        activation = read_activation(section, context.dialect, "logistic")
         return cls.part(
-            section, context, context.before.channels, section.positive("filters", 1), window, activation, blur=blur,
-            bin_output=section.flag("bin_output"), shares=cls._shared(section, context),
+            section, context, context.before.channels, section.positive("filters", 1),
+            read_window(section, 1, stride_y, stride_x), read_activation(section, context.dialect, "logistic"),
+            blur=blur, bin_output=section.flag("bin_output"), shares=cls._shared(section, context),
         )  # fmt: skip
 
     @classmethod
@@ -105,8 +104,8 @@ class Convolutional(FusableConvolution):
 
     def initialise(self, rng: np.random.Generator, dialect: Dialect) -> None:
         if self.shares is None:
-            spread = math.sqrt(2 / (self.window.size**2 * self.channels / self.groups))
-            self._initialise(spread, rng, dialect.uniform_filters)
+            products = self.window.size**2 * self.channels / self.groups
+            self._initialise(math.sqrt(2 / products), rng, dialect.uniform_filters)
 
     def halo(self, lanes: int = LANES) -> int:
         return 0 if self.xnor or lanes == NCHW else self.window.halo(self.inputs[0])
@@ -130,8 +129,7 @@ class Convolutional(FusableConvolution):
     def set_precision(self, precision: str, sources: Sequence[Layer], readers: Sequence[Layer]) -> None:
         # Chains are in float32, as are pooled outputs where that is faster, also where threads or kept outputs prevent
         # them: numbers shall not depend on that.
-        beside = [layer for layer in (*sources, *readers) if isinstance(layer, Convolutional)]
-        chained = any(layer.has_filter_a_channel for layer in beside)
+        chained = any(isinstance(each, Convolutional) and each.has_filter_a_channel for each in (*sources, *readers))
         pooled = len(readers) == 1 and readers[0].is_maxpool_2x2
         pooled = pooled and not (sources and number_type(precision).before_maxpool)  # pictures are read in float32
         unknown = precision == INT8 and self.input_range is None

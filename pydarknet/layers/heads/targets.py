@@ -55,8 +55,7 @@ def read_truths(rows: Array, limit: int) -> Truths:
         rows = np.zeros((0, 5), np.float32)
     if rows.ndim != 2 or rows.shape[1] < 5:
         raise OptionError(f"truth of shape {rows.shape}: expected (objects, 5) rows of class, x, y, w, h")
-    end = np.flatnonzero(rows[:, 1] == 0)
-    rows = rows[: min([limit, *end[:1]])]
+    rows = rows[: min([limit, *np.flatnonzero(rows[:, 1] == 0)[:1]])]
     return Truths(rows[:, 0].astype(np.int64), rows[:, 1:5], rows[:, 5:])
 
 
@@ -129,8 +128,7 @@ def focal_factor(probability: Array) -> Array:
 
 # --- gradients of overlaps (IoU, GIoU, DIoU, CIoU) by the predicted box, as AlexeyAB's darknet has them ---------------
 #
-# They are not always true derivatives: a change of size moves both edges by the whole step, two terms of `diou` have
-# the other sign, and boxes apart on both axes have a positive "intersection". Networks were trained with them.
+# They are not always true derivatives, but networks were trained with them.
 
 _HALF, _ONE, _TWO = np.float32(0.5), np.float32(1), np.float32(2)
 _SIGNS = np.array([[-1], [1], [-1], [1]], np.float32)  # of the edges, which are top, bottom, left, right

@@ -214,8 +214,7 @@ class YoloLoss(Head):
 
     def assigned_point(self, boxes: Array) -> Array:
         """(k, 2): the point that chooses the cell."""
-        shift = np.float32(SHIFTS[self.point])
-        return boxes[:, :2] + shift * boxes[:, 2:] if self.is_gaussian else boxes[:, :2]
+        return boxes[:, :2] + np.float32(SHIFTS[self.point]) * boxes[:, 2:] if self.is_gaussian else boxes[:, :2]
 
     def _train_assigned(
         self, planes: Array, delta: Array, predictions: Indices, boxes: Array, classes: ClassIds
@@ -404,8 +403,7 @@ class DeltaRejection:
         count = np.count_nonzero(delta)
         too_large = np.abs(delta) > rolling["threshold"]
         delta[too_large] = 0
-        percent = 100 * np.count_nonzero(too_large) * entries / max(1, count)
-        if percent > self.percentage:
+        if 100 * np.count_nonzero(too_large) * entries / max(1, count) > self.percentage:
             rolling["threshold"] += STEP
         elif rolling["threshold"] > STEP:
             rolling["threshold"] -= STEP

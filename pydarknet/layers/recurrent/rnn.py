@@ -52,8 +52,8 @@ def bind_alone(part: Layer, batch: int) -> None:
 class Recurrent(NchwLayer):
     """A layer of parts, in file order, with named states of (batch, n) float32 that begin as zeros.
 
-    Back-propagation through time: in training, every part has a copy with tensors of its own for each of T time steps;
-    all share parameters and updates. Time step t of sequence i of b is sample t b + i of a mini-batch.
+    In training, every part has a copy with tensors of its own for each time step; all share parameters and updates.
+    Time step t of sequence i of b is sample t b + i of a mini-batch.
     """
 
     indent = "\t\t"  # of the parts' rows in the layer table, which are in the order of `made_in_order`
@@ -69,7 +69,7 @@ class Recurrent(NchwLayer):
 
     @classmethod
     def build(cls, section: Section, context: BuildContext, **options: Any) -> Any:
-        return super().build(section, context, time_steps=context.time_steps, **options)
+        return super().build(section, context, time_steps=context.net.positive("time_steps", 1, 1 << 16), **options)
 
     def state_size(self) -> int:
         """Numbers of one state of one sample."""
@@ -320,11 +320,8 @@ class Rnn(RnnSteps, _ConnectedRecurrent):
         section.ignore("hidden", "logistic")
         outer = read_activation(section, context.dialect, "logistic")
         inner = {1: LOGISTIC, 2: LOGGY}.get(section.integer("logistic", 0), outer)
-        parts = {
-            "input": Connected.part(section, context, inputs, hidden, outer),
-            "self": Connected.part(section, context, hidden, hidden, inner),
-            "output": Connected.part(section, context, hidden, outputs, outer),
-        }
+        sizes = {"input": (inputs, hidden, outer), "self": (hidden, hidden, inner), "output": (hidden, outputs, outer)}
+        parts = {name: Connected.part(section, context, *size) for name, size in sizes.items()}
         return cls.build(section, context, parts=parts)
 
     def state_size(self) -> int:
@@ -378,7 +375,7 @@ class Lstm(LstmSteps, _ConnectedRecurrent):
 
     @classmethod
     def from_section(cls, section: Section, context: BuildContext) -> Lstm:
-        names = [side + gate for side in "wu" for gate in context.dialect.lstm_order]
+        names = (side + gate for side in "wu" for gate in context.dialect.lstm_order)
         return cls.build(section, context, parts=cls.gates(section, context, names))
 
     def step_backward(self, t: int, kept: tuple[Array, ...], delta: Array, later: States) -> Array:
