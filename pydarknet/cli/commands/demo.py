@@ -56,7 +56,6 @@ class Window:
         self._newest.append(picture)
 
     def show(self) -> int:
-        """Show the newest picture. Returns the key that is pressed, or -1."""
         return show_image(self._title, self._newest[-1], 1) if self._newest else -1
 
 
@@ -149,7 +148,6 @@ def open_frames(video: str | None, options: Options) -> Frames:
 def _open_sinks(
     title: str, frames: Frames, options: Options, stack: ExitStack, mjpeg: Stream | None = None
 ) -> tuple[list[Sink], Window | None]:  # fmt: skip
-    """What takes the drawn frames, the window among it."""
     sinks: list[Sink] = []
     draws, prefix = not options["benchmark"], options.get("prefix")
     if draws and options["out_filename"]:
