@@ -5,10 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .config.sections import read_config
-from .model import Model, load_model
+from .model import File, Model, load_model
 from .utils.resources import network_file
-
-File = str | os.PathLike[str]
 
 
 def load(

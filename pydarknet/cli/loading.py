@@ -23,7 +23,6 @@ MODEL_OPTIONS = ("dialect", "threads", "allow_partial", "tune", "precision", "qu
 
 
 def build_network(cfg: str, options: Options) -> Network:
-    """The network of a .cfg file, its parameters uninitialised."""
     config = read_config(network_file(cfg))
     dialect = choose_dialect(options["dialect"], config)
     return Network(config, dialect, width=options.get("width"), height=options.get("height"))
@@ -82,7 +81,6 @@ def names_file(options: Options) -> Path | None:
 
 
 def print_table(network: Network) -> None:
-    """The layer table, on standard error."""
     note(*layer_table(network))
 
 

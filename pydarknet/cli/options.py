@@ -219,7 +219,6 @@ def _not_one(ctx: click.Context, parameter: click.Parameter, value: int) -> int:
 
 
 def batch_option(default: int) -> Callable[[Function], Function]:
-    """The number of pictures of a forward pass."""
     return flag("batch N", "Pictures per forward pass; results do not depend on it.",
                 type=click.IntRange(1, 1 << 10), default=default)  # fmt: skip
 
@@ -392,6 +391,5 @@ SHARED: dict[str, Callable[[Any], Any]] = {
 
 
 def address_options(default_port: int) -> Callable[[Function], Function]:
-    """Where a server listens."""
     port = flag("port PORT", "The port to listen on; 0: any free port.", default=default_port)
     return together(port, "bind")

@@ -62,8 +62,7 @@ class Outputs:
             picture, out = (out if Path(out).suffix.lower() in WRITABLE else f"{out}.jpg"), None
         for each in filter(None, (folder, crops)):
             make_folder(Path(each))
-        for file in filter(None, (out, options["csv"])):
-            check_folder_of(file)
+        check_folder_of(out, options["csv"])
         draws = not options.get("no_picture", True)
         self.picture = None if folder or not draws else picture
         self.folder = Path(folder) if folder and draws else None
@@ -125,7 +124,6 @@ class Outputs:
             self._draw(item, found, annotate)
 
     def _follow(self, item: Item[Any]) -> None:
-        """If the item belongs to another video, complete the files of the last one and open new ones."""
         if item.video is self._video:
             return
         self._close_video()
@@ -178,7 +176,6 @@ class Outputs:
             work()
 
     def _stem_of(self, item: Item[Any]) -> str:
-        """The start of the names of a picture's crops, unique within a run."""
         if item.frame is not None:
             return f"{self._stem}_{item.frame:06d}"
         return self._unused(Path(file_name(item.path)).stem, "crops").name
@@ -193,7 +190,6 @@ class Outputs:
         return target
 
     def _in_folder(self, path: str) -> Path:
-        """The path of an annotated picture in the folder, with a number if an earlier picture had its name."""
         assert self.folder is not None
         target = self.folder / self._unused(picture_name(Path(file_name(path))), "pictures").name
         _refuse_same(target, Path(path))
@@ -214,10 +210,12 @@ def _refuse_same(target: Path, source: Path) -> None:
         raise OutputError(f"{target}: would overwrite the picture itself; give another --out-dir")
 
 
-def check_folder_of(path: str) -> None:
-    """Check before the first picture that the file can be written after the last. Raises OutputError."""
-    folder = Path(path).parent
-    if not Path(path).exists():
+def check_folder_of(*paths: str | None) -> None:
+    """Check before the first picture that files can be written after the last. Raises OutputError."""
+    for path in filter(None, paths):
+        folder = Path(path).parent
+        if Path(path).exists():
+            continue
         if not folder.is_dir():
             raise OutputError(f"{path}: cannot write: {os.strerror(errno.ENOENT)}")
         if not os.access(folder, os.W_OK | os.X_OK):

@@ -170,7 +170,6 @@ class Item(Generic[Prepared]):
 
     @property
     def title(self) -> str:
-        """Its name in printed lines."""
         return self.path if self.frame is None else f"{self.path} frame {self.frame}"
 
 
@@ -198,7 +197,6 @@ class Source(Generic[Prepared]):
         self._has_frames = False
 
     def report(self, path: str, error: Exception) -> None:
-        """Print why an input could not be used."""
         text, what = str(error), "" if is_video(path) else "image "
         if path.isdecimal() and len(path) <= 4 and not exists(path):
             text = f"{text}; the camera of that number is camera:{path}"
@@ -260,7 +258,6 @@ class Source(Generic[Prepared]):
             return path, error
 
     def _frames(self, path: str, only_input: bool) -> Iterator[Item[Prepared]]:
-        """The frames of a video, read ahead; of a live one, the newest frame."""
         number = camera_number(path)
         try:
             capture = Capture(path if number is None else number, every=self._every)

@@ -42,9 +42,6 @@ def coin(rng: Rng) -> bool:
     return bool(rng.random() < 0.5)
 
 
-# --- colour ---
-
-
 @dataclass(frozen=True)
 class Colour:
     """The ranges of random changes of colour: `hue` is added, the others are factors."""
@@ -62,9 +59,6 @@ class Colour:
         """The canvas with random changes of hue, saturation and exposure."""
         hue = rng.uniform(-abs(self.hue), abs(self.hue))
         return distort(canvas, hue, rand_scale(rng, self.saturation), rand_scale(rng, self.exposure))
-
-
-# --- crops ---
 
 
 class Margins(NamedTuple):
@@ -214,9 +208,6 @@ def as_input(canvas: Canvas) -> Array:
     return np.ascontiguousarray(canvas.transpose(2, 0, 1))
 
 
-# --- mosaics of detectors ---
-
-
 def towards_corner(margins: Margins, quadrant: int, mirror: bool) -> Margins:
     """The crop moved to the corner of the picture that is outermost in the mosaic."""
     x, y = margins.left + margins.right, margins.top + margins.bottom
@@ -251,9 +242,6 @@ def _tile_axis(first: bool, cut: int, size: int, source: int, low: int, high: in
         return 0, cut, size - cut - band
     band = min(cut, max(0, int(-low * size / source)))
     return cut, size - cut, band
-
-
-# --- boxes ---
 
 
 def move_boxes(
@@ -301,12 +289,8 @@ def known_boxes(rows: Array, classes: int) -> Array:
     return kept
 
 
-# --- blur and noise ---
-
-
 def blur_some(canvas: Canvas, rows: Array, value: int, rng: Rng) -> Canvas:
-    """At random no blur, a blurred background, or a kernel of `value` pixels (1: the background), at most an eighth of
-    the shortest side of a box."""
+    """At random no blur, a blurred background, or a kernel of `value` pixels (1: the background)."""
     value = (0, 1, value)[rand_int(rng, 0, 2)]
     height, width, _ = canvas.shape
     if value > 1 and len(rows):
@@ -334,9 +318,6 @@ def add_noise(canvas: Canvas, sigma: float, rng: Rng) -> Canvas:
         return canvas
     noise = rng.standard_normal(canvas.shape, np.float32) * np.float32(min(sigma, 127) / 255)
     return np.clip(canvas + noise, 0, 1)
-
-
-# --- mixtures ---
 
 
 def cut_point(rng: Rng, size: Size) -> tuple[int, int]:

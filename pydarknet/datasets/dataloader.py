@@ -45,8 +45,7 @@ class DataLoader:
         position: int = 0,
         size_at: Callable[[int], tuple[int, int]] | None = None,
     ) -> None:
-        """Raises DataError for an empty set, OptionError. position: samples delivered so far. size_at: (width, height)
-        at a position; by default that of the last call."""
+        """position: samples delivered so far. size_at: (width, height) at a position. Raises DataError, OptionError."""
         if not len(data):
             raise DataError("the training set has no pictures")
         if mini_batch < 1 or threads < 1 or position < 0:
@@ -118,8 +117,6 @@ class DataLoader:
         raise DataError(f"{UNREADABLE} pictures in a row cannot be read; expected a list of pictures that exist")
 
 
-# --- texts ---
-
 Symbols = NDArray[np.int64]  # bytes, or the numbers of a tokenised file
 
 _STREAMS = 0x7E87  # distinguishes the random numbers of streams from others of the same seed
@@ -187,8 +184,7 @@ class TextStreams:
         self._seed = seed % (1 << 64)
 
     def next(self, width: int, height: int) -> tuple[Array, list[Array]]:
-        """The next mini-batch: symbols as one-hot vectors, (steps x streams, alphabet) float32 ordered by time, and
-        one such vector for each symbol that follows."""
+        """(steps x streams, alphabet) float32 one-hot symbols, ordered by time, and those that follow."""
         number = self.position // self.mini_batch
         for stream in np.flatnonzero(self._jumps(number)[0]) if number else ():
             self.forget(int(stream))

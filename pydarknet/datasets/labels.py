@@ -112,8 +112,8 @@ def find_labels(image: Path, dialect: Dialect) -> tuple[str, Path] | None:
 
 
 def parse_labels(path: str | os.PathLike[str]) -> tuple[list[int], Array, list[str]]:
-    """(lines, rows, messages): the line of each row that parses; the rows, (k, 5) float32 of class, x, y, w, h in
-    fractions of the picture; a message for each other line. Raises DataError for a file that is not text."""
+    """The line of each row that parses; (k, 5) rows of class, x, y, w, h; a message for each other line. Raises
+    DataError."""
     text = read_text(path, DataError)
     if _ONE_ROW_A_LINE.fullmatch(text):  # nearly all files; ten times faster
         try:
@@ -183,8 +183,6 @@ def class_vector(matches: Sequence[int], classes: int, tree: WordTree | None, sm
             vector[first:end] = augment.IGNORE
     return vector
 
-
-# --- data.yaml, which describes a data set to other YOLO programs ---
 
 Value = str | list[str] | dict[str, str]
 

@@ -118,9 +118,6 @@ def _recognise_folder(folder: Path) -> Recognised:
     return _with_class_names(folder, _with_labels(LABELLED, folder, lists))
 
 
-# --- pictures with label files ---
-
-
 def _pictures_below(folder: Path) -> Iterator[Path]:
     for parent, folders, files in os.walk(folder):
         if RUN_FILE in files:
@@ -178,9 +175,6 @@ def _labels(picture: Path) -> Path:
     return found[1] if found else picture.with_suffix(".txt")
 
 
-# --- .data files and lists ---
-
-
 def _read_data_set(path: Path) -> Recognised:
     """A .data file, whose paths may start with a folder that does not exist: CVAT's."""
     data = read_data(path)
@@ -207,9 +201,6 @@ def _near(path: Path, named: str, missing: Path | None = None) -> Path:
     if found is None:
         raise DataError(f"{path}: {named}: no such file, here or in {path.parent}")
     return found
-
-
-# --- data.yaml ---
 
 
 def _read_yaml_set(path: Path) -> Recognised:
@@ -243,9 +234,6 @@ def _pictures_at(path: Path, key: str, place: str, bases: Sequence[Path]) -> lis
     raise DataError(f"{path}: {key}: {place}: no such folder or list, here or in {path.parent}")
 
 
-# --- COCO ---
-
-
 def _coco_files(folder: Path) -> list[Path]:
     for pattern in ("*.json", "annotations/*.json", "*/_annotations.coco.json"):
         contents = ((file, read_bytes(file, DataError)) for file in sorted(folder.glob(pattern)))
@@ -271,9 +259,6 @@ def _merged(parts: dict[str, AnnotatedSet], classes: list[str]) -> AnnotatedSet:
     return AnnotatedSet(classes, {key: list(part) for key, part in renumbered.items()})
 
 
-# --- PASCAL VOC ---
-
-
 def _voc_folders(folder: Path) -> dict[str, Path]:
     if (folder / "Annotations").is_dir() or any(folder.glob("*.xml")):
         return {UNSPLIT: folder}
@@ -288,9 +273,6 @@ def _read_voc_set(source: Path, folders: dict[str, Path]) -> Recognised:
     parts = {key: read_voc(folder, None, pictures) for key, folder in folders.items()}
     merged = parts.get(UNSPLIT) or _merged(parts, sorted({n for part in parts.values() for n in part.classes}))
     return _annotated(VOC, source, merged)
-
-
-# --- common ---
 
 
 def _annotated(form: str, source: Path, found: AnnotatedSet) -> Recognised:
@@ -314,9 +296,6 @@ def _with_lists(found: Recognised) -> Recognised:
         found.notes.append("there is no validation list; the list `test` is used instead")
         lists["valid"] = lists.pop("test")
     return replace(found, lists=lists)
-
-
-# --- lists and label files ---
 
 
 @dataclass(frozen=True)

@@ -167,10 +167,6 @@ def _layer_of_one_size(network: Network, larger: list[Shape], needed: Iterable[i
     return None
 
 
-def _sides(shape: Shape) -> tuple[int, int, int]:
-    return shape.channels, shape.height, shape.width
-
-
 def _write(graph: Graph, network: Network, index: int, values: Values, fp16: bool) -> None:
     layer = network.layers[index]
     graph.layer = f"layer_{index}_{layer.kind}"
@@ -196,7 +192,8 @@ def _raw_outputs(graph: Graph, network: Network, wanted: list[int], values: Valu
         graph.layer = name = f"layer_{index}_{layer.kind}"
         has_planes = (larger[index] if graph.any_size else layer.shape).cells > 1
         in_planes = layer.order_is_nchw and has_planes
-        sides: tuple[Side, ...] = _sides(layer.shape) if in_planes else (layer.shape.outputs,)
+        shape = layer.shape
+        sides: tuple[Side, ...] = (shape.channels, shape.height, shape.width) if in_planes else (shape.outputs,)
         if graph.any_size and has_planes:
             sides = (sides[0], f"{name}_height", f"{name}_width") if in_planes else (f"{name}_numbers",)
         graph.set_output(value.planes() if in_planes else value.vector(), name, graph.batch_side, *sides)
@@ -248,7 +245,7 @@ def _model(network: Network, graph: Graph, options: ExportOptions, names: Sequen
         helper.make_node(node.operator, node.inputs, node.outputs, node.outputs[0], **node.attributes)
         for node in graph.finished_nodes()
     ]
-    channels, height, width = _sides(network.input)
+    channels, height, width = network.input_shape
     sides = ("height", "width") if graph.any_size else (height, width)
     body = helper.make_graph(
         nodes,

@@ -15,24 +15,14 @@ RAW = "raw"
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """The options of an ONNX file.
+    """The options of an ONNX file. Raises OptionError for invalid values."""
 
-    format      raw: the outputs of `Network.forward`; boxes, yolov5, yolov8: decoded boxes
-    nms         suppress overlapping boxes in the graph; not for raw
-    thresh      with nms, the score above which a box is kept; None: that of darknet's `detector test`
-    iou_thresh  with nms, the IoU above which the weaker of two boxes of a class is suppressed
-    dynamic     any batch, and any input size unless a layer fixes it
-    fp16        weights and activations are float16; input, heads, softmax and outputs stay float32
-
-    Raises OptionError for invalid values.
-    """
-
-    format: str = RAW
-    nms: bool = False
-    thresh: float | None = None
-    iou_thresh: float = 0.45
-    dynamic: bool = False
-    fp16: bool = False
+    format: str = RAW  # raw: the outputs of `Network.forward`; boxes, yolov5, yolov8: decoded boxes
+    nms: bool = False  # suppress overlapping boxes in the graph; not for raw
+    thresh: float | None = None  # with nms, the score above which a box is kept; None: that of `detector test`
+    iou_thresh: float = 0.45  # with nms, the IoU above which the weaker of two boxes of a class is suppressed
+    dynamic: bool = False  # any batch, and any input size unless a layer fixes it
+    fp16: bool = False  # weights and activations are float16; input, heads, softmax and outputs stay float32
 
     def __post_init__(self) -> None:
         if self.format not in (RAW, *FORMATS):

@@ -34,20 +34,14 @@ class Node:
 
 
 class Graph:
-    """Nodes in order of computation.
-
-    layer        the prefix of the names of new nodes and constants
-    batch        the number of pictures; 0 for any number (`Tensor.reshape` then keeps the first axis)
-    any_size     whether the input may have any size; then only nodes of `side` may depend on height and width
-    dtype        the type of new real constants, and of the tensors of the current layer
-    outputs      the shapes of the outputs by name
-    """
+    """Nodes in order of computation."""
 
     def __init__(self, batch: int, any_size: bool = False) -> None:
-        self.batch, self.any_size = batch, any_size
-        self.dtype: type[np.generic] = np.float32
-        self.layer = ""
-        self.outputs: dict[str, tuple[Side, ...]] = {}
+        self.batch = batch  # the number of pictures; 0 for any number (`Tensor.reshape` then keeps the first axis)
+        self.any_size = any_size  # whether only nodes of `Tensor.side` may depend on height and width of the input
+        self.dtype: type[np.generic] = np.float32  # of new real constants, and of the tensors of the current layer
+        self.layer = ""  # the prefix of the names of new nodes and constants
+        self.outputs: dict[str, tuple[Side, ...]] = {}  # shapes by name
         self.nodes: list[Node] = []
         self.constants: dict[str, np.ndarray] = {}
         self.other_order: dict[str, Tensor] = {}  # of a tensor's name: the same numbers as planes or as a vector

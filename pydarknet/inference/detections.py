@@ -31,8 +31,7 @@ class Detections(list[Detection]):
     width, height   pixels of the picture
     classes         number of classes of the network, which determines the colours of boxes
     seconds         time of the forward pass, per picture of its batch
-    source          the picture as it was given: a path is read again by `plot`, `save` and `crops`, anything else is
-                    kept by reference; `bgr`: whether its channels are blue, green, red
+    source, bgr     the picture as it was given, which `plot`, `save` and `crops` read, and the order of its channels
     """
 
     def __init__(

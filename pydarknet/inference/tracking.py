@@ -16,8 +16,6 @@ from ..errors import OptionError
 from .detections import Detections
 from .detector import DetectionResult
 
-CONFIDENT = 0.5  # default: the confidence from which a detection starts a track
-PATIENCE = 1.0  # default: seconds for which the track of an object that is not detected is kept
 _LIBRARY_RATE = 30  # frames per second in which the package counts its buffer
 
 
@@ -36,7 +34,7 @@ class Tracker:
     the most frequent one of its detections. A track gets its number with its second detection.
     """
 
-    def __init__(self, rate: float = 25.0, confident: float = CONFIDENT, patience: float = PATIENCE) -> None:
+    def __init__(self, rate: float = 25.0, confident: float = 0.5, patience: float = 1.0) -> None:
         """rate: the frames per second that `update` will get. confident: a detection of at least this confidence starts
         a track; a weaker one can only continue one. patience: seconds for which a track without detections is kept.
 

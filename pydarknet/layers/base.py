@@ -95,10 +95,9 @@ class Trainable:
     name: str  # unique in its layer; checkpoints use it
     array: Array  # the parameter itself, float32 of any shape; the optimizer writes to it
     decays: bool = False  # whether weight decay applies
-    update: Array = field(init=False, repr=False)  # minus the gradient, summed since the last update, plus momentum
 
     def __post_init__(self) -> None:
-        self.update = np.zeros_like(self.array)
+        self.update = np.zeros_like(self.array)  # minus the summed gradient, plus momentum
 
 
 @dataclass
@@ -122,11 +121,6 @@ class BuildContext:
     def before(self) -> Shape:
         """The predecessor's output shape."""
         return self.shape(self.index - 1)
-
-    @property
-    def time_steps(self) -> int:
-        """The length of sequences."""
-        return self.net.positive("time_steps", 1, 1 << 16)
 
     def shape(self, index: int) -> Shape:
         """The output shape of layer `index`."""
@@ -173,7 +167,7 @@ class Layer:
     type_number: ClassVar[int] = 0  # in darknet's `Detection layer: N - type = T` line
     # Whether the layer, at inference, passes its source on unchanged.
     is_alias: ClassVar[bool] = False
-    keeps_nchw_output: ClassVar[bool] = False  # whether the output is kept in `values`, for readers outside the engine
+    keeps_nchw_output: ClassVar[bool] = False  # whether the output is kept in `values`
     order_is_nchw: ClassVar[bool] = True  # whether their order is channel, row, column
 
     def __post_init__(self) -> None:
@@ -229,7 +223,6 @@ class Layer:
     # === 2. Parameters ===
     # Arrays that a .weights file holds, float32. Whoever writes to one calls `parameters_changed`.
 
-    record_options: RecordOptions = field(init=False)
     changes: Changes = field(default_factory=Changes)
 
     def named_parameters(self) -> list[Parameter]:
@@ -304,7 +297,7 @@ class Layer:
     source_tensors: list[Tensor] = field(default_factory=list)
     output: Tensor = None  # type: ignore[assignment]  # None where no layer reads it
     _calls: Sequence[Call] | None = None
-    autotuned: bool = True  # whether measured choices of algorithms are followed; training, to be repeatable, does not
+    autotuned: bool = True  # whether measured choices of algorithms are followed
 
     def set_precision(self, precision: str, sources: Sequence[Layer], readers: Sequence[Layer]) -> None:
         """From the next `setup` on, compute in this precision where that is faster."""
@@ -336,13 +329,12 @@ class Layer:
     # The delta of a tensor is minus the gradient of the loss with respect to it (darknet's word).
 
     training: bool = False
-    learning_options: LearningOptions = field(init=False)
     progress: TrainingProgress = field(default_factory=TrainingProgress)
     rng: np.random.Generator = field(default_factory=np.random.default_rng)
     source_deltas: list[Tensor | None] = field(default_factory=list)
     delta: Tensor = None  # type: ignore[assignment]  # None like `output`
-    learned: dict[str, Trainable] = field(default_factory=dict)  # parameters by name, once set up for training
-    overwrites: bool = False  # whether `backward` overwrites the delta of the first source instead of adding to it
+    learned: dict[str, Trainable] = field(default_factory=dict)  # by name
+    overwrites: bool = False  # whether `backward` overwrites its source's delta
 
     has_loss: ClassVar[bool] = False  # whether the layer compares its output with the truth, by `loss`
     has_filters: ClassVar[bool] = False  # whether it learns filters, to which options of training apply
@@ -405,13 +397,11 @@ class NchwLayer(Layer):
 
     keeps_nchw_output = True
     in_place = False  # whether `compute` gets the same array as x and y
-    values: Array = field(init=False)  # (batch, outputs); packed into `output` where another layer reads it
-    nchw_inputs: list[Array] = field(init=False)  # the sources, (batch, outputs of the source) each
-    value_deltas: Array = field(init=False)  # in training
 
     def setup(self, sources: list[Tensor], output: Tensor | None) -> None:
         super().setup(sources, output)
         batch = sources[0].layout.batch
+        # The output, packed into `output` where another layer reads it; and the sources, unpacked.
         self.values = np.zeros((batch, self.shape.outputs), np.float32)
         self.nchw_inputs = [np.zeros((batch, source.shape.outputs), np.float32) for source in sources]
         if self.in_place:

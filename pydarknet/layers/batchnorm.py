@@ -38,10 +38,7 @@ class BatchNorm:
 
     channels: int
     inside_root: float
-    frozen: bool = field(default=False, init=False, repr=False)  # whether training uses the running statistics alone
-    scales: Array = field(init=False, repr=False)
-    rolling_mean: Array = field(init=False, repr=False)
-    rolling_variance: Array = field(init=False, repr=False)
+    frozen: bool = field(default=False, init=False, repr=False)  # training uses the running statistics
 
     def __post_init__(self) -> None:
         self.scales = np.ones(self.channels, np.float32)
@@ -63,7 +60,7 @@ class BatchNorm:
 
     def fold(self, biases: Array) -> tuple[Array, Array]:
         """(gain, offset) of x as the running statistics normalise it."""
-        with np.errstate(invalid="ignore", over="ignore"):  # untrained or broken statistics give what they give in C
+        with np.errstate(invalid="ignore", over="ignore"):  # as in C
             gain = self.scales / self.deviation(self.rolling_variance)
             return gain.astype(np.float32), (biases - gain * self.rolling_mean).astype(np.float32)
 
@@ -102,7 +99,7 @@ class BatchNormTraining:
 
     def use_statistics_of(self, last: BatchNormTraining) -> None:
         """Take the statistics of the last time step in the backward pass."""
-        self._last_step = None if last is self else last  # an object that held itself would keep its memory
+        self._last_step = None if last is self else last
 
     def forward(self, biases: Array, out: Tensor) -> None:
         """From `pre_norm`, update the running statistics, and write y to `out`."""

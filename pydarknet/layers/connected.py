@@ -35,8 +35,6 @@ class Connected(NchwLayer):
     outputs_count: int
     activation: Activation
     norm: BatchNorm | None = None
-    biases: Array = field(init=False)
-    weights: Array = field(init=False)
     _folded: tuple[Array, Array] | None = None  # gain and offset
     normalisation: BatchNormTraining | None = None  # of the last mini-batch
 
@@ -84,13 +82,9 @@ class Connected(NchwLayer):
 
     def compute(self, x: Array, y: Array) -> None:
         if self._folded is None:
-            self._folded = self.norm.fold(self.biases) if self.norm else (self._ones, self.biases)
+            self._folded = self.norm.fold(self.biases) if self.norm else (np.ones_like(self.biases), self.biases)
         self._multiply(x, *self._folded, y)
         self.activation.apply_nchw(y)
-
-    @property
-    def _ones(self) -> Array:
-        return np.ones(self.outputs_count, np.float32)
 
     def _multiply(self, x: Array, gain: Array, offset: Array, y: Array) -> None:
         sizes = len(x), self.inputs_count, self.outputs_count
@@ -99,7 +93,7 @@ class Connected(NchwLayer):
     def forward_training(self) -> None:
         self.read_sources()
         (x,), y = self.nchw_inputs, self.values
-        self._multiply(x, self._ones, np.zeros_like(self.biases) if self.norm else self.biases, y)
+        self._multiply(x, np.ones_like(self.biases), np.zeros_like(self.biases) if self.norm else self.biases, y)
         self.normalisation = None
         if self.norm:
             layout = Layout(len(x), Shape(self.outputs_count))
@@ -186,7 +180,6 @@ class Local(NchwLayer):
         self._before = self.activation.apply_nchw(y)
 
     def _padded_sides(self) -> tuple[int, int, int]:
-        """Channels, rows and columns; the last filters may reach beyond `pad`."""
         shape, out = self.inputs[0], self.shape
         rows = max(shape.height + 2 * self.pad, (out.height - 1) * self.stride + self.size)
         columns = max(shape.width + 2 * self.pad, (out.width - 1) * self.stride + self.size)

@@ -127,7 +127,7 @@ class LocalAvgpool(_WindowPool):
 
     def add_gradient(self, target: Tensor) -> None:
         delta = self._pooled_delta
-        factor = np.float32(1 / self.size**2)  # as in darknet, also at the borders, where the mean is over fewer pixels
+        factor = np.float32(1 / self.size**2)  # as in darknet, also at the borders
         average_gradient(delta.data, delta.planes, factor, self._window, target.data, target.planes)
 
 

@@ -15,7 +15,7 @@ from ..utils.arrays import Array
 from .activations import LOGISTIC
 from .base import BuildContext, Layer, NchwLayer, Parameter
 
-GROWTH_PART = 0.85  # of a run, in which dropped squares and their probability grow to the values of the cfg
+GROWTH_PART = 0.85  # of a run, in which dropped squares and their probability grow
 DEFAULT_SQUARE = 7  # pixels
 
 
@@ -248,7 +248,7 @@ class Normalization(NchwLayer):
         y[:] = x * self._factors
 
     def compute_backward(self, delta: Array) -> list[Array]:
-        return [delta * self._factors]  # darknet leaves out the derivative by the other channels of the window
+        return [delta * self._factors]  # as in darknet, without other channels
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

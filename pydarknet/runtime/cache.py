@@ -12,7 +12,6 @@ import platform
 import re
 import shutil
 import stat
-import struct
 import sys
 import tempfile
 import threading
@@ -80,7 +79,6 @@ class Processor(NamedTuple):
 
 @cache
 def processor() -> Processor:
-    """This machine's."""
     return read_processor(CPUINFO)
 
 
@@ -135,7 +133,7 @@ def numba_version() -> str:
     """Numba's version, read without importing it; "unknown" where its file is of another form."""
     text = (package_folder("numba") / "_version.py").read_text(errors="replace")
     found = re.search(r"""["']?version["']?\s*[:=]\s*["'](\d+\.\d+[^"']*)["']""", text)
-    return found.group(1) if found else "unknown"
+    return found[1] if found else "unknown"
 
 
 def numba_is_known() -> bool:
@@ -160,15 +158,13 @@ def make_own(folder: Path, forbidden: int, follow_links: bool = False) -> None:
     if not hasattr(os, "getuid"):
         return
     status = folder.stat() if follow_links else folder.lstat()
-    if not stat.S_ISDIR(status.st_mode):
-        why = "it is a link"
-    elif status.st_uid != os.getuid():
-        why = "it belongs to another user"
-    elif status.st_mode & forbidden:
-        why = f"others have access to it (mode {stat.S_IMODE(status.st_mode):o}); expected 700"
-    else:
-        return
-    raise UntrustedFolderError(f"{folder}: not used for compiled kernels, {why}")
+    reasons = {
+        "it is a link": not stat.S_ISDIR(status.st_mode),
+        "it belongs to another user": status.st_uid != os.getuid(),
+        f"others have access to it (mode {stat.S_IMODE(status.st_mode):o}); expected 700": status.st_mode & forbidden,
+    }
+    if why := next(filter(reasons.get, reasons), None):
+        raise UntrustedFolderError(f"{folder}: not used for compiled kernels, {why}")
 
 
 def base_folders() -> Iterator[tuple[Path, bool]]:
@@ -233,7 +229,6 @@ def remove_old() -> None:
 
 
 def _age(path: Path, now: float) -> float:
-    """Seconds since the last change; 0 where the file is gone."""
     try:
         return now - path.stat().st_mtime
     except OSError:
@@ -340,15 +335,15 @@ def encode(content: Any) -> bytes:
     """Numbers, text, bytes and collections of these as bytes; `decode` gives them back, of the same types."""
     blobs: list[bytes] = []
     text = json.dumps(_to_json(content, blobs)).encode()
-    return struct.pack("<I", len(text)) + text + b"".join(blobs)
+    return len(text).to_bytes(4, "little") + text + b"".join(blobs)
 
 
 def decode(data: bytes) -> Any:
     """What `encode` was given. Raises ValueError for what `encode` never gives."""
     try:
-        (size,) = struct.unpack_from("<I", data)
-        return _from_json(json.loads(data[4 : 4 + size]), memoryview(data)[4 + size :])
-    except (struct.error, ValueError, LookupError, TypeError, SyntaxError, RecursionError) as error:
+        end = 4 + int.from_bytes(data[:4], "little")
+        return _from_json(json.loads(data[4:end]), memoryview(data)[end:])
+    except (ValueError, LookupError, TypeError, SyntaxError, RecursionError) as error:
         raise ValueError(f"damaged content: {error}") from error
 
 

@@ -48,8 +48,7 @@ class Engine:
 
     copies      of the network, the model itself among them: as many passes run at the same time. None: one where
                 pictures share passes, else one for each processor, but at most MOST_PARAMETERS in all
-    batch       pictures that share a pass where so many wait. More than 1 takes one more copy of the network, set up
-                for that batch, since another batch size would set a network up anew
+    batch       pictures that share a pass where so many wait. More than 1 takes one more copy of the network
     max_pixels  of a picture; a larger one is refused before it is decoded
 
     A request whose client has gone is cancelled: what it still waits for is not computed.

@@ -33,8 +33,6 @@ SPLIT = 1000  # pictures, about, for each line of validcrop
 
 
 def _on_lists(function: Callable[[Section, Model, Options], None]) -> Callable[..., None]:
-    """The work of a command, by a function of the .data file, the model and the options."""
-
     def run(data_file: str, cfg: str, weights: str, **options: Any) -> None:
         function(read_data_file(data_file), load_model(cfg, weights, options), options)
 
@@ -59,8 +57,7 @@ def finish_run(run: BatchClassifier) -> None:
 
 def _confusion_counts(data: Section, model: Model, options: Options) -> ConfusionCounts:
     """The counts of the run, all zero. Output paths are checked here, before the first picture."""
-    if options["json_file"]:
-        check_folder_of(options["json_file"])
+    check_folder_of(options["json_file"])
     classes = class_count(data, model)
     top = options["top"] or data.positive("top", 1)
     return ConfusionCounts(read_labels(data, classes), min(top, classes) if model.dialect.limits_top else top)

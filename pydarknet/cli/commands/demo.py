@@ -4,6 +4,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from glob import has_magic
 from pathlib import Path
 from typing import IO, Any
@@ -55,7 +56,6 @@ class Window:
         self._newest.append(picture)
 
     def show(self) -> int:
-        """Show the newest picture. Returns the key that is pressed, or -1."""
         return show_image(self._title, self._newest[-1], 1) if self._newest else -1
 
 
@@ -148,7 +148,6 @@ def open_frames(video: str | None, options: Options) -> Frames:
 def _open_sinks(
     title: str, frames: Frames, options: Options, stack: ExitStack, mjpeg: Stream | None = None
 ) -> tuple[list[Sink], Window | None]:  # fmt: skip
-    """What takes the drawn frames, the window among it."""
     sinks: list[Sink] = []
     draws, prefix = not options["benchmark"], options.get("prefix")
     if draws and options["out_filename"]:
@@ -156,9 +155,9 @@ def _open_sinks(
         sinks.append(lambda number, picture: writer.write(picture))
     if prefix:
         make_folder(Path(prefix).parent)
-        sinks.append(to_numbered_files(prefix))
+        sinks.append(partial(to_numbered_files, prefix))
     if mjpeg is not None:
-        sinks.append(to_stream(mjpeg))
+        sinks.append(partial(to_stream, mjpeg))
     window = open_window(title, options["fullscreen"]) if draws and not (options["dont_show"] or prefix) else None
     if window is not None:
         sinks.append(window.take)

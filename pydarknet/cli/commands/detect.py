@@ -41,7 +41,6 @@ def _go_through(
     images: Sequence[str], options: Options, outputs: Outputs, steps: tuple[Prepare, Compute],
     show: Callable[[Item[Any], Any], None], at_end: Callable[[], None] = lambda: None,
 ) -> None:  # fmt: skip
-    """Read, prepare and compute pictures and frames, and show the result of each; then end the command."""
     prepare, compute = steps
     source = Source(images, prepare, **options)
     with Interruption() as stop, outputs, ExitStack() as stack:
@@ -72,13 +71,9 @@ def _detector_steps(model: Model, options: Options) -> tuple[Prepare, Compute]:
     heads_of(model)
     classes = class_numbers(options["classes"], model.names)
     thresh, nms, letterbox = options["thresh"], options["nms"], letterbox_choice(options)
-    how = DetectorOptions.of(
-        model,
-        getattr(model.dialect, options.get("thresh_of", "detect_thresh")) if thresh is None else thresh,
-        options["hier"],
-        0.45 if nms is None else nms,
-        options.get("letterbox") if letterbox is None else letterbox,
-    )
+    thresh = getattr(model.dialect, options.get("thresh_of", "detect_thresh")) if thresh is None else thresh
+    letterbox = options.get("letterbox") if letterbox is None else letterbox
+    how = DetectorOptions.of(model, thresh, options["hier"], 0.45 if nms is None else nms, letterbox)
     tiling = Tiling.parse(options["tiles"], options["tile_overlap"]) if options.get("tiles") else None
 
     def compute(pictures: Sequence[TiledInput]) -> list[DetectionResult]:
@@ -89,7 +84,6 @@ def _detector_steps(model: Model, options: Options) -> tuple[Prepare, Compute]:
 
 
 def print_found(item: Item[Any], found: DetectionResult, model: Model, in_milliseconds: bool, options: Options) -> None:
-    """The lines of one picture or frame."""
     if options["as_json"]:
         say(found.detections().to_json(item.path, item.frame))
     if options["as_json"] or options["quiet"]:

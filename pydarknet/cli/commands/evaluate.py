@@ -154,8 +154,7 @@ def _check_files(options: Options) -> None:
     for name in ("worst", "report"):
         if options.get(name):
             make_folder(Path(options[name]))
-    for path in filter(None, (options["json_file"], options["plot"])):
-        check_folder_of(path)
+    check_folder_of(options["json_file"], options["plot"])
 
 
 def _write_files(result: Evaluation, model: Model, options: Options) -> None:
@@ -201,7 +200,6 @@ def _mapped_names(model: Model, data: Section) -> Sequence[str]:
 def _write(
     model: Model, paths: Sequence[Path], files: ResultFiles, options: Options, **inference: Any
 ) -> None:  # fmt: skip
-    """Run the network on all pictures and write the files. inference: the fields of InferenceOptions."""
     batches = BatchDetector(model, paths, InferenceOptions(pixels=True, **inference), options["batch"])
     net = model.config.net
     rates = net.real("learning_rate", 0.001), net.real("momentum", 0.9), net.real("decay", 0.0001)
@@ -222,11 +220,12 @@ def _write(
 
 
 def run_recall(cfg: str, weights: str, **options: Any) -> None:
-    _recall(*_prepare(cfg, weights, options, checks=False), 0.4, options)
-
-
-def _recall(model: Model, truth: GroundTruth, nms: float, options: Options) -> None:
-    totals = Recall()
+    totals, nms = Recall(), 0.4
+    if "list_file" in options:  # YOLOv1's
+        model, nms = load_model(cfg, weights, options), 0
+        truth = GroundTruth.read(options["list_file"], model.classes, model.dialect)
+    else:
+        model, truth = _prepare(cfg, weights, options, checks=False)
     inference = InferenceOptions(thresh=totals.thresh, nms=nms, letterbox=False, nms_kind="obj")
     batches = BatchDetector(model, truth.paths, inference, options["batch"])
     for result in batches:
@@ -239,8 +238,3 @@ def run_yolov1_valid(cfg: str, weights: str, kind: str, thresh: float, **options
     model = load_model(cfg, weights, options)
     files = ResultFiles(kind, Path(options["results"] or "results"), model.names, options["out"], first_corner=0)
     _write(model, read_list(options["list_file"]), files, options, thresh=thresh, nms=0.5, letterbox=False)
-
-
-def run_yolov1_recall(cfg: str, weights: str, **options: Any) -> None:
-    model = load_model(cfg, weights, options)
-    _recall(model, GroundTruth.read(options["list_file"], model.classes, model.dialect), 0, options)

@@ -50,7 +50,6 @@ def total_lines(network: Network, passes: int, seconds: float) -> Iterator[str]:
 
 
 def layer_lines(network: Network, times: Sequence[LayerTime], peak: float) -> Iterator[str]:
-    """A table of the layers, the slowest first, and their sum."""
     whole = sum(layer.seconds for layer in times)
     columns = f"{'ms':>9s} {'share':>7s} {'GFLOP/s':>8s} {'of peak':>8s}"
     yield f"layer {'kind':15s} {'input':^16s}    {'output':^16s} {columns}"
@@ -85,7 +84,6 @@ def run_export(cfg: str, weights: str, out: str, **options: Any) -> None:
 
 
 def _check(content: bytes, model: Model, wanted: ExportOptions, tolerance: float | None) -> None:
-    """Print the largest difference of each output. Raises DivergedError if one is above the tolerance."""
     if tolerance is None:
         tolerance = FP16_TOLERANCE if wanted.fp16 else TOLERANCE
     differences = compare_onnx(content, model, wanted)

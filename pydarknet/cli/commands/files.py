@@ -147,7 +147,6 @@ def _percent(fraction: float) -> str:
 
 
 def _fit_cfg(change: Retarget, anchors: Sizes, classes: int | None, out: str | None) -> None:
-    """Print the mask and filters that each head needs; write the changed cfg to `out`, unless that is None."""
     for plan in change.plans(classes, len(anchors)):
         head = plan.head
         mask = f"mask = {','.join(map(str, plan.mask))}; " if plan.mask else ""

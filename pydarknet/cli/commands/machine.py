@@ -103,7 +103,6 @@ def _list_lines() -> list[str]:
 
 @contextmanager
 def _bar() -> Iterator[Callable[[int, int | None], None] | None]:
-    """Yield a function that draws a progress bar of bytes on standard error; None if that is not a terminal."""
     if not redraws():
         yield None
         return

@@ -29,14 +29,7 @@ from ...tools.weights_surgery import (
 from ...utils.files import write_file
 from ...utils.resources import network_file
 from ..console import counted, note, say
-from ..loading import (
-    Options,
-    build_network,
-    load_network,
-    load_weights,
-    note_partial_weights,
-    read_data_file,
-)
+from ..loading import Options, build_network, load_network, load_weights, note_partial_weights, read_data_file
 
 
 def run_info(cfg: str, weights: str | None, **options: Any) -> None:

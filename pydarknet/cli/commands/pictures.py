@@ -71,7 +71,6 @@ def run_nightmare(cfg: str, weights: str, image: str, layer: int, **options: Any
 
 
 def _run_steps(steps: Iterator[CHW], picture: CHW) -> CHW:
-    """The picture after all steps; prints their count on one line of standard error."""
     note("Iteration: ", newline=False)
     try:
         for step, changed in enumerate(steps):

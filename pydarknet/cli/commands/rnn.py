@@ -60,7 +60,6 @@ def _text(content: bytes) -> str:
 
 
 def _symbol_names(tokens: str | None) -> Callable[[int], str]:
-    """A function from a symbol to its text: its byte, or its name and a space."""
     if tokens is None:
         return lambda symbol: _text(bytes([symbol]))
     names = ["\n" if line == "<NEWLINE>" else line for line in read_text(tokens, DataError).split("\n")]

@@ -38,6 +38,7 @@ from .serve import NO_PASSWORD, note_open
 
 RESUME_COMMAND = "give the same command with --resume"
 FOLDER_OPTIONS = ("model", "init", "download", "out", "minutes", "held_out", "width", "height")
+Lists = Mapping[str, Sequence[Path]]
 SHOWN = 3  # findings of each kind that are printed
 # Options that a run keeps for --resume: those that affect its numbers or its files.
 KEPT = (
@@ -107,7 +108,6 @@ def run_with_cfg(
 
 
 def check_precision(options: Options) -> None:
-    """Raise OptionError for another precision than float32."""
     if options["precision"] != "float32":
         raise OptionError(f"--precision {options['precision']}: training is always in float32")
 
@@ -167,7 +167,6 @@ def first_interrupt_stops(trainer: Trainer | TextTrainer) -> Interruption:
 
 
 def print_start(trainer: Trainer, weights: str | None, options: Options) -> None:
-    """Print the layer table if it is asked for, a summary of the data set, and where the run starts from."""
     if options["verbose"]:
         print_table(trainer.model)
     if options["tune"]:
@@ -185,7 +184,6 @@ def print_start(trainer: Trainer, weights: str | None, options: Options) -> None
 
 
 def print_end(trainer: Trainer, resume_command: str = RESUME_COMMAND) -> None:
-    """Print where the weights are, why the run ended, and how to continue."""
     note(f"Saving weights to {trainer.checkpointer.last_saved}")
     if trainer.finish_reason:
         note(f"Ended after iteration {trainer.iteration}: {trainer.finish_reason}.")
@@ -247,7 +245,6 @@ def _report(run: RunFolder, trainer: Trainer, options: Options) -> None:
 
 
 def _prepare(source: str, options: Options) -> RunFolder:
-    """Read and split a data set, make the folder of a run from it, and print a line about each step."""
     began, seed = clock(), options["seed"] or 0
     found = recognise(source)
     _print_found(source, found)
@@ -287,21 +284,16 @@ def _print_found(source: str, found: Recognised) -> None:
 
 
 def _plan(
-    found: Recognised,
-    lists: Mapping[str, Sequence[Path]],
-    statistics: DatasetStatistics,
-    options: Options,
-    began: float,
-) -> Plan:
-    """Choose the network and adapt it to the data set. began: when the command did, for --minutes."""
+    found: Recognised, lists: Lists, statistics: DatasetStatistics, options: Options, began: float
+) -> Plan:  # fmt: skip
+    # began: when the command did, for --minutes
     seed, batches, size = options["seed"] or 0, options["max_batches"], (options["width"], options["height"])
     choice = choose_model(options["model"], statistics)
     plan = make_plan(choice, statistics, seed, batches, size)
     if options["minutes"] and not batches:
         note(f"Timing the first iterations, to train for {options['minutes']:g} minutes")
-        batches, _ = iterations_in(
-            options["minutes"], found, lists, plan, began, threads=options["threads"], seed=seed
-        )  # fmt: skip
+        threads = options["threads"]
+        batches, _ = iterations_in(options["minutes"], found, lists, plan, began, threads=threads, seed=seed)
         plan = make_plan(choice, statistics, seed, batches, size)
     note(f"Network: {choice.name} ({choice.reason})")
     anchors = f"{len(plan.anchors)} anchors from the labels, average IoU {plan.iou:.1%}"
@@ -335,9 +327,7 @@ def _initial_weights(name: str, source: str, options: Options) -> str | None:
     return os.path.abspath(found)  # noqa: PTH100 - as above
 
 
-def _check(
-    run: RunFolder, found: Recognised, lists: Mapping[str, Sequence[Path]], statistics: DatasetStatistics, plan: Plan
-) -> None:
+def _check(run: RunFolder, found: Recognised, lists: Lists, statistics: DatasetStatistics, plan: Plan) -> None:
     with bar(sum(map(len, lists.values()))) as count:
         report = check_dataset(ImageLists.open(run.data), len(found.classes), each=count)
     note(*report_lines(report, found.classes, SHOWN))
@@ -348,13 +338,9 @@ def run_rnn_train(cfg: str, weights: str | None, **options: Any) -> None:
     check_precision(options)
     named = ("tokenized", "clear", "seed", "threads", "max_batches", "dialect", "backup", "resume", "save_every")
     trainer = TextTrainer(
-        options["file"],
-        network_file(cfg),
-        weights,
-        allow_partial=options["allow_partial"],
-        chart=not options["no_chart"],
-        **{name: options[name] for name in named},
-    )
+        options["file"], network_file(cfg), weights, allow_partial=options["allow_partial"],
+        chart=not options["no_chart"], **{name: options[name] for name in named},
+    )  # fmt: skip
     print_start(trainer, weights, options)
     _print_opening(trainer)
     with first_interrupt_stops(trainer):

@@ -86,7 +86,6 @@ def _percent(value: float) -> str:
 
 
 def speed_line(result: Evaluation) -> str:
-    """Pictures per second, of the whole evaluation, and of the forward passes."""
     timing = result.timing
     return (
         f"{timing.pictures} pictures in {timing.total:.1f} s: {timing.rate:.2f} pictures/s "
@@ -167,7 +166,6 @@ def _cell(value: float, width: int, digits: int, unit: str = "") -> str:
 
 
 def accuracy_line(tally: ConfusionCounts) -> str:
-    """The accuracies so far."""
     return f"top 1: {tally.accuracy:f}, top {tally.top}: {tally.top_accuracy:f}"
 
 

@@ -70,7 +70,6 @@ class Printer:
             self.due, self.value, self.best = self.validator.next, self.validator.value, self.validator.best
 
     def opening(self) -> Iterator[str]:
-        """The lines on standard output before the first iteration."""
         trainer, setup, learner = self.trainer, self.setup, self.trainer.learner
         if setup.alexeyab and self.detector and self.validator:
             yield " Prepare additional network for mAP calculation..."
@@ -134,7 +133,6 @@ class Printer:
             self._show_progress(record)
 
     def close(self) -> None:
-        """Leave the terminal as it was."""
         if self.progress:
             note("")
 

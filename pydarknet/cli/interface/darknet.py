@@ -154,7 +154,7 @@ def _yolov1_group(name: str, data_set: str, network: str, pictures: str, **valid
         ("valid", "evaluate.run_yolov1_valid",
          f"Write the detections in the pictures of a list as result files of {data_set}.", lists,
          (list_option, out_options, network_and_names), valid),
-        ("recall", "evaluate.run_yolov1_recall",
+        ("recall", "evaluate.run_recall",
          "Print the recall of boxes of any class on a list of pictures; on standard error, as in darknet.", lists,
          (list_option, network_and_names), {}),
     ):  # fmt: skip

@@ -149,9 +149,6 @@ def _misfit(picture: AnnotatedPicture) -> str:
     return f"{picture.path}: {picture.width}x{picture.height} in the annotations, {width}x{height} in the file{hint}"
 
 
-# --- what both formats need ---
-
-
 def write_lines(path: Path, lines: Iterable[str]) -> None:
     """Write lines; undecodable bytes of file names stay as they are."""
     path.write_bytes("".join(lines).encode("utf-8", "surrogateescape"))
@@ -199,9 +196,6 @@ def finite_float(value: float | str) -> float:
 def rounded_coordinate(value: float, digits: int = 3) -> float:
     """A coordinate for output: a whole number if it is nearly one, else of `digits` decimals."""
     return round(value) if abs(value - round(value)) < NUMBER else round(value, digits)
-
-
-# --- COCO ---
 
 
 def read_coco(files: Sequence[Path], names: Sequence[str] | None, pictures: Path | None) -> AnnotatedSet:
@@ -329,9 +323,6 @@ def _annotation(box: PixelBox) -> Json:
         "bbox": [left, top, width, height], "area": round(width * height, DIGITS), "iscrowd": int(box.crowd),
         "segmentation": [], **({"difficult": 1} if box.difficult else {}),
     }  # fmt: skip
-
-
-# --- PASCAL VOC ---
 
 
 def read_voc(path: Path, names: Sequence[str] | None, pictures: Path | None) -> AnnotatedSet:

@@ -114,9 +114,6 @@ def write_set(
     return found
 
 
-# --- darknet ---
-
-
 def read_darknet(path: Path, names: Sequence[str] | None) -> AnnotatedSet:
     """Read a data set with label files. Raises DataError for a missing picture."""
     data = ImageLists.open(path)

@@ -275,23 +275,15 @@ def draw_classes(picture: Picture, found: Classification) -> Picture:
     return draw_lines(picture, [f"{100 * each.probability:.1f}%: {each.name}" for each in found.predictions])
 
 
-def to_numbered_files(prefix: str | os.PathLike[str]) -> Sink:
-    """A sink that writes PREFIX_00000001.jpg and so on."""
-
-    def write(number: int, picture: Picture) -> None:
-        write_image(f"{os.fspath(prefix)}_{number:08d}.jpg", picture)
-
-    return write
+def to_numbered_files(prefix: str | os.PathLike[str], number: int, picture: Picture) -> None:
+    """Write PREFIX_00000001.jpg and so on; with its first argument, a sink."""
+    write_image(f"{os.fspath(prefix)}_{number:08d}.jpg", picture)
 
 
-def to_stream(stream: Stream) -> Sink:
-    """A sink that publishes MJPEG while the stream has clients."""
-
-    def publish(number: int, picture: Picture) -> None:
-        if stream.has_clients:
-            stream.publish(jpeg_part(encode_image(picture, quality=STREAMED_QUALITY)))
-
-    return publish
+def to_stream(stream: Stream, number: int, picture: Picture) -> None:
+    """Publish MJPEG while the stream has clients; with its first argument, a sink."""
+    if stream.has_clients:
+        stream.publish(jpeg_part(encode_image(picture, quality=STREAMED_QUALITY)))
 
 
 class HttpPost(BackgroundWriter):

@@ -46,9 +46,9 @@ class Costs:
     memory_filter: float  # of a float of filters from memory
     far: float  # of a float of input tiles, where tiles and products in flight are more than `near`
     near: int  # floats that stay in a core's own caches
-    shared: int  # floats of filters that the cache of all cores keeps while tasks read them again and again
+    shared: int  # floats of filters that the cache of all cores keeps
     largest: int  # input tiles of a worker, unless they fit one product
-    panels_per_pass: tuple[int, ...]  # to choose from; fewer read input tiles more often, more write further products
+    panels_per_pass: tuple[int, ...]  # to choose from
     uneven: float  # of a task: how long the other workers wait for the last one
     int24: int  # most tiles for which 24-bit weights pay, where filters are larger than LARGE
 
@@ -177,8 +177,6 @@ def packed_size(m: int, filters: int, channels: int, int24: bool = False) -> int
     values = -(-channels // LANES) * LANES * PANEL_CHANNELS
     return -(-filters // PANEL_CHANNELS) * (m + 2) ** 2 * (SCALES + values // QUAD * KEPT if int24 else values)
 
-
-# --- the choice -------------------------------------------------------------------------------------------------------
 
 # Costs in multiply-adds of a SIMD vector: of a vector of a transformed input tile, of a vector of a product, of a float
 # of filters. With B input blocks, G output vectors, T tiles of P points, F floats of packed filters:

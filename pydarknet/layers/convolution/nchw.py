@@ -143,13 +143,13 @@ def bind_nchw_bottleneck(links: Sequence[FusableConvolution], x: Tensor, y: Tens
     expand, middle, project = links
     window, shape, out = middle.window, middle.inputs[0], y.shape
     size = window.size
-    side = -(-window.halo(shape) // LANES) * LANES  # so that rows begin with a cache line, where these are whole ones
+    side = -(-window.halo(shape) // LANES) * LANES  # rows begin with a cache line
     pitch = shape.width + 2 * side
     ring, between = (Layout(1, Shape(shape.channels, *sides), 0, NCHW) for sides in ((size, pitch), (1, out.width)))
     slot, row, column = np.meshgrid(*[np.arange(size)] * 3, indexing="ij")
     steps = ((slot + row) % size * pitch + column - window.padding + side).ravel()
     x_at = _rows(shape, window, pitch, y)._replace(channels=x.shape.channels)
-    room = ring.size + between.size + LANES * out.width + LANES  # the last ones are read beyond what is needed
+    room = ring.size + between.size + LANES * out.width + LANES  # the last ones are read, but not needed
     return with_workspace(
         convolve_nchw_bottleneck, threads(), -(-room // LANES) * LANES,
         x.place, x_at, _filters(expand, x.layout), _filters(middle, ring, np.ascontiguousarray(steps)),
@@ -177,8 +177,6 @@ def reads_picture(link: FusableConvolution, pooled: bool) -> bool:
         return link.activates_by_slope and shape.height % 2 == 0 and shape.width % 2 == 0
     return link.applies_as_it_stores
 
-
-# --- inverted bottlenecks ---------------------------------------------------------------------------------------------
 
 # Bounds of a band: floats that stay in a core's L2 cache, and rows computed for each of its own.
 NEAR, MOST_WORK = 128 << 10, 1.35

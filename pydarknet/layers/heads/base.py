@@ -24,7 +24,7 @@ class TrainingPictures:
     """The keys of a head's section that describe the pictures it learns from."""
 
     jitter: float = real(0.2)  # the largest random crop, as a part of each side
-    random: float = real()  # whether, and in AlexeyAB's by how much, the network's size changes during training
+    random: float = real()  # whether, in AlexeyAB's by how much, the network's size changes
     resize: float = real(1.0)
     max_boxes: int = 90  # objects of one picture that count
 

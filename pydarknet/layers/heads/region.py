@@ -24,7 +24,7 @@ from ..losses import tree_of
 from .base import Head, Indices, TrainingPictures, above, read_anchors, stack_boxes
 from .targets import ClassIds, ClassMap, Truths, best_overlaps, focal_factor, read_truths, square_sum
 
-PRIOR_UNTIL = 12800  # images seen, until which every prediction is trained towards its anchor at its cell's centre
+PRIOR_UNTIL = 12800  # images seen, until which all are trained towards their anchors
 _PRIOR = np.float32(0.01)
 _NOWHERE = 100000  # a label with x and y above this has a class, but no box
 
@@ -180,7 +180,7 @@ class Region(Head):
             if not self.by_cell:
                 probabilities[index, self.tree.top(values, hier)] = scale[index]
                 continue
-            likely = np.flatnonzero(values > np.float32(0.5))  # AlexeyAB's takes the last one, and ignores `hier`
+            likely = np.flatnonzero(values > np.float32(0.5))  # AlexeyAB's takes the last
             if len(likely):
                 probabilities[index, likely[-1]] = values[likely[-1]]
         return probabilities

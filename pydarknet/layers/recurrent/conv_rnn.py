@@ -76,7 +76,7 @@ class Crnn(RnnSteps, _ConvolutionalRecurrent):
     """`[crnn]`: `[rnn]` with convolutions."""
 
     shortcut: bool = flag()
-    swaps_sides: bool  # pjreddie's darknet exchanges height and width, and reads the NCHW input as such a picture
+    swaps_sides: bool  # pjreddie's darknet exchanges height and width of its input
     learns: bool  # whether the dialect updates the parameters
 
     @classmethod

@@ -69,7 +69,7 @@ class Recurrent(NchwLayer):
 
     @classmethod
     def build(cls, section: Section, context: BuildContext, **options: Any) -> Any:
-        return super().build(section, context, time_steps=context.time_steps, **options)
+        return super().build(section, context, time_steps=context.net.positive("time_steps", 1, 1 << 16), **options)
 
     def state_size(self) -> int:
         """Numbers of one state of one sample."""

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -206,7 +207,7 @@ def test_a_drawn_picture_can_stay_for_more_frames(network):
 
 
 def test_numbered_files(tmp_path):
-    write = to_numbered_files(tmp_path / "p")
+    write = partial(to_numbered_files, tmp_path / "p")
     write(7, picture(1))
     assert [path.name for path in tmp_path.iterdir()] == ["p_00000007.jpg"]
 
