@@ -182,7 +182,6 @@ def _span(a: Floats, b: Floats, axis: int, start: np.ufunc, end: np.ufunc) -> Fl
 
 
 def _ratio(numerator: Floats, denominator: Floats) -> Floats:
-    """The quotient; 0 where the denominator is 0."""
     return np.where(denominator == 0, np.float32(0), numerator / denominator)
 
 

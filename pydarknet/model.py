@@ -179,7 +179,6 @@ class Model(Network):
 
 
 def _tiling(tiles: tuple[int, int] | None, overlap: float) -> Tiling | None:
-    """The tiling of `tiles=(columns, rows)`. Raises OptionError."""
     if tiles is None:
         return None
     if len(tiles) != 2:
@@ -237,8 +236,6 @@ def _prepared_precision(model: Model, precision: str, weights: File | None, quan
     except OptionError as error:
         log.warning("%s; computing in float32", error)
         return FLOAT32
-    if weights is None:
-        model.quantize(Quantization.unmeasured(model.layers))
-    else:
-        model.quantize(Quantization.read(quantized or file_beside(weights)))
+    found = Quantization.read(quantized or file_beside(weights)) if weights else Quantization.unmeasured(model.layers)
+    model.quantize(found)
     return precision

@@ -123,10 +123,6 @@ def one_of(variants: Mapping[int, Any]) -> Any:
 # --- what is emitted --------------------------------------------------------------------------------------------------
 
 
-def constant(number: int) -> ir.Constant:
-    return ir.Constant(INT64, number)
-
-
 class Emitter:
     """LLVM's instructions, those of `ir.IRBuilder` and some of vectors. Arithmetic takes Python's integers too."""
 
@@ -137,7 +133,7 @@ class Emitter:
         method = getattr(self._builder, name)
         if name not in ("add", "mul", "udiv", "urem", "icmp_signed", "select"):
             return method
-        return lambda *operands: method(*(constant(each) if isinstance(each, int) else each for each in operands))
+        return lambda *operands: method(*(INT64(each) if isinstance(each, int) else each for each in operands))
 
     def llvm(self, name: str, result: ir.Type, *arguments: ir.Value) -> ir.Value:
         """The call of an intrinsic function of LLVM's."""
@@ -146,7 +142,7 @@ class Emitter:
 
     def ahead(self, address: ir.Value, distance: ir.Value | int) -> ir.Value:
         """The address so many numbers farther on."""
-        return self.gep(address, [constant(distance) if isinstance(distance, int) else distance])
+        return self.gep(address, [INT64(distance) if isinstance(distance, int) else distance])
 
     def load_vector(self, address: ir.Value, vector: ir.VectorType = VECTOR) -> ir.Value:
         """The floats of a vector at `address` (a float pointer that need not be aligned to more than a float)."""

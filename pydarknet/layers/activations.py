@@ -64,12 +64,10 @@ class Activation:
 
     def calls(self, tensor: Tensor) -> list[Call]:
         """The calls of `apply`."""
-        if self.is_linear:
-            return []
-        if self.over_channels:
-            return [partial(self._apply_over_channels, tensor)]
-        channels, slope = tensor.shape.channels, np.float32(self.negative_slope)
-        return [KernelCall(activate, tensor.data, tensor.planes, channels, slope, self.id)]
+        if self.is_linear or self.over_channels:
+            return [partial(self._apply_over_channels, tensor)] if self.over_channels else []
+        slope = np.float32(self.negative_slope)
+        return [KernelCall(activate, tensor.data, tensor.planes, tensor.shape.channels, slope, self.id)]
 
     def apply_nchw(self, values: Array) -> Array:
         """Apply in place to a contiguous (batch, outputs) array. Returns what `backward_nchw` takes as x."""
@@ -80,7 +78,7 @@ class Activation:
             flat = values.reshape(-1)
             edges = np.linspace(0, flat.size, 5).astype(np.int64)
             segments = np.stack([edges[:-1], np.diff(edges)], axis=1)
-            activate_segments(flat, np.ascontiguousarray(segments), np.float32(self.negative_slope), self.id)
+            activate_segments(flat, segments, np.float32(self.negative_slope), self.id)
         return before
 
     def _apply_over_channels(self, tensor: Tensor) -> None:

@@ -180,7 +180,6 @@ class Local(NchwLayer):
         self._before = self.activation.apply_nchw(y)
 
     def _padded_sides(self) -> tuple[int, int, int]:
-        """Channels, rows and columns; the last filters may reach beyond `pad`."""
         shape, out = self.inputs[0], self.shape
         rows = max(shape.height + 2 * self.pad, (out.height - 1) * self.stride + self.size)
         columns = max(shape.width + 2 * self.pad, (out.width - 1) * self.stride + self.size)

@@ -117,7 +117,6 @@ class Route(Layer):
 
 
 def _is_same_memory(source: Tensor, first: int, output: Tensor, to: int) -> bool:
-    """Whether channels from `first` and from `to` on are the same memory."""
     if first % LANES or to % LANES or source.layout.block != output.layout.block:
         return False
     begin, end = (

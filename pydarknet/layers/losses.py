@@ -37,8 +37,7 @@ def stacked_truth(layer: Layer, truth: Sequence[Array]) -> Array:
 
 def tree_of(section: Section) -> WordTree | None:
     """The word tree that `tree=` names. Raises DataError."""
-    path = section.file("tree")
-    return read_tree(path) if path else None
+    return read_tree(path) if (path := section.file("tree")) else None
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

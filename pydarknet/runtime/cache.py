@@ -79,7 +79,6 @@ class Processor(NamedTuple):
 
 @cache
 def processor() -> Processor:
-    """This machine's."""
     return read_processor(CPUINFO)
 
 
@@ -134,7 +133,7 @@ def numba_version() -> str:
     """Numba's version, read without importing it; "unknown" where its file is of another form."""
     text = (package_folder("numba") / "_version.py").read_text(errors="replace")
     found = re.search(r"""["']?version["']?\s*[:=]\s*["'](\d+\.\d+[^"']*)["']""", text)
-    return found.group(1) if found else "unknown"
+    return found[1] if found else "unknown"
 
 
 def numba_is_known() -> bool:
@@ -230,7 +229,6 @@ def remove_old() -> None:
 
 
 def _age(path: Path, now: float) -> float:
-    """Seconds since the last change; 0 where the file is gone."""
     try:
         return now - path.stat().st_mtime
     except OSError:

@@ -95,7 +95,6 @@ never_waits = False  # whether a kernel that another process compiles is left to
 
 
 def will_run(work: Work) -> None:
-    """Say what this process is about to run."""
     global _work
     _work = work
 

@@ -38,7 +38,6 @@ def clock() -> float:
 
 
 def begin() -> None:
-    """Count a compilation that begins."""
     global _depth, _began
     with _lock:
         _depth += 1
@@ -50,7 +49,6 @@ def begin() -> None:
 
 
 def end() -> None:
-    """Count a compilation that ends."""
     global _depth, _total, _count
     with _lock:
         _depth -= 1

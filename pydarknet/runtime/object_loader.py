@@ -108,7 +108,6 @@ def _make_proxies(modules: dict[str, tuple[list[str], dict[str, Any]]]) -> None:
 
 
 def _put_proxies() -> None:
-    """Have imports find the proxies."""
     for proxy in _proxies.values():
         sys.modules[proxy.__name__] = proxy
         folder, _, name = proxy.__name__.rpartition(".")
@@ -178,11 +177,9 @@ class SavedKernel:
 
     @property
     def dispatcher(self) -> Any:
-        """The real kernel."""
         return getattr(real_module(self.module), self.name)
 
     def code_for(self, arguments: tuple) -> Callable[..., Any]:
-        """The code for arguments of these types, loaded once."""
         kinds = kinds_of(arguments)
         if kinds is None:
             return compiled(self.dispatcher, *arguments)
@@ -191,7 +188,6 @@ class SavedKernel:
         return self._codes[kinds]
 
     def _first_call(self, arguments: tuple) -> Any:
-        """Find the code for arguments of these types, and remember it."""
         with LOCK:
             if kinds_of(arguments) is None:
                 return self.dispatcher(*arguments)
@@ -310,7 +306,6 @@ def load(module: str, name: str, kinds: tuple[str, ...]) -> Callable[..., Any] |
 
 
 def load_own(module: str, name: str, kinds: tuple[str, ...]) -> Callable[..., Any] | None:
-    """The code that an earlier process has saved."""
     found = read(file_of(f"{module}.{name}", kinds))
     if found is None:
         return None

@@ -50,7 +50,6 @@ class KernelCall:
 
     @property
     def arguments(self) -> tuple[Any, ...]:
-        """As the kernel takes them."""
         return self._arguments
 
     @property

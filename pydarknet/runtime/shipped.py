@@ -73,7 +73,6 @@ class Library:
         self.threads.value = most_threads()
 
     def address(self, symbol: str) -> int:
-        """Where a symbol is."""
         return ctypes.addressof(ctypes.c_char.in_dll(self._library, symbol))
 
     def kernel(self, kernel: str, kinds: tuple[str, ...]) -> ShippedKernel | None:

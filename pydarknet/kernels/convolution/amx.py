@@ -13,7 +13,7 @@ from numba import types
 from numba.core import cgutils
 
 from ...runtime.jit import device
-from ..simd import INT32, INT64, LANES, Emitter, constant, instructions, returning
+from ..simd import INT32, INT64, LANES, Emitter, instructions, returning
 from .bf16 import BFloat16
 from .direct import _finish_tiles, make_convolve, make_pack
 from .int8 import Int8
@@ -80,13 +80,13 @@ def make_multiply(product: Any, oc_vectors: int) -> Any:
         b.cbranch(b.icmp_signed("<", 0, panel.taps), body, done)
         b.position_at_end(body)
         t = b.phi(INT64)
-        t.add_incoming(constant(0), entry)
+        t.add_incoming(INT64(0), entry)
         here = b.ahead(inputs, b.load(b.ahead(offsets, t)))
         for pixels in range(2):
             _load(b, INPUTS + pixels, b.ahead(here, b.mul(step, pixels * ROWS)), pitch)
         at_tap = b.ahead(weights, b.mul(t, words * oc_vectors * LANES))
         for block in range(oc_vectors):
-            _load(b, FILTERS + block, b.ahead(at_tap, block * LANES), constant(oc_vectors * BYTES))
+            _load(b, FILTERS + block, b.ahead(at_tap, block * LANES), INT64(oc_vectors * BYTES))
         for pixels, block in each:
             operands = SUMS + 2 * pixels + block, INPUTS + pixels, FILTERS + block
             b.llvm(product.multiply, VOID, *map(BYTE, operands))
@@ -96,7 +96,7 @@ def make_multiply(product: Any, oc_vectors: int) -> Any:
         b.position_at_end(done)
         for pixels, block in each:
             to = b.bitcast(b.ahead(sums, (block * PIXELS + pixels * ROWS) * LANES), POINTER)
-            b.llvm("llvm.x86.tilestored64", VOID, BYTE(SUMS + 2 * pixels + block), to, constant(BYTES))
+            b.llvm("llvm.x86.tilestored64", VOID, BYTE(SUMS + 2 * pixels + block), to, INT64(BYTES))
         return b.ptrtoint(sums, INT64)
 
     return multiply

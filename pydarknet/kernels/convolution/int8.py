@@ -24,8 +24,8 @@ class Int8(Product):
     def convert(self, b: Emitter, values: ir.Value, scale: ir.Value, zero: ir.Value) -> ir.Value:
         """To the nearest, within 0..255; NaN to 0."""
         scaled = b.fadd(b.fmul(values, b.splat(scale), ("contract",)), b.splat(zero), ("contract",))
-        above = b.select(b.fcmp_ordered(">", scaled, b.splat(_float(0))), scaled, b.splat(_float(0)))
-        most = b.splat(_float(LARGEST_INPUT))
+        least, most = (ir.Constant(VECTOR, [float(number)] * LANES) for number in (0, LARGEST_INPUT))
+        above = b.select(b.fcmp_ordered(">", scaled, least), scaled, least)
         return self._rounded(b, b.select(b.fcmp_ordered("<", above, most), above, most))
 
     def convert_filters(self, b: Emitter, values: ir.Value) -> ir.Value:
@@ -50,10 +50,6 @@ class Int8(Product):
         bias, scale = b.load_vectors(b.ahead(filters.bias, b.mul(block, 2 * LANES)), LANES, 2)
         products = [b.fmul(b.sitofp(value, VECTOR), scale, ("contract",)) for value in sums]
         return [b.fadd(product, bias, ("contract",)) for product in products]
-
-
-def _float(number: float) -> ir.Constant:
-    return ir.Constant(ir.FloatType(), float(number))
 
 
 INT8 = Int8()

@@ -25,7 +25,7 @@ from llvmlite import binding, ir
 from numba import config
 
 from ...runtime.jit import inlined
-from ..simd import HALF, INT64, LANES, VECTOR, Emitter, constant, instructions
+from ..simd import HALF, INT64, LANES, VECTOR, Emitter, instructions
 
 # Input channels that one tap covers, unless its product says otherwise: small enough that a network's three colours
 # waste little, large enough that the loop costs nothing beside its products.
@@ -219,12 +219,8 @@ class Float32(Product):
 class Depthwise(Float32):
     """Products of whole vectors: each channel has a filter of its own, and there is no sum over lanes."""
 
-    by_block = True
+    by_block, tap_lanes = True, 1
     kinds = STRAIGHT, ANY
-
-    @property
-    def words(self) -> int:
-        return 1
 
     def load_input(self, b: Emitter, address: ir.Value) -> ir.Value:
         return b.load_vector(address, self.vector)
@@ -268,7 +264,8 @@ def make_tile(
         pixels_of_y = [[b.ahead(y, b.add(offset, block)) for offset in offsets_of_y] for block in blocks]
         start = product.start(b, filters, panel, epilogue, pixels_of_y)
         if fetches:
-            _fetch_targets(b, pixels_of_y)
+            for place in (place for row in pixels_of_y for place in row):
+                b.prefetch(b.ahead(place, count * LANES))  # where the next tile of the row will be written
 
         def products(t, sums):
             shift = b.load(b.ahead(offset_table, t))
@@ -353,13 +350,6 @@ def biases_of(b: Emitter, filters, panel, oc_vectors: int, vector: ir.VectorType
     return b.load_vectors(first, LANES, oc_vectors, vector)
 
 
-def _fetch_targets(b: Emitter, places) -> None:
-    """Ask for where the next tile of the row will be written."""
-    for row in places:
-        for place in row:
-            b.prefetch(b.ahead(place, len(row) * LANES))
-
-
 def _fetch_inputs(b: Emitter, cell, step: int, count: int, t) -> None:
     """Ask for the cells of the tile after the next one: at each of the taps of a cell for some of them."""
     taps = LANES // TAP_LANES
@@ -395,7 +385,7 @@ def loop_over_taps(b: Emitter, tap_count, start, products) -> list[list[ir.Value
     b.branch(head)
     b.position_at_end(head)
     t = b.phi(INT64)
-    t.add_incoming(constant(0), entry)
+    t.add_incoming(INT64(0), entry)
     sums = [[b.phi(value.type) for value in row] for row in start]
     for row, first in zip(sums, start):
         for value, begin in zip(row, first):

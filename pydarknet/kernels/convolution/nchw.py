@@ -180,14 +180,6 @@ def _transform_rows(x, x_at, x_plane, channels, height, width, row, work, at, pi
 
 
 @device
-def _clear_sides(work, at, rows, pitch, width):
-    """Zeros left and right of `rows` rows of pixels."""
-    for row in range(rows):
-        work[at + row * pitch + FIRST - 1] = 0
-        work[at + row * pitch + FIRST + width] = 0
-
-
-@device
 def _convolve_span(vectors, pooled, work, t_at, pitch, filters, first_out, sums, y, y_at, y_row):
     """Sixteen planes of the output, `vectors` vectors of their rows: COLUMN_SPAN floats for each plane, pooled, or for
     each plane of the first row and then of the second."""
@@ -219,7 +211,8 @@ def convolve_picture(address, x_at, filters, y, y_at, activation, queue, workers
         x = floats_at(address, y_at.pictures * channels * plane)
         t_at = worker * work_size
         sums = t_at + channels * POINTS * pitch
-        _clear_sides(work, t_at, channels * POINTS, pitch, width)
+        for left in range(t_at + FIRST - 1, t_at + channels * POINTS * pitch, pitch):
+            work[left] = work[left + width + 1] = 0
         task = next_task(queue, worker, workers, y_at.pictures * bands)
         while task >= 0:
             picture, top, end = band_task(task, bands, pairs, y, y_at)
@@ -313,14 +306,6 @@ def _add_row(work, at, channels, width, residual, residual_at, y, y_at, y_plane)
             y[to + column] = work[start + column] + residual.data[other + column]
 
 
-@device
-def _interleave_row(work, at, width, y, y_at):
-    """To a tensor of one block: of sixteen planes, those that it does not have zeros."""
-    for column in range(0, width, 16):
-        left = min(column, width - 16)
-        transpose(work, at + left, width, y, y_at + left * 16, 16, 16)
-
-
 @kernel
 def convolve_nchw_bottleneck(
     address, x_at, expand, depthwise, project, y, y_at, residual, queue, workers, work, work_size
@@ -366,5 +351,7 @@ def convolve_nchw_bottleneck(
                     elif residual.adds:
                         _add_row(work, out, channels, width, residual, other, work, out, width)
                 if blocked:
-                    _interleave_row(work, out, width, y, cell(y_at, picture, 0, row, 0))
+                    for column in range(0, width, 16):
+                        left = min(column, width - 16)
+                        transpose(work, out + left, width, y, cell(y_at, picture, 0, row, left), 16, 16)
             task = next_task(queue, worker, workers, y_at.pictures * bands)

@@ -124,13 +124,9 @@ def int24_vectors(b: Emitter, filters) -> Iterator[ir.Value]:
             word = b.load_vector(filters, WORDS)
             filters = b.ahead(filters, LANES)
             yield b.sitofp(word, VECTOR)
-            fourth = _shift_in(b, word, word if fourth is None else fourth)
+            below = word if fourth is None else fourth  # its upper 24 bits go below the lowest 8 of `word`
+            fourth = b.llvm(f"llvm.fshl.v{LANES}i32", WORDS, word, below, ir.Constant(WORDS, [24] * LANES))
         yield b.sitofp(fourth, VECTOR)
-
-
-def _shift_in(b: Emitter, word: ir.Value, below: ir.Value) -> ir.Value:
-    """The lowest 8 bits of `word` above the upper 24 of `below`."""
-    return b.llvm(f"llvm.fshl.v{LANES}i32", WORDS, word, below, ir.Constant(WORDS, [24] * LANES))
 
 
 @device

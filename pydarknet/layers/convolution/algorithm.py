@@ -178,8 +178,6 @@ def packed_size(m: int, filters: int, channels: int, int24: bool = False) -> int
     return -(-filters // PANEL_CHANNELS) * (m + 2) ** 2 * (SCALES + values // QUAD * KEPT if int24 else values)
 
 
-# --- the choice -------------------------------------------------------------------------------------------------------
-
 # Costs in multiply-adds of a SIMD vector: of a vector of a transformed input tile, of a vector of a product, of a float
 # of filters. With B input blocks, G output vectors, T tiles of P points, F floats of packed filters:
 #

@@ -171,8 +171,6 @@ def _tasks(x: Layout, d: Layout, weights: Array, groups: int) -> tuple[NDArray[n
     return np.array(tasks, np.int64), np.array(units, np.int64), at
 
 
-# --- binary convolutions (`xnor`) -------------------------------------------------------------------------------------
-#
 # As in XNOR-Net (Rastegari et al., 2016) filters take the gradient of their binary form, inputs that of their signs.
 
 

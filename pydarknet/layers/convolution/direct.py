@@ -65,7 +65,6 @@ class TiledConvolution(PackedConvolution):
         return with_workspace(self.kernel, threads(), 0, *arguments, residual, self._schedule(out, x.layout))
 
     def _schedule(self, out: Shape, x: Layout) -> Schedule:
-        """Few enough tiles that every thread gets several tasks."""
         by_panel, wanted = self.packed.size > x.item, 8 * threads()
         pieces = max(1, -(-wanted // (len(self.panels) * x.batch)))
         if not by_panel:
@@ -143,8 +142,6 @@ def _taps(channels: range, size: int) -> Table:
     order = np.lexsort((channel, column, row, channel // LANES))
     return np.stack([channel, row, column], axis=1)[order].astype(np.int64)
 
-
-# --- numbers of other types than float32 ------------------------------------------------------------------------------
 
 FLOAT32, BF16, INT8 = "float32", "bf16", "int8"
 
@@ -312,7 +309,6 @@ class ConvertedConvolution(TiledConvolution):
         )  # fmt: skip
 
     def _tiles_per_task(self, x: Layout, out: Shape, window: Window, workers: int) -> int:
-        """As many as a core's cache has room for."""
         tiles, cell = -(-out.cells // MR), LANES // self.numbers.factors
         shared = len(self.panels) if self.packed.size > x.item // 2 else 1
         chunk = max(1, tiles // -(-TASKS * workers // (x.batch * shared)))

@@ -178,8 +178,6 @@ def reads_picture(link: FusableConvolution, pooled: bool) -> bool:
     return link.applies_as_it_stores
 
 
-# --- inverted bottlenecks ---------------------------------------------------------------------------------------------
-
 # Bounds of a band: floats that stay in a core's L2 cache, and rows computed for each of its own.
 NEAR, MOST_WORK = 128 << 10, 1.35
 

@@ -181,7 +181,6 @@ def _area(edges: Floats) -> tuple[Floats, Floats]:
 
 
 def _distance_terms(step: Floats, outside: Floats, width: Floats, height: Floats, diagonal: Floats) -> Floats:
-    """(k, 4): of the step (k, 2) between centres, relative to the diagonal (squared)."""
     distance = (step * step).sum(axis=1)
     (top, bottom, left, right), c = outside, diagonal
     x = (_TWO * step[:, 0] * c - _TWO * width * (right - left) * distance) / (c * c)

@@ -236,7 +236,6 @@ class YoloLoss(Head):
         )  # fmt: skip
 
     def _set_class_delta(self, entries: Array, delta: Array, classes: ClassIds) -> Array:
-        """(k,) predicted probabilities of the objects' classes."""
         p, current = entries[:, self.entries_before_classes :], delta[:, self.entries_before_classes :]
         own = np.arange(self.classes) == classes[:, None]
         looks_at_own = self.dialect.yolo_looks_at_own_class and not self.is_gaussian
@@ -389,7 +388,6 @@ class DeltaRejection:
         self.rolling[name] = MOMENTUM * (self.rolling[name] or begin) + (1 - MOMENTUM) * now
 
     def _by_deviation(self, delta: Array, share: float) -> float:
-        """The limit at the end of the run, to which that of now falls."""
         rolling = self.rolling
         limit = rolling["average"] + rolling["deviation"] * self.sigmas
         around = delta[delta != 0].astype(np.float64) - rolling["average"]
