@@ -49,7 +49,6 @@ def best_of_pictures(boxes, truths, starts, best, which):
 
 @device
 def _span(a, b, axis, enclosing):
-    """The length along an axis that two boxes share (below 0: the gap between them), or that encloses both."""
     low, high = b[axis] - b[2 + axis] * _HALF, b[axis] + b[2 + axis] * _HALF
     if enclosing:
         half = a[2 + axis] * _HALF
@@ -119,7 +118,6 @@ def suppress_classes(boxes, by_class, order, threshold, by_distance, exponent, m
 
 @device
 def _distance(width, height, anchor_width, anchor_height, by_iou):
-    """1 - IoU of two boxes that share a corner, or the squared Euclidean distance."""
     if by_iou:
         both = min(width, anchor_width) * min(height, anchor_height)
         return 1.0 - both / (width * height + anchor_width * anchor_height - both)

@@ -12,7 +12,6 @@ from .simd import LANES, transpose
 
 @device
 def _pack_colours(plain, start, plane, width, cells):
-    """One row of a picture, whole cells in one pass."""
     red, green = plain[start : start + width], plain[start + plane : start + plane + width]
     blue = plain[start + 2 * plane : start + 2 * plane + width]
     for column in range(width):
@@ -52,7 +51,6 @@ def pack(plain, channels, lanes, blocked, at):
 
 @device
 def _unpack_row(blocked, at, channels, plain, to, plane, width):
-    """`width` cells of one block, to its first `channels` channels."""
     last = width - LANES
     if last < 0:
         for c in range(channels):

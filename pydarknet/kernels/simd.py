@@ -57,7 +57,6 @@ class Members:
 
 
 def _opened(context: Any, builder: ir.IRBuilder, type_: Any, value: ir.Value) -> Any:
-    """An argument as a function that emits instructions takes it."""
     if isinstance(type_, types.Array):
         return cgutils.create_struct_proxy(type_)(context, builder, value=value).data
     return Members(context, builder, type_, value) if isinstance(type_, types.BaseNamedTuple) else value
@@ -284,7 +283,6 @@ vmax, vmuladd = simd(Emitter.larger), simd(Emitter.multiply_add)
 
 
 def _overload(operation: Any, name: str) -> None:
-    """An operator of Numba's for SIMD values: LLVM's instruction of this name."""
     function = simd(lambda b, x, y: getattr(b, name)(x, y))
 
     @overload(operation)
@@ -309,8 +307,6 @@ def _mixed(b: Emitter, first, second, numbers: tuple[int, ...]) -> ir.Value:
 
 
 def _gathered(b: Emitter, vectors: list[ir.Value]) -> list[ir.Value]:
-    """The first quads of four vectors, their second quads, and so on."""
-
     def quads(first, second, start):
         return b.shuffled(first, second, [8 * i + 4 * start + j for i in range(4) for j in range(QUAD)])
 

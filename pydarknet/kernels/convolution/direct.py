@@ -63,7 +63,6 @@ class PlaneTarget(NamedTuple):
 
 @device
 def _finish_tile(y, at, wrap, run, channels, activation):
-    """Apply the activation to one tile's vectors, row by row, and keep lanes past the last channel zero."""
     column, pixels = run.column, run.pixels
     while pixels > 0:
         count = min(pixels, run.width - column)
@@ -78,7 +77,6 @@ def _finish_tile(y, at, wrap, run, channels, activation):
 
 @device
 def _add_to_tile(y, y_at, y_wrap, residual, at, wrap, run):
-    """Add the residual to one tile's vectors."""
     column = run.column
     for _ in range(run.pixels):
         vstore(y, y_at, vload(y, y_at) + vload(residual, at))
@@ -90,7 +88,6 @@ def _add_to_tile(y, y_at, y_wrap, residual, at, wrap, run):
 
 @inlined
 def _finish_tiles(y, target, run, panel, epilogue, residual, residual_at):
-    """What follows the products of a tile: the activation, then the residual, where they are asked for."""
     channels = epilogue.channels - panel.block * 16
     for r in range(panel.oc_vectors):
         y_at = target.at + r * target.block_stride
@@ -192,7 +189,6 @@ def make_convert_task(product: Product) -> Any:
 
     @device
     def convert_cells(x, source, step, x_at, count, work, to):
-        """`count` cells of each block, `step` floats apart, to words that lie side by side."""
         # Filters are 0 where there are no channels; so must inputs be, if they could be NaN.
         for block in range(-(-x_at.blocks // blocks) * blocks if clears else x_at.blocks):
             together = block // blocks

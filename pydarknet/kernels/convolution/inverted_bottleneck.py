@@ -35,7 +35,6 @@ class Band(NamedTuple):
 
 @device
 def _band(index, x_at, height, width, depthwise):
-    """The `index`-th of the bands of `height` rows."""
     top = height * index // x_at.bands
     rows = height * (index + 1) // x_at.bands - top
     low = top * depthwise.stride - depthwise.padding
@@ -58,7 +57,6 @@ def _clear_outside(work, at, band, x_at):
 
 @device
 def _expand(x, picture, x_at, expand, panel, depthwise, band, work, at):
-    """The blocks of one panel, `depthwise.block_stride` floats apart from `at` on."""
     pitch = x_at.width + 2 * x_at.side
     zero, never = opaque_zero_and_false(panel.oc_vectors)
     for r in range(panel.oc_vectors):
@@ -76,7 +74,6 @@ def _expand(x, picture, x_at, expand, panel, depthwise, band, work, at):
 
 @device
 def _convolve_block(x, x_base, depthwise, block, band, work, at):
-    """One block of the depthwise convolution, its rows one after another from `at` on."""
     panel = panel_of(depthwise, block)
     zero, never = opaque_zero_and_false(panel.oc_vectors)
     epilogue = Epilogue(depthwise.channels, depthwise.slope, depthwise.activation, never)

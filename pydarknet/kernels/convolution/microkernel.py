@@ -146,7 +146,6 @@ def _offsets_of_pixels(b: Emitter, distance: int, count: int, at, step, wrap, ru
 
 
 def _offsets_of_square(b: Emitter, side: int, at, wrap) -> list[ir.Value]:
-    """Offsets of all pixels of a plane, side by side, with `wrap` at the end of a row."""
     pitch = b.add(wrap, (side - 1) * LANES)
     rows = [b.add(at, b.mul(pitch, i)) for i in range(side)]
     return [b.add(row, j * LANES) for row in rows for j in range(side)]
@@ -320,7 +319,6 @@ def make_kind_of(product: Product) -> Any:
 
     @inlined
     def is_straight(x_step, x_wrap, y_wrap, column, width, pixels, count):
-        """Whether the cells of the tile are all as far apart, in the input and in the output."""
         joined = x_wrap == x_step and y_wrap == 16
         return pixels >= count and (joined or column + count <= width)
 
@@ -360,7 +358,6 @@ def _fetch_inputs(b: Emitter, cell, step: int, count: int, t) -> None:
 
 
 def _start_of_sums(b: Emitter, accumulates, biases, places) -> list[list[ir.Value]]:
-    """start[row][pixel]: what already stands in the output where `accumulates` is not 0, else the bias."""
     entry = b.basic_block
     load, ready = b.append_basic_block("sums.load"), b.append_basic_block("sums.ready")
     b.cbranch(b.icmp_signed("!=", accumulates, ir.Constant(accumulates.type, 0)), load, ready)

@@ -39,13 +39,11 @@ FIRST = 16  # where a row begins in the memory of a worker: there are zeros befo
 
 @inlined
 def _tile(vectors, x, x_at, filters, first_out, y, y_at, y_plane, slope):
-    """The tile of so many vectors, from FEWEST to VECTORS."""
     tile_planes(vectors, x, x_at, filters, 0, filters.offsets.shape[0], first_out, y, y_at, y_plane, slope)
 
 
 @inlined
 def _next_vectors(left, width):
-    """How many vectors the next tile of a row of `width` pixels has, of `left` ones, as evenly as can be."""
     tiles = (left + VECTORS - 1) // VECTORS
     return max(FEWEST, min((left + tiles - 1) // tiles, width // 16))
 
@@ -76,7 +74,6 @@ def store_cells(vectors, rows, work, sums, span, y, y_at, y_row, slope, activati
 
 @device
 def _convolve_cells(x, x_at, filters, work, sums, y, y_at, y_block, blocks, width, activation):
-    """One row of so many blocks."""
     left, start = (width + 15) // 16, 0
     while left > 0:
         vectors = _next_vectors(left, width)
@@ -156,7 +153,6 @@ def convolve_rows(address, x_at, filters, y, y_at, activation, queue, workers, w
 
 @device
 def _row(x, at, exists):
-    """Sixteen pixels of a row, zeros where the row does not exist."""
     return vload(x, at) if exists else vsplat(f32(0))
 
 
@@ -254,7 +250,6 @@ class Ring(NamedTuple):
 
 @device
 def _expand_row(x, x_at, filters, work, ring, row, exists):
-    """Compute one row of the ring, of zeros where the plane does not have it."""
     pitch = ring.width + 2 * ring.side
     at = ring.at + row % ring.size * pitch + ring.side
     if exists:
@@ -296,7 +291,6 @@ def _depthwise3_row(work, ring, stride, filters, first, to, width):
 
 @device
 def _add_row(work, at, channels, width, residual, residual_at, y, y_at, y_plane):
-    """y = what `work` holds, `width` floats apart from `at` on, plus the same row of the residual."""
     for channel in range(channels):
         start, other = at + channel * width, residual_at + channel * residual.block_stride
         to = y_at + channel * y_plane

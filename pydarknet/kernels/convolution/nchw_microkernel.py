@@ -35,20 +35,17 @@ COLUMN_SPAN = WIDE * LANES  # pixels of a row whose sums a worker has room for
 
 
 def _biases(b: Emitter, filters, first_out, outs: int, vectors: int) -> list[list[ir.Value]]:
-    """The biases of `outs` planes in all lanes of their vectors. filters: the members of NchwFilters."""
     first = b.ahead(filters.bias, first_out)
     return [[b.splat(b.load(b.ahead(first, o)))] * vectors for o in range(outs)]
 
 
 def _add_products(b: Emitter, sums: list[list[ir.Value]], weights, pixels: list[ir.Value]) -> None:
-    """sums[out][vector] += weights[out] * pixels[vector]"""
     for o, row in enumerate(sums):
         w = b.splat(b.load(b.ahead(weights, o)))
         row[:] = [b.multiply_add(pixel, w, value) for pixel, value in zip(pixels, row)]
 
 
 def _split(b: Emitter, first, second, phase: int) -> ir.Value:
-    """The even ones of 32 floats, or the odd ones."""
     return b.shuffled(first, second, range(phase, 2 * LANES, 2))
 
 

@@ -163,12 +163,10 @@ def _write_scales(bits, scales):
 
 @device
 def _upper_bits(number, byte):
-    """The 24 bits that with `byte` below them are nearest to a number."""
     return np.int64(np.rint((number - byte) / 256))
 
 
 @device
 def _scaled(numbers, k, lane, panel, scales):
-    """One number as a multiple of its lane's scale; all are 0 where that is."""
     scale = panel[scales + k % NR * 16 + lane]
     return np.float64(numbers[k * 16 + lane]) / scale if scale > 0 else 0.0

@@ -148,7 +148,6 @@ def tiles_of(filters, source, pictures, piece, tiles_per_task):
 
 @device
 def _position(tiles, t):
-    """(picture, top row, left column) of the t-th tile of a task."""
     picture = (tiles.first + t) // tiles.a_picture
     tile = tiles.first + t - picture * tiles.a_picture
     row = tile // tiles.a_row
@@ -166,7 +165,6 @@ def part_of(width, parts, part):
 
 @device
 def _copy_patch(x, x_at, pitch, rows, columns, n, work, patch):
-    """The first rows x columns cells of an input tile, and zeros for the others."""
     for i in range(n):
         for j in range(n):
             inside = i < rows and j < columns
@@ -223,7 +221,6 @@ def panel_of(m, side, point):
 
 @device
 def _multiply_point(tiles, work, x_at, blocks, weights, int24, w_at, next_at, y_at):
-    """The products of all transformed tiles with one panel of filters, at one point."""
     for part in range(tiles.parts):
         begin, end = part_of(tiles.width, tiles.parts, part)
         count, x_part, y_part = end - begin, x_at + begin * blocks * 16, y_at + begin * NR * 16
@@ -307,7 +304,6 @@ def transform_output(tiles, source, block, work, products, scratch, bias, y, y_a
 
 @device
 def _clear_first_halos(tiles, block, y, y_at):
-    """Write zeros round the planes of those pictures whose first tile is in this task."""
     first = (tiles.first + tiles.a_picture - 1) // tiles.a_picture
     for picture in range(first, (tiles.first + tiles.used + tiles.a_picture - 1) // tiles.a_picture):
         zero_halo(y, y_at, picture, block)
