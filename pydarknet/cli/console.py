@@ -58,12 +58,6 @@ def redraws() -> bool:
     return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
 
-def bar_width() -> int:
-    """The width of a progress bar in characters, so that bar, label and figures fit on one line; 0 if they do not."""
-    room = shutil.get_terminal_size().columns - BESIDE_BAR
-    return min(36, room) if room >= 4 else 0
-
-
 def draw_line(text: str) -> None:
     """Show a line at the terminal, in place of the last such line, until something else is printed."""
     global _line_shown
@@ -100,8 +94,8 @@ def show_warnings() -> None:
 def bar(length: int, label: str = "pictures") -> Iterator[Callable[[], None]]:
     """Yield a function to call after each of `length` pictures. At a terminal and for many, it advances a bar."""
     global _bar_shown
-    width = bar_width()
-    if length <= MANY or not redraws() or not width:
+    width = min(36, shutil.get_terminal_size().columns - BESIDE_BAR)
+    if length <= MANY or not redraws() or width < 4:
         yield lambda: None
         return
     _bar_shown = True

@@ -131,10 +131,6 @@ def command(
     return made
 
 
-def group(name: str, text: str) -> click.Group:
-    return FlagsFirst(name, help=text)
-
-
 def _dashes(name: str) -> str:
     return name.replace("_", "-")
 

@@ -31,12 +31,9 @@ def run_serve(cfg: str, weights: str, **options: Any) -> None:
     listening = listen(options["bind"], options["port"])
     model = load_model(cfg, weights, options)
     engine = Engine(
-        model,
-        copies=options["copies"],
-        batch=options["batch"],
-        capacity=options["queue"],
+        model, copies=options["copies"], batch=options["batch"], capacity=options["queue"],
         max_pixels=int(1e6 * options["max_pixels"]),
-    )
+    )  # fmt: skip
     note_open(options["bind"], options["token"])
     app = Service(
         engine, address=options["bind"], token=options["token"], limits=Limits(body=int(1e6 * options["max_body"]))

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from ..not_offered import CLASSIFIER_FLAGS, DETECTOR_FLAGS, accept_flags
-from ..options import COUNT, FILE, POSITIVE, FiniteFloat, batch_option, command, flag, group, together
+from ..options import COUNT, FILE, POSITIVE, FiniteFloat, FlagsFirst, batch_option, command, flag, together
 
 KINDS = ("voc", "coco", "imagenet", "bdd", "kitti")  # of result files
 YOLO_THRESH = 0.2
@@ -49,7 +49,7 @@ SEED = flag("seed TEXT", "The text that the network reads first. Default: two ne
             default="\n\n", show_default=False)  # fmt: skip
 INPUT = flag("file FILE", "Read this file instead of standard input.")
 
-detector_command = group("detector", "darknet's spelling of detect and train.")
+detector_command = FlagsFirst("detector", help="darknet's spelling of detect and train.")
 
 command(
     "test", "detect.run_detect",
@@ -141,7 +141,7 @@ accept_flags(detector_command, DETECTOR_FLAGS)
 def _yolov1_group(name: str, data_set: str, network: str, pictures: str, **valid: Any) -> click.Group:
     """The group `yolo` or `coco`. network: the one that examples name. pictures: the default list. valid: of result
     files."""
-    made = group(name, f"darknet's spelling of detect for YOLOv1 on {data_set}.")
+    made = FlagsFirst(name, help=f"darknet's spelling of detect for YOLOv1 on {data_set}.")
     list_option = flag("list FILE", "The pictures, one path per line.", "list_file", default=pictures)
     files, lists = f"cfg/{network}.cfg {network}.weights", "cfg/yolov1.cfg yolov1.weights --list pictures.txt"
     defaults = f"with a default threshold of {YOLO_THRESH}."
@@ -165,9 +165,9 @@ def _yolov1_group(name: str, data_set: str, network: str, pictures: str, **valid
 yolo_command = _yolov1_group("yolo", "PASCAL VOC", "yolov1-tiny", "2007_test.txt", kind="voc", thresh=0.001)
 coco_command = _yolov1_group("coco", "COCO", "yolov1-coco", "data/coco_val_5k.list", kind="coco", thresh=0.01)
 
-classifier_command = group(
+classifier_command = FlagsFirst(
     "classifier",
-    "darknet's spelling of classify and train; accuracy on lists of pictures; the outputs for each picture.",
+    help="darknet's spelling of classify and train; accuracy on lists of pictures; the outputs for each picture.",
 )
 
 command(
@@ -294,7 +294,9 @@ command(
 
 accept_flags(classifier_command, CLASSIFIER_FLAGS)
 
-rnn_command = group("rnn", "Train a recurrent network on text, generate text, measure how well it predicts a text.")
+rnn_command = FlagsFirst(
+    "rnn", help="Train a recurrent network on text, generate text, measure how well it predicts a text."
+)
 
 command(
     "train", "train.run_rnn_train",

@@ -3,7 +3,7 @@
 import click
 
 from ...errors import OptionError
-from ..options import COUNT, FILE, POSITIVE, FiniteFloat, command, flag, group, together
+from ..options import COUNT, FILE, POSITIVE, FiniteFloat, FlagsFirst, command, flag, together
 
 SEED = flag("seed N", "Seed of all random numbers; the same seed gives the same pictures.",
             type=COUNT, default=0)  # fmt: skip
@@ -31,7 +31,7 @@ download_command = command(
          "the published file apply."),
 )  # fmt: skip
 
-dataset_command = group("dataset", "Check and convert data sets of detectors.")
+dataset_command = FlagsFirst("dataset", help="Check and convert data sets of detectors.")
 
 command(
     "check", "files.run_dataset_check",
@@ -80,7 +80,7 @@ command(
     group=dataset_command,
 )  # fmt: skip
 
-cfg_command = group("cfg", "Check and change network files.")
+cfg_command = FlagsFirst("cfg", help="Check and change network files.")
 
 command(
     "check", "network_files.run_cfg_check",
