@@ -188,7 +188,7 @@ def test_bounds_on_size_and_time(url, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "address", ["http://127.0.0.1:1/x.png", "http://[", "http://127.0.0.1:99999999/x", "http:///x"]
+    "address", ["http://127.0.0.1:0/x.png", "http://[", "http://127.0.0.1:99999999/x", "http:///x"]
 )
 def test_addresses_that_lead_nowhere(address):
     with pytest.raises(ImageError) as error:

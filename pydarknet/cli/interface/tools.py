@@ -142,9 +142,7 @@ anchors_command = command(
     flag("plot FILE.png", "Draw boxes and anchors (extra `plot`)."), "dialect",
 )  # fmt: skip
 
-# --- weights files ---
-
-
+# Weights files
 partial_command = command(
     "partial", "network_files.run_partial",
     """Write the first N layers of a weights file, to start the training of another network.
@@ -257,9 +255,7 @@ print_command = command(
     click.argument("layer", metavar="LAYER", type=COUNT), "network",
 )  # fmt: skip
 
-# --- pictures of networks ---
-
-
+# Pictures of networks
 visualize_command = command(
     "visualize", "pictures.run_visualize",
     """Write the filters of each convolution as a picture: `Layer 0.png` and so on.
@@ -336,9 +332,7 @@ nightmare_command = command(
     SEED, "size network",
 )  # fmt: skip
 
-# --- this program ---
-
-
+# This program
 doctor_command = command(
     "doctor", "machine.run_doctor",
     """Print processor, versions, kernel cache, OpenCV's decoders, and problems.
