@@ -13,7 +13,6 @@ from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 from ..config.dialect import ALEXEYAB
-from ..datasets.labels import label_path
 from ..errors import OptionError, OutputError
 from ..images.image import Picture, show_image, write_image
 from ..images.operations import draw_detections
@@ -119,6 +118,8 @@ class Outputs:
         if self.labels:
             if item.video is not None:
                 raise OptionError(f"{item.path}: -save_labels writes beside picture files; a frame of a video has none")
+            from ..datasets.labels import label_path  # it imports much
+
             write_file(label_path(Path(item.path), ALEXEYAB), "".join(label_lines(found)).encode())
         if self.picture or self.folder or self.show or self.crops:
             self._draw(item, found, annotate)

@@ -144,7 +144,7 @@ anchors_command = command(
 
 # Weights files
 partial_command = command(
-    "partial", "network_files.run_partial",
+    "partial", "weights.run_partial",
     """Write the first N layers of a weights file, to start the training of another network.
 
     Sets the number of images seen to 0. --allow-partial accepts a file that is itself partial.
@@ -156,7 +156,7 @@ partial_command = command(
 )  # fmt: skip
 
 average_command = command(
-    "average", "network_files.run_average",
+    "average", "weights.run_average",
     """Write the mean of several weights files of one network.
 
     As in darknet, all arrays of convolutions are averaged, and biases and weights of [connected]; all other arrays and
@@ -169,7 +169,7 @@ average_command = command(
 )  # fmt: skip
 
 rescale_command = command(
-    "rescale", "network_files.run_conversion",
+    "rescale", "weights.run_conversion",
     """Convert a network for pixels in -1..1 to pixels in 0..1, by changing its first convolution.
 
     $ pydarknet rescale net.cfg old.weights new.weights
@@ -178,7 +178,7 @@ rescale_command = command(
 )  # fmt: skip
 
 rgbgr_command = command(
-    "rgbgr", "network_files.run_conversion",
+    "rgbgr", "weights.run_conversion",
     """Swap red and blue in the filters of the first convolution.
 
     $ pydarknet rgbgr net.cfg bgr.weights rgb.weights
@@ -187,7 +187,7 @@ rgbgr_command = command(
 )  # fmt: skip
 
 reset_command = command(
-    "reset", "network_files.run_conversion",
+    "reset", "weights.run_conversion",
     """Fold batch normalisation into weights and biases, and reset it: scales 1, means 0, variances 1.
 
     $ pydarknet reset net.cfg net.weights reset.weights
@@ -196,7 +196,7 @@ reset_command = command(
 )  # fmt: skip
 
 normalize_command = command(
-    "normalize", "network_files.run_normalize",
+    "normalize", "weights.run_normalize",
     """Add batch normalisation to every convolution and [connected] layer that has none.
 
     The new weights need a cfg with batch_normalize=1 in these layers.
@@ -211,7 +211,7 @@ normalize_command = command(
 )  # fmt: skip
 
 denormalize_command = command(
-    "denormalize", "network_files.run_denormalize",
+    "denormalize", "weights.run_denormalize",
     """Fold batch normalisation into weights and biases, and remove it.
 
     The new weights need a cfg with batch_normalize=0. Of the recurrent layers, only [gru] is changed, as in darknet.
@@ -222,7 +222,7 @@ denormalize_command = command(
 )  # fmt: skip
 
 oneoff_command = command(
-    "oneoff", "network_files.run_oneoff",
+    "oneoff", "weights.run_oneoff",
     """Convert a layer of N classes to one of three anchors with N classes each, as was done for YOLO9000.
 
     The last layer but one has N filters in the weights file and 3 x (5 + N) in the cfg. Its filters become the class
@@ -237,7 +237,7 @@ oneoff_command = command(
 )  # fmt: skip
 
 statistics_command = command(
-    "statistics", "network_files.run_statistics",
+    "statistics", "weights.run_statistics",
     """Print mean square, mean and variance of the scales, biases and first weights of [connected] and recurrent layers.
 
     $ pydarknet statistics rnn.cfg rnn.weights
@@ -246,7 +246,7 @@ statistics_command = command(
 )  # fmt: skip
 
 print_command = command(
-    "print", "network_files.run_print",
+    "print", "weights.run_print",
     """Print the weights of a convolution without batch normalisation, one line per filter.
 
     $ pydarknet print cfg/tiny.cfg tiny.weights 0
