@@ -12,7 +12,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from ..datasets.labels import listed
 from ..errors import DataError, ImageError, OptionError, ShapeError
 from ..images.image import Picture, decode_image, load_image, load_remote_image
 from ..inference.video.capture import Capture, Reader, is_pattern, numbered_paths
@@ -75,6 +74,8 @@ def _expand_input(argument: str) -> list[Name]:
         if is_address(argument) or camera_number(argument) is not None:
             return [argument]
         if Path(argument).suffix.lower() in LISTS and not (exists(argument) and Path(argument).is_dir()):
+            from ..datasets.labels import listed  # with what training needs
+
             lists = [argument] if exists(argument) else sorted(glob.glob(argument, recursive=True)) or [argument]  # noqa: PTH207
             named = [each for path in lists for each in listed(path)]  # paths are resolved as in training lists
             return [text if is_address(text) else str(found) for _, text, found in named]

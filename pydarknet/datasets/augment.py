@@ -17,9 +17,9 @@ from ..config.sections import Section
 from ..images.image import Picture
 from ..images.operations import Canvas, Matrix, blur, distort, mean_colour, warp
 from ..utils.arrays import Array
+from .labels import IGNORE
 
 CLASS_ONLY = 999999.0  # x, y, w, h of a label that has a class but no box
-IGNORE = -1234.0  # in class vectors: an entry without a loss
 NOWHERE = np.zeros((0, 5), np.float32)
 Rng = np.random.Generator
 Size = tuple[int, int]  # (width, height) in pixels

@@ -16,8 +16,8 @@ from ..errors import DataError, ImageError
 from ..utils.arrays import Array
 from ..utils.files import read_text
 from ..utils.resources import exists, with_slashes
-from . import augment
 
+IGNORE = -1234.0  # in class vectors: an entry without a loss
 # AlexeyAB's darknet replaces these folders to find labels; others are beside the picture.
 ALEXEYAB_FOLDERS = (
     ("/images/train2017/", "/labels/train2017/"),
@@ -166,7 +166,7 @@ def wrong_row(row: Sequence[float], classes: int, dialect: Dialect) -> str | Non
 def class_vector(matches: Sequence[int], classes: int, tree: WordTree | None, smooth: float = 0.0) -> Array:
     """The (classes,) float32 truth of a picture: 1 for each of the class numbers `matches`, else 0.
 
-    With a tree, ancestors are 1 too, and groups without a 1 are augment.IGNORE; else `smooth` is label smoothing.
+    With a tree, ancestors are 1 too, and groups without a 1 are IGNORE; else `smooth` is label smoothing.
     """
     vector = np.zeros(classes, np.float32)
     if tree is None:
@@ -180,7 +180,7 @@ def class_vector(matches: Sequence[int], classes: int, tree: WordTree | None, sm
             node = int(tree.parent[node])
     for first, end in tree.groups:
         if not vector[first:end].any():
-            vector[first:end] = augment.IGNORE
+            vector[first:end] = IGNORE
     return vector
 
 
