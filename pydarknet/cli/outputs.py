@@ -1,6 +1,8 @@
 """The files that commands over pictures write: annotated pictures and videos, AlexeyAB's JSON file, label files, tables
 (`--csv`), crops."""
 
+from __future__ import annotations
+
 import csv
 import errno
 import io
@@ -9,19 +11,20 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urlsplit
 
 from ..config.dialect import ALEXEYAB
 from ..errors import OptionError, OutputError
 from ..images.image import Picture, show_image, write_image
-from ..images.operations import draw_detections
-from ..inference.detector import DetectionResult
 from ..inference.video.capture import CODECS, VideoFile, write_video
 from ..utils.files import atomic_write, make_folder, write_file
 from ..utils.prefetch import BackgroundWriter
 from .formats.inference import JSON_END, JSON_SEPARATOR, JSON_START, json_frame, label_lines
 from .sources import STDIN_PICTURE, Item, Video, camera_number, is_address
+
+if TYPE_CHECKING:
+    from ..inference.detector import DetectionResult
 
 Annotate = Callable[[Picture], Picture]
 PREDICTIONS = "predictions.jpg"
@@ -78,7 +81,7 @@ class Outputs:
         self._stem = ""
         self._video_file: VideoFile | None = None
 
-    def __enter__(self) -> "Outputs":
+    def __enter__(self) -> Outputs:
         with ExitStack() as stack:
             if self.csv is not None:
                 self._table = stack.enter_context(atomic_write(self.csv))
@@ -161,6 +164,8 @@ class Outputs:
             if target is None and video is None and not self.show:
                 return
             if annotate is None:
+                from ..images.operations import draw_detections
+
                 drawn = draw_detections(item.picture, found.detections(), len(found.names))
             else:
                 drawn = annotate(item.picture)

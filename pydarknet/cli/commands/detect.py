@@ -1,27 +1,17 @@
 """`detect`, `classify`, `track`: pictures and videos through a network; also `detector test`, `yolo test`, `coco test`
 and `classifier predict`."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...errors import ImageError, OptionError
 from ...images.image import Picture
-from ...images.operations import class_colour, draw_boxes, draw_line, percent_label
 from ...inference.classifier import Classification, classify_inputs, prepare_input
-from ...inference.detections import Detections
-from ...inference.detector import (
-    DetectionResult,
-    DetectorOptions,
-    TiledInput,
-    Tiling,
-    detect_prepared,
-    heads_of,
-    prepare_picture,
-)
-from ...inference.tracking import CountLine, Track, Tracker
 from ...model import Model
 from ...utils.arrays import Array
 from ...utils.prefetch import BackgroundWriter
@@ -30,6 +20,10 @@ from ..formats.inference import classification_lines, detection_line, head_lines
 from ..loading import Options, class_numbers, letterbox_choice, load_model, read_data_file, refuse_detector
 from ..outputs import CLASSES, DETECTIONS, TRACKS, Outputs
 from ..sources import STANDARD_INPUT, Interruption, Item, Source, Video, process
+
+if TYPE_CHECKING:
+    from ...inference.detector import DetectionResult, TiledInput
+    from ...inference.tracking import CountLine, Track
 
 Prepare = Callable[[Picture], Any]
 Compute = Callable[[Sequence[Any]], Sequence[Any]]
@@ -68,6 +62,8 @@ def run_detect(cfg: str, weights: str, images: tuple[str, ...], **options: Any) 
 
 def _detector_steps(model: Model, options: Options) -> tuple[Prepare, Compute]:
     """What makes a detector's input from a picture, and results from inputs. Raises OptionError."""
+    from ...inference.detector import DetectorOptions, Tiling, detect_prepared, heads_of, prepare_picture
+
     heads_of(model)
     classes = class_numbers(options["classes"], model.names)
     thresh, nms, letterbox = options["thresh"], options["nms"], letterbox_choice(options)
@@ -129,6 +125,8 @@ def run_track(cfg: str, weights: str, images: tuple[str, ...], **options: Any) -
     steps = _detector_steps(model, options)
 
     def show(item: Item[TiledInput], found: DetectionResult) -> None:
+        from ...inference.detections import Detections
+
         tracks = follower.follow(item, found)
         print_tracks(item, found, tracks, follower.lines, options)
         rows = Detections([each.detection for each in tracks]).csv_rows()
@@ -147,11 +145,15 @@ class Follower:
     """A tracker for each video, and the count lines, which count over all videos. Raises OptionError."""
 
     def __init__(self, options: Options) -> None:
+        from ...inference.tracking import CountLine
+
         self._options = options
         self.lines = [CountLine.parse(text) for text in options["count_line"]]
         self._begin(None)
 
     def _begin(self, video: Video | None) -> None:
+        from ...inference.tracking import Tracker
+
         rate = SEQUENCE_RATE if video is None else video.rate
         self._video, self._tracker = video, Tracker(rate, self._options["track_thresh"], self._options["patience"])
         for line in self.lines:
@@ -168,6 +170,8 @@ class Follower:
 
     def drawer(self, tracks: Sequence[Track], classes: int) -> Callable[[Picture], Picture]:
         """A function that draws these tracks and the lines, with their counts so far, into a frame."""
+        from ...images.operations import class_colour, draw_boxes, draw_line, percent_label
+
         totals = [(line, _total(line)) for line in self.lines]
         found = [(each.detection, each.track_id) for each in tracks]
 
@@ -186,6 +190,8 @@ def print_tracks(
 ) -> None:
     """The lines of one frame: `name 3: 87%`, where 3 is the number of the track."""
     if options["as_json"]:
+        from ...inference.detections import Detections
+
         objects = Detections([each.detection for each in tracks], width=found.width, height=found.height,
                              seconds=found.seconds)  # fmt: skip
         content = json.loads(objects.to_json(item.path, item.frame))
