@@ -11,7 +11,6 @@ from ..config.dialect import choose_dialect
 from ..config.sections import Section, read_config, read_data
 from ..errors import OptionError
 from ..network.network import Network
-from ..tools.summary import layer_table
 from ..utils.resources import find_file, network_file
 from .console import note
 
@@ -81,6 +80,8 @@ def names_file(options: Options) -> Path | None:
 
 
 def print_table(network: Network) -> None:
+    from ..tools.summary import layer_table
+
     note(*layer_table(network))
 
 

@@ -1,17 +1,22 @@
 """Results as text: darknet's lines to the character, JSON, label files. All functions are pure; none prints."""
 
+from __future__ import annotations
+
 import json
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...boxes import Detection
 from ...inference.classifier import Classification
-from ...inference.detector import DetectionResult
 from ...network.network import Network
 from ...utils.files import json_text
+
+if TYPE_CHECKING:
+    from ...inference.detector import DetectionResult
 
 JSON_START, JSON_SEPARATOR, JSON_END = b"[\n", b", \n", b"\n]"  # before, between and after the pictures of `-out`
 JSON_THRESH = 0.005  # the lowest confidence that AlexeyAB's darknet writes, even if -thresh is lower
