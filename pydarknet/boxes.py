@@ -164,7 +164,6 @@ def _intersection_and_union(a: Floats, b: Floats) -> tuple[Floats, Floats]:
 
 
 def _distance_and_diagonal(a: Floats, b: Floats) -> tuple[Floats, Floats]:
-    """Both squared: the distance of the centres, the diagonal of the enclosing box."""
     width, height = _enclosing_spans(a, b)
     dx, dy = a[..., 0] - b[..., 0], a[..., 1] - b[..., 1]
     return dx * dx + dy * dy, width * width + height * height

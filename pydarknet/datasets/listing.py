@@ -193,7 +193,6 @@ def _read_list_near(path: Path, named: str) -> list[Path]:
 
 
 def _near(path: Path, named: str, missing: Path | None = None) -> Path:
-    """The file that `path` calls `named`, if necessary without the first folders; else `missing`."""
     wanted = Path(named if exists(named) else with_slashes(named))
     parts = wanted.parts[wanted.is_absolute() :]
     shortened = (path.parent.joinpath(*parts[skip:]) for skip in range(len(parts)))

@@ -332,7 +332,6 @@ def _pictures(collector: ReportCollector, results: Sequence[ImageResult], title:
 
 
 def _pair(collector: ReportCollector, result: ImageResult) -> list[tuple[str, str]]:
-    """(`data:` URL, text) with the objects and with the detections; none if it cannot be read."""
     try:
         image = shrink(load_image(result.path), LONGEST)
     except ImageError:

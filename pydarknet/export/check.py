@@ -106,7 +106,6 @@ def _difference(name: str, theirs: Array, ours: Array) -> Difference:
 
 @np.errstate(invalid="ignore")
 def _boxes_and_scores(options: ExportOptions, found: dict[str, Array], size: tuple[int, int]) -> list[Array]:
-    """Boxes (n, boxes, 4), centre and size in fractions, and scores (n, boxes, classes), of any format."""
     if options.format == "boxes":
         corners = found["boxes"]
         near, far = corners[..., :2], corners[..., 2:]
@@ -125,7 +124,6 @@ SCORE, CLASS = 4, 5
 
 
 def _suppressed_detections(options: ExportOptions, found: dict[str, Array], size: tuple[int, int]) -> dict[int, Array]:
-    """The detections (m, 6) of each picture in the outputs of a model with suppression."""
     if options.format == "boxes":
         rows = found["detections"]
         return {int(number): rows[rows[:, 0] == number][:, [1, 2, 3, 4, 6, 5]] for number in np.unique(rows[:, 0])}

@@ -300,7 +300,6 @@ def _metadata(network: Network, options: ExportOptions, names: Sequence[str]) ->
 
 
 def _anchors(network: Network, head: Head) -> list[list[float]]:
-    """Width and height in pixels of each anchor that a head uses; none for YOLOv1."""
     if isinstance(head, Yolo):
         return [[float(side) for side in anchor] for anchor in head.anchors[head.mask]]
     if isinstance(head, Region):

@@ -31,7 +31,6 @@ def _softmax_of(axis: int, tree: WordTree | None = None) -> Function:
 
 
 def _by_anchor(value: Value, anchors: int, sizes: Sequence[int]) -> list[Tensor]:
-    """The planes that a head reads, as parts (n, anchors, size, cells) of consecutive entries."""
     cells = -1 if value.graph.any_size else value.shape.cells
     return value.planes().reshape(anchors, sum(sizes), cells).split(sizes, axis=2)
 

@@ -128,7 +128,6 @@ def _rest(size: int, out: int, window: Window, stride: int) -> int:
 
 
 def _window(window: Window, shape: Shape) -> dict[str, list[int]]:
-    """The attributes of an operator: sides, strides, and cells of padding at the top, left, bottom and right."""
     pads = [window.padding * window.dilation] * 4
     if window.dilation != 1:
         out = window.out_shape(shape, 1)

@@ -23,8 +23,6 @@ from .convolution.section import Blur, blur_row, read_strides
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class _WindowPool(Layer):
-    """Pooling over windows of size x size pixels."""
-
     size: int
     stride_y: int
     stride_x: int

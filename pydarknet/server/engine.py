@@ -119,7 +119,6 @@ class Engine:
     # --- in a thread of the pool ---
 
     def _found(self, content: bytes, options: DetectorOptions) -> Detections:
-        """The objects in a picture file, whose bytes are the `source` of the result."""
         found = self._result(prepare_picture(self.model, self._decoded(content), options)).detections()
         found.source = content
         return found

@@ -37,7 +37,6 @@ class Clusters:
 def _step(
     boxes: Sizes, anchors: Sizes, by_iou: bool, nearest: NDArray[np.int32]
 ) -> tuple[Sizes, float, int]:  # fmt: skip
-    """(means of each anchor's boxes, mean distance, changes) of an assignment, kept in `nearest`."""
     chunks = -(-len(boxes) // CHUNK)
     chunk_sums, distances = np.empty((chunks, len(anchors), 3)), np.empty(chunks)
     changes = np.empty(chunks, np.int64)

@@ -211,7 +211,6 @@ def _files(folder: Path, base: str, hidden: str = "") -> list[Path]:
 
 
 def _read(path: Path, is_wanted: Callable[[str], bool]) -> dict[str, Array]:
-    """The wanted arrays by name, in no more memory than the file's size."""
     found: dict[str, Array] = {}
     # zipfile and numpy raise many types of errors for damaged files
     with naming(f"{path} is not the state of a training run", Exception), zipfile.ZipFile(path) as archive:
@@ -230,7 +229,6 @@ def _read(path: Path, is_wanted: Callable[[str], bool]) -> dict[str, Array]:
 
 
 def _array(data: bytes) -> Array:
-    """What numpy.savez wrote, without pickled objects. Raises ValueError and others."""
     stream = io.BytesIO(data)
     if (version := np.lib.format.read_magic(stream)) != (1, 0):
         raise ValueError(f"it has an array of version {version}")

@@ -178,7 +178,6 @@ def _open_at_once(path: str, flags: int) -> int:  # a pipe that nobody writes to
 
 
 def _read_pipe(handle: int, largest: int) -> bytes:
-    """Everything that comes through a pipe until its writers close it."""
     content, deadline = bytearray(), time.monotonic() + PATIENCE
     while len(content) <= largest:
         if not select.select([handle], [], [], max(0.0, deadline - time.monotonic()))[0]:
@@ -283,7 +282,6 @@ def kind_of(content: bytes) -> str:
 
 
 def _text_of(start: bytes) -> str | None:
-    """The beginning of a file as text; None if it is not text. The last character may be cut in two."""
     try:
         text = start.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -163,7 +163,6 @@ class BoundedHandler(BaseHTTPRequestHandler):
                 self.answer()
 
     def _is_allowed(self) -> bool:
-        """Whether the client may have an answer; sends the refusal where not."""
         server, query = self.server, parse_qs(urlsplit(self.path).query)
         if why := refusal(server.address, server.token, self.headers.get("Host")):
             self.send_text(403, why)

@@ -116,7 +116,6 @@ def _algorithm(entry: Published) -> str:
 def _fetch(
     entry: Published, url: str, target: Path, expected: list[Any], progress: Progress | None, pooch: Any
 ) -> None:
-    """Download `url` to `target`; anew if bytes of an earlier run give a wrong checksum."""
     sizes = {entry.size} if entry.size else set(file_lengths(expected))
     with _staging_folder(target) as staging:
         whole = staging / target.name
@@ -308,7 +307,6 @@ def _version(answer: Response) -> str:
 
 
 def _judged(error: Exception) -> tuple[str, bool]:
-    """The error in a few words, and whether a later attempt may succeed."""
     from requests import exceptions as of
 
     if isinstance(error, _CutError):

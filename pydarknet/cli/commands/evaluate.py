@@ -102,7 +102,6 @@ def _prepare(cfg: str, weights: str, options: Options, checks: bool = True) -> t
 def _evaluate(
     model: Model, truth: GroundTruth, options: Options, *takers: Callable[[ImageResult, int], None]
 ) -> Evaluation:
-    """Compare detections with the ground truth, with a progress bar. takers: called with each result."""
     letterbox = letterbox_choice(options) if "stretch" in options else None  # `detector map` ignores -letter_box
     with bar(len(truth)) as count:
 

@@ -83,7 +83,6 @@ def run_download(names: tuple[str, ...], show_list: bool, to: str | None, url: s
 
 
 def _list_lines() -> list[str]:
-    """The table of `--list`: name, cfg, size, how a download is checked, licence; a star marks files on the disk."""
     from ...utils.resources import models_folder
 
     folder = models_folder()

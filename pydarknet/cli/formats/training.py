@@ -65,7 +65,6 @@ class Printer:
         self._store_validation()
 
     def _store_validation(self) -> None:
-        """Store the iteration of the next measurement and the last value; both are printed an iteration later."""
         if self.validator is not None:
             self.due, self.value, self.best = self.validator.next, self.validator.value, self.validator.best
 

@@ -137,7 +137,6 @@ def _tables(n: int, channels: int, groups: int, size: int, together: int, lanes:
 
 
 def _taps(channels: range, size: int) -> Table:
-    """(channel, row, column), by block of 16 channels, row, column, channel."""
     channel, row, column = (each.ravel() for each in np.meshgrid(channels, range(size), range(size), indexing="ij"))
     order = np.lexsort((channel, column, row, channel // LANES))
     return np.stack([channel, row, column], axis=1)[order].astype(np.int64)

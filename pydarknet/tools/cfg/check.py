@@ -320,7 +320,6 @@ class Retarget:
 
 
 def _key_of(layer: Layer) -> str | None:
-    """The option that sets the number of output channels of a layer."""
     if isinstance(layer, Connected):
         return "output"
     return "filters" if layer.kind in ("convolutional", "conv", "deconvolutional", "deconv", "local") else None
