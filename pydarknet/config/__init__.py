@@ -1,1 +1,0 @@
-"""The .cfg, .data and .names files: sections, dialects, names, editing."""

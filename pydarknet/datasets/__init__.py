@@ -1,1 +1,0 @@
-"""Data sets: lists of pictures, labels, augmentation, mini-batches, conversion."""

@@ -1,1 +1,0 @@
-"""Export of networks as ONNX files."""

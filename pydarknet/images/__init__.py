@@ -1,1 +1,0 @@
-"""Pictures in memory: reading, resizing, colours, drawing."""

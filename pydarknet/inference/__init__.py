@@ -1,1 +1,0 @@
-"""Inference: detections and classes of pictures and video, tracks, generated text."""

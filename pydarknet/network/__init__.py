@@ -1,1 +1,0 @@
-"""A network: layers built from a cfg, bound to memory, run forward; its weights file."""

@@ -1,1 +1,0 @@
-"""Answers over HTTP: a network as a service."""

@@ -1,1 +1,0 @@
-"""Training runs: learner, optimizer, schedule, checkpoints, validation, logs."""

@@ -1,1 +1,0 @@
-"""Published weights, fetched by name."""

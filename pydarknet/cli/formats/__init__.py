@@ -1,1 +1,0 @@
-"""Results as the text that darknet prints."""

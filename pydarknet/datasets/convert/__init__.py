@@ -1,1 +1,0 @@
-"""Conversion of data sets between darknet, COCO and PASCAL VOC."""

@@ -1,1 +1,0 @@
-"""Detection in video: capture, pipeline, output, MJPEG server."""

@@ -1,1 +1,0 @@
-"""Convolutions: direct, Winograd, bf16, NCHW input, inverted bottlenecks, and their micro-kernels."""

@@ -1,1 +1,0 @@
-"""Convolutional layers and the algorithms that compute them."""

@@ -1,1 +1,0 @@
-"""Recurrent layers and back-propagation through time."""

@@ -1,1 +1,0 @@
-"""Checks and changes of network files."""

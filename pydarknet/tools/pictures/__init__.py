@@ -1,1 +1,0 @@
-"""darknet's tools that make pictures."""
