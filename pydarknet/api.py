@@ -29,15 +29,16 @@ def load(
     """Build the network of a .cfg file and fill it from a .weights file.
 
     cfg: a file, a bundled file (`toys.cfg`), or the name of a network (`yolov4-tiny`), which loads its published
-    weights, too. weights: a file, a bundled one (`toys.weights`), or one that `download` has fetched; `load` downloads
-    nothing. Without weights, parameters get darknet's random initial values, from `seed`.
+    weights, too. weights: a file, a bundled one (`toys.weights`), or one that `download` has fetched; `load`
+    downloads nothing. Without weights, parameters get darknet's random initial values, from `seed`.
     dialect: auto, pjreddie or alexeyab. names: a file of class names, or a list of them.
     width, height: the input size in pixels, instead of the cfg's. batch: the pictures of a forward pass.
     threads: the number of threads that compute, for the whole process; default: all processors.
     train: prepare the network for `train_step`, with the cfg's mini-batches.
-    tune: time the algorithms of each convolution that were not timed on this machine before, and use the fastest.
-    precision: float32; bf16, in which direct convolutions multiply bfloat16 numbers (needs AVX-512 BF16); or int8, in
-    which convolutions multiply 8-bit integers (with AVX-512 VNNI, else float32). Neither is for training.
+    tune: time the algorithms of each convolution that were not timed on this machine before, and use the
+    fastest. precision: float32; bf16, in which direct convolutions multiply bfloat16 numbers (needs AVX-512
+    BF16); or int8, in which convolutions multiply 8-bit integers (with AVX-512 VNNI, else float32). Neither is
+    for training.
     quantized: with int8 the file that `pydarknet quantize` wrote; default: that beside the weights.
     allow_partial: accept a weights file of another length, and load the layers that it holds.
     Raises subclasses of DarknetError.
@@ -64,8 +65,8 @@ def download(name: str, to: File | None = None, url: str | None = None) -> Path:
     """Download the published weights `name`, such as `yolov4-tiny` or `yolov4.conv.137`, unless they are on this
     machine. Return their path.
 
-    to: the folder; default: the one in which `load` looks. url: the address of the file on a mirror. Files that fail
-    the checks of docs/published-weights.md are not accepted. Needs pooch (`pip install 'pydarknet[zoo]'`).
+    to: the folder; default: the one in which `load` looks. url: the address of the file on a mirror. Files that
+    fail the checks of docs/published-weights.md are not accepted. Needs pooch (`pip install 'pydarknet[zoo]'`).
     Raises DownloadError, OptionError for an unknown name, OutputError for a folder that cannot be written.
     """
     from .zoo.download import download as fetch

@@ -1,7 +1,8 @@
-"""Boxes: overlap measures, non-maximum suppression, and the correction for letterboxed pictures (darknet's box.c).
+"""Boxes: overlap measures, non-maximum suppression, and the correction for letterboxed pictures (darknet's
+box.c).
 
-Arrays of boxes are float32 `(..., 4)`: centre x, centre y, width, height, all in the same unit. The arithmetic is
-float32 in the order of darknet's `box.c`, so that comparisons with thresholds have the same results.
+Arrays of boxes are float32 `(..., 4)`: centre x, centre y, width, height, all in the same unit. The arithmetic
+is float32 in the order of darknet's `box.c`, so that comparisons with thresholds have the same results.
 """
 
 from __future__ import annotations
@@ -120,7 +121,8 @@ def iou(a: Floats, b: Floats) -> Floats:
 
 @np.errstate(all="ignore")
 def giou(a: Floats, b: Floats) -> Floats:
-    """Generalised IoU: IoU − the part of the enclosing box without either box, −1 to 1 (Rezatofighi et al. 2019)."""
+    """Generalised IoU: IoU − the part of the enclosing box without either box, −1 to 1 (Rezatofighi et al.
+    2019)."""
     intersection, union = _intersection_and_union(a, b)
     width, height = _enclosing_spans(a, b)
     enclosing = width * height
@@ -129,7 +131,8 @@ def giou(a: Floats, b: Floats) -> Floats:
 
 @np.errstate(all="ignore")
 def diou(a: Floats, b: Floats, exponent: float = 0.6) -> Floats:
-    """Distance IoU: IoU − (d/c)^exponent, d: squared distance of the centres, c: squared diagonal of the enclosing box.
+    """Distance IoU: IoU − (d/c)^exponent, d: squared distance of the centres, c: squared diagonal of the
+    enclosing box.
 
     The IoU alone where c is 0 (Zheng et al. 2020, with the exponent 1; darknet's is 0.6).
     """
@@ -192,9 +195,9 @@ def suppress(candidates: Candidates, threshold: float, kind: str = "default", be
     obj                   by objectness (which becomes 0 too) for all classes at once, the overlap being `iou`
     plain                 pair by pair in the given order, the overlap being `iou`; the order stays
 
-    The result is in darknet's order, which decides about ties: a candidate of objectness 0 is dropped, and the last
-    remaining one takes its place; then all are sorted, stably and descending, by the probability of each class in
-    turn (obj: by objectness). Raises OptionError for another kind.
+    The result is in darknet's order, which decides about ties: a candidate of objectness 0 is dropped, and the
+    last remaining one takes its place; then all are sorted, stably and descending, by the probability of each
+    class in turn (obj: by objectness). Raises OptionError for another kind.
     """
     # Exponents of `diou`; None for `iou`. beta_nms is rounded to float32 as in C.
     exponents = {
@@ -227,7 +230,8 @@ def _drop_empty(candidates: Candidates) -> Candidates:
 def _survivors(
     boxes: Floats, rows: Floats, threshold: float, exponent: float | None
 ) -> tuple[Floats, NDArray[np.intp]]:
-    """A copy of the rows (n, k) with 0 for boxes that overlap better ones of their row; the order by the last row."""
+    """A copy of the rows (n, k) with 0 for boxes that overlap better ones of their row; the order by the last
+    row."""
     from .kernels.boxes import suppress_classes  # imported late: commands that only compare boxes need no kernels
 
     rows, order = np.array(rows, np.float32, order="C"), np.arange(len(boxes))
@@ -254,8 +258,8 @@ def _suppress_pairs(candidates: Candidates, threshold: float) -> Candidates:
 def letterbox_size(image_width: int, image_height: int, width: int, height: int) -> tuple[int, int]:
     """Width and height in pixels of a picture scaled to fit into `width` x `height` with its proportions.
 
-    Compared in float32 and rounded down as in darknet's `letterbox_image`, except that no side becomes 0 pixels (in
-    darknet an empty picture, and infinite boxes from `undo_letterbox`).
+    Compared in float32 and rounded down as in darknet's `letterbox_image`, except that no side becomes 0 pixels
+    (in darknet an empty picture, and infinite boxes from `undo_letterbox`).
     """
     if np.float32(width) / np.float32(image_width) < np.float32(height) / np.float32(image_height):
         return width, max(1, image_height * width // image_width)

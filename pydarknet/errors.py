@@ -18,8 +18,8 @@ Anything else that is raised is a bug of ours and keeps its traceback.
 class DarknetError(Exception):
     """Base of every error that bad input can cause. Its text is one line that says what was found and expected.
 
-    Control characters of the text (a file may have any in the place of a name) are shown as escapes, so that the text
-    stays one line and cannot steer a terminal.
+    Control characters of the text (a file may have any in the place of a name) are shown as escapes, so that the
+    text stays one line and cannot steer a terminal.
     """
 
     def __init__(self, message: object = "") -> None:

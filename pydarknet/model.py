@@ -71,8 +71,8 @@ class Model(Network):
 
     @property
     def names(self) -> list[str]:
-        """One name per class: from the names file, else the one beside the network file, else the bundled list of that
-        length, else numbers. Raises DataError."""
+        """One name per class: from the names file, else the one beside the network file, else the bundled list
+        of that length, else numbers. Raises DataError."""
         if self._names is None:
             self._names = choose_names(self.classes, self.names_path, exact=bool(self.heads), cfg=self.path)
         return self._names
@@ -87,8 +87,8 @@ class Model(Network):
         """[(name, probability), ...] of the `top` best classes, best first.
 
         fit: how a picture is resized, see `classifier.classify`. image, bgr: see `images.image.as_picture`.
-        Raises OptionError for a detector, ImageError for an unreadable picture, and DivergedError if the output is not
-        finite.
+        Raises OptionError for a detector, ImageError for an unreadable picture, and DivergedError if the output
+        is not finite.
         """
         return [(p.name, p.probability) for p in self.classification(image, top, fit, bgr=bgr).predictions]
 
@@ -127,14 +127,14 @@ class Model(Network):
     ) -> Detections | Iterator[Detections]:
         """The objects of a picture, in the order in which darknet prints them; boxes in pixels of the picture.
 
-        image: see `images.image.as_picture`; arrays are RGB unless bgr=True. For an iterable of pictures, an iterator
-        of their objects, which reads ahead and computes `batch` pictures in one forward pass.
-        thresh: report confidences above it; default: that of the dialect's `detector test`. hier: the same for the
-        classes of a word tree. nms: suppress a box whose IoU with a better one is above it. letterbox: keep the aspect
-        ratio; default: as darknet does for this network.
-        tiles: (columns, rows) of a grid of parts in which objects are detected as well, for small objects in large
-        pictures. overlap: the fraction of a part's side that it shares with its neighbour. See `detector.Tiling`.
-        Raises OptionError for a classifier, and ImageError for an unreadable picture.
+        image: see `images.image.as_picture`; arrays are RGB unless bgr=True. For an iterable of pictures, an
+        iterator of their objects, which reads ahead and computes `batch` pictures in one forward pass.
+        thresh: report confidences above it; default: that of the dialect's `detector test`. hier: the same for
+        the classes of a word tree. nms: suppress a box whose IoU with a better one is above it. letterbox: keep
+        the aspect ratio; default: as darknet does for this network.
+        tiles: (columns, rows) of a grid of parts in which objects are detected as well, for small objects in
+        large pictures. overlap: the fraction of a part's side that it shares with its neighbour. See
+        `detector.Tiling`. Raises OptionError for a classifier, and ImageError for an unreadable picture.
         """
         if is_image(image) or not isinstance(image, Iterable):
             one = cast(Image, image)
@@ -168,10 +168,10 @@ class Model(Network):
     def train_step(self, images: Array, truth: Sequence[Array]) -> float:
         """Train on one mini-batch. Returns its loss. The weights are updated after every `subdivisions` calls.
 
-        images: (n, c, h, w) or (n, inputs) float32. truth: one array per picture: (k, 5) rows of class, x, y, w, h in
-        fractions for detectors, a vector with one entry per class for classifiers, target values for cost layers. The
-        loss is the mean of the costs of all layers that have one, each summed over the mini-batch. Raises OptionError
-        if the network was not loaded with train=True, or for arrays of wrong sizes.
+        images: (n, c, h, w) or (n, inputs) float32. truth: one array per picture: (k, 5) rows of class, x, y, w,
+        h in fractions for detectors, a vector with one entry per class for classifiers, target values for cost
+        layers. The loss is the mean of the costs of all layers that have one, each summed over the mini-batch.
+        Raises OptionError if the network was not loaded with train=True, or for arrays of wrong sizes.
         """
         if self.training is None:
             raise OptionError("the network was not loaded with train=True")
@@ -206,7 +206,8 @@ def load_model(
     quantized: File | None = None,
     **options: Any,
 ) -> Model:
-    """The network of a .cfg file, or of its parsed `Config`, with the parameters of a .weights file, not for training.
+    """The network of a .cfg file, or of its parsed `Config`, with the parameters of a .weights file, not for
+    training.
 
     The options are those of `api.load`; width, height, batch, seed and names go to the model.
 

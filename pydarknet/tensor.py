@@ -38,10 +38,11 @@ class Shape:
 
 @dataclass(frozen=True)
 class Layout:
-    """The memory layout of a batch of activations: (batch, blocks, height + 2 halo, width + 2 halo, lanes) float32.
+    """The memory layout of a batch of activations: (batch, blocks, height + 2 halo, width + 2 halo, lanes)
+    float32.
 
-    The halo and lanes past the last channel are zeros. Tensors in NCHW order exist only at inference, between layers
-    that support it. Strides are in floats, `pitch` is in cells.
+    The halo and lanes past the last channel are zeros. Tensors in NCHW order exist only at inference, between
+    layers that support it. Strides are in floats, `pitch` is in cells.
     """
 
     batch: int
@@ -112,8 +113,8 @@ class Tensor:
 
     @property
     def place(self) -> NDArray[np.int64]:
-        """(1,) int64: the address of `data`, for kernels whose input may be elsewhere in the next pass. The tensor must
-        live as long."""
+        """(1,) int64: the address of `data`, for kernels whose input may be elsewhere in the next pass. The
+        tensor must live as long."""
         return np.array([self.data.ctypes.data], np.int64)
 
     @property
@@ -154,8 +155,8 @@ class Tensor:
 
 
 class BorrowedInput(Tensor):
-    """The caller's NCHW array, used in place: `fill` keeps a reference instead of a copy, and kernels read the address
-    anew in every pass."""
+    """The caller's NCHW array, used in place: `fill` keeps a reference instead of a copy, and kernels read the
+    address anew in every pass."""
 
     __slots__ = ("_place",)
 

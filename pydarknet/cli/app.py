@@ -112,8 +112,8 @@ class Commands(FlagsFirst):
                 formatter.write_dl(list(lines.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command. An error of the user's is one line, a bug keeps its traceback. SIGTERM raises, so that
-        temporary files are removed."""
+        """Run the command. An error of the user's is one line, a bug keeps its traceback. SIGTERM raises, so
+        that temporary files are removed."""
         show_warnings()
         try:
             with Interruption(_end_by_sigterm, [signal.SIGTERM]), show_compile_progress():

@@ -1,5 +1,5 @@
-"""Commands and their terminal: results on standard output, everything else on standard error; signals; the line that is
-shown while kernels are compiled."""
+"""Commands and their terminal: results on standard output, everything else on standard error; signals; the line
+that is shown while kernels are compiled."""
 
 import logging
 import os

@@ -1,8 +1,8 @@
-"""What darknet's command line has and this one has not: commands (games, experiments on unpublished data or weights),
-and flags that have no effect.
+"""What darknet's command line has and this one has not: commands (games, experiments on unpublished data or
+weights), and flags that have no effect.
 
-AlexeyAB's darknet accepts the same flags with every `detector` or `classifier` command. A command that has no use for
-one of them accepts it too, so that existing scripts run, and says so in one line.
+AlexeyAB's darknet accepts the same flags with every `detector` or `classifier` command. A command that has no
+use for one of them accepts it too, so that existing scripts run, and says so in one line.
 """
 
 from collections.abc import Sequence

@@ -1,5 +1,5 @@
-"""Arguments and options as darknet spells them (`-ext_output`) and as others do (`--ext-output`): the table of those
-that several commands share, and the commands that have them."""
+"""Arguments and options as darknet spells them (`-ext_output`) and as others do (`--ext-output`): the table of
+those that several commands share, and the commands that have them."""
 
 import math
 import re
@@ -60,8 +60,8 @@ TYPES: dict[str, click.ParamType] = {
 class Option(click.Option):
     """An option that may have an effect only beside another one.
 
-    needs: parameters of which the command must be given one as well, where it has any of them; a name that begins with
-    "no " must not be given. Otherwise one line says that the option has no effect.
+    needs: parameters of which the command must be given one as well, where it has any of them; a name that
+    begins with "no " must not be given. Otherwise one line says that the option has no effect.
     """
 
     def __init__(self, *arguments: Any, needs: tuple[str, ...] = (), **attributes: Any) -> None:
@@ -81,9 +81,9 @@ class Option(click.Option):
 def flag(spelling: str, text: str | None = None, *short: str, **attributes: Any) -> Callable[[Function], Function]:
     """An option that may begin with one dash or two: `-thresh .5`, `--thresh .5`, `--thresh=.5`.
 
-    spelling: its name, and that of its value, as in `thresh P`, whose type is in TYPES; with neither that nor a type or
-    a default it is a switch. text: its help. short: other spellings, and the name of the parameter. A default is shown
-    in the help.
+    spelling: its name, and that of its value, as in `thresh P`, whose type is in TYPES; with neither that nor a
+    type or a default it is a switch. text: its help. short: other spellings, and the name of the parameter. A
+    default is shown in the help.
     """
     name, _, metavar = spelling.partition(" ")
     if metavar:
@@ -164,16 +164,16 @@ class Command(click.Command):
 
 
 def _with_values(args: list[str], defaults: Mapping[str, Any]) -> Iterator[str]:
-    """The words of a command line, with `--live DATA` replaced by `--live=8090 DATA`. defaults: for each option, the
-    number that it takes without a value, else None or (click 8.1) False."""
+    """The words of a command line, with `--live DATA` replaced by `--live=8090 DATA`. defaults: for each option,
+    the number that it takes without a value, else None or (click 8.1) False."""
     for word, following in zip(args, [*args[1:], ""], strict=False):
         number = defaults.get(_dashes(word))
         yield f"{word}={number}" if type(number) is int and not following.isdigit() else word
 
 
 class FlagsFirst(click.Group):
-    """A group that takes a command's options before the command's name as well, as darknet does. A command that is not
-    offered says so; a misspelt one is answered by the nearest name."""
+    """A group that takes a command's options before the command's name as well, as darknet does. A command that
+    is not offered says so; a misspelt one is answered by the nearest name."""
 
     command_class = Command
 

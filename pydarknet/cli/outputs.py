@@ -1,5 +1,5 @@
-"""The files that commands over pictures write: annotated pictures and videos, AlexeyAB's JSON file, label files, tables
-(`--csv`), crops."""
+"""The files that commands over pictures write: annotated pictures and videos, AlexeyAB's JSON file, label files,
+tables (`--csv`), crops."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ _NOT_IN_FILE_NAMES = re.compile(r'[\0-\x1f/\\:*?"<>|]+')
 
 
 def file_name(path: str) -> str:
-    """The name for output files of an input: its file name; for an address, the last part of its path, or its host."""
+    """The name for output files of an input: its file name; for an address, the last part of its path, or its
+    host."""
     if not is_address(path):
         return Path(path).name if camera_number(path) is None and path != STDIN_PICTURE else re.sub("[: ]", "_", path)
     address = urlsplit(path)
@@ -52,8 +53,8 @@ def file_name(path: str) -> str:
 class Outputs:
     """The files that a run writes. A context manager: they appear when it ends without an error.
 
-    Without `folder`, annotated pictures overwrite `picture`, as in darknet, and videos are written to PREDICTED_VIDEO,
-    except live ones, which may have no end.
+    Without `folder`, annotated pictures overwrite `picture`, as in darknet, and videos are written to
+    PREDICTED_VIDEO, except live ones, which may have no end.
     """
 
     def __init__(self, options: Mapping[str, Any], columns: tuple[str, ...], out_is_json: bool = False) -> None:
@@ -101,7 +102,8 @@ class Outputs:
                 self._json_file.write(JSON_END)
 
     def write_rows(self, item: Item[Any], rows: Iterable[Iterable[Any]]) -> None:
-        """Write a line of the table for each thing found in a picture or frame: what follows `filename` and `frame`."""
+        """Write a line of the table for each thing found in a picture or frame: what follows `filename` and
+        `frame`."""
         if self._table is not None:
             self._write([item.path, item.frame, *row] for row in rows)
 

@@ -1,5 +1,5 @@
-"""The inputs that a command's arguments name: files, folders, patterns, lists, addresses, cameras, standard input.
-Their pictures and frames are read and prepared ahead; inputs that cannot be read are reported."""
+"""The inputs that a command's arguments name: files, folders, patterns, lists, addresses, cameras, standard
+input. Their pictures and frames are read and prepared ahead; inputs that cannot be read are reported."""
 
 import codecs
 import glob
@@ -61,10 +61,11 @@ def is_video(name: str) -> bool:
 
 
 def expand_inputs(arguments: Sequence[str]) -> list[Name]:
-    """The pictures and videos that the arguments name, in their order; those of folders and patterns sorted by name.
+    """The pictures and videos that the arguments name, in their order; those of folders and patterns sorted by
+    name.
 
-    An argument that matches nothing is returned unchanged. One that cannot be read (a folder without pictures, an empty
-    list) is replaced by its error, so that it is reported in its turn.
+    An argument that matches nothing is returned unchanged. One that cannot be read (a folder without pictures,
+    an empty list) is replaced by its error, so that it is reported in its turn.
     """
     return [name for argument in arguments for name in _expand_input(argument)]
 
@@ -87,15 +88,16 @@ def _expand_input(argument: str) -> list[Name]:
 
 
 def expand_path(argument: str, extensions: frozenset[str] = EXTENSIONS) -> list[Name]:
-    """The files of a name, folder or pattern; see `expand_inputs`. extensions: of the files to take from folders."""
+    """The files of a name, folder or pattern; see `expand_inputs`. extensions: of the files to take from
+    folders."""
     if exists(argument):
         return _in_folder(argument, extensions) if Path(argument).is_dir() else [argument]
     return (_matching(argument, extensions) if glob.has_magic(argument) else []) or [argument]
 
 
 def _matching(pattern: str, extensions: frozenset[str]) -> list[Name]:
-    """The matches of a pattern, as a shell expands it, except folders that `**` matches beside the files in them, and
-    labels and the like where a pattern without extension matches pictures or videos."""
+    """The matches of a pattern, as a shell expands it, except folders that `**` matches beside the files in
+    them, and labels and the like where a pattern without extension matches pictures or videos."""
     found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207
     if glob.has_magic(Path(pattern).suffix) or not Path(pattern).suffix:
         found = [path for path in found if Path(path).suffix.lower() in extensions or Path(path).is_dir()] or found
@@ -116,10 +118,11 @@ def _in_folder(folder: str, extensions: frozenset[str]) -> list[Name]:
 
 
 def names_from_stdin(quiet: bool, prompts: bool = False) -> Iterator[Name]:
-    """Names from standard input, one per line, with darknet's prompt at a terminal; or the bytes of one picture file.
+    """Names from standard input, one per line, with darknet's prompt at a terminal; or the bytes of one picture
+    file.
 
-    Other binary data gives one error and ends the list. quiet: print the prompt on standard error. prompts: print it
-    also if standard input is not a terminal, unless `quiet`, as darknet does.
+    Other binary data gives one error and ends the list. quiet: print the prompt on standard error. prompts:
+    print it also if standard input is not a terminal, unless `quiet`, as darknet does.
     """
     if sys.stdin is None:  # closed by the parent process
         return
@@ -154,7 +157,8 @@ Thing = TypeVar("Thing")
 
 
 class Video(NamedTuple):
-    """The source of frames. rate: frames per second. live: a camera or stream, which does not wait for its reader."""
+    """The source of frames. rate: frames per second. live: a camera or stream, which does not wait for its
+    reader."""
 
     path: str
     rate: float
@@ -181,9 +185,9 @@ Loaded = Item[Prepared] | str | tuple[str, Exception]
 class Source(Generic[Prepared]):
     """An iterable of the items of a command line, in order. `good` becomes False when one cannot be read.
 
-    prepare: makes the network's input from a picture, in the threads that read. batch: the number computed at a time;
-    twice as many are read ahead. as_json, quiet: print the prompt on standard error. prompts: print it also if standard
-    input is not a terminal. others: options that do not matter here.
+    prepare: makes the network's input from a picture, in the threads that read. batch: the number computed at a
+    time; twice as many are read ahead. as_json, quiet: print the prompt on standard error. prompts: print it
+    also if standard input is not a terminal. others: options that do not matter here.
     """
 
     def __init__(
@@ -283,8 +287,8 @@ def process(
     source: Source[Prepared], stop: Interruption, batch: int,
     compute: Callable[[Sequence[Prepared]], Sequence[Result]], act: Callable[[Item[Prepared], Result], None],
 ) -> None:  # fmt: skip
-    """Compute the items of a source, `batch` at a time, and call `act` with each item and its result, in order. An item
-    that cannot be computed or written is reported and skipped."""
+    """Compute the items of a source, `batch` at a time, and call `act` with each item and its result, in order.
+    An item that cannot be computed or written is reported and skipped."""
     with closing(stop.until(source)) as items:
         while ready := list(islice(items, batch)):
             for item, result in _results(source, ready, compute):

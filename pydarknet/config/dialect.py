@@ -1,8 +1,8 @@
 """All differences between pjreddie's darknet and AlexeyAB's.
 
-Apart from these, both read the same files and compute the same numbers to 1e-6. `pjreddie` follows its CPU build in
-batch normalisation, because its published numbers come from it. Where a CPU build has an obvious fault, both follow
-the GPU build.
+Apart from these, both read the same files and compute the same numbers to 1e-6. `pjreddie` follows its CPU build
+in batch normalisation, because its published numbers come from it. Where a CPU build has an obvious fault, both
+follow the GPU build.
 """
 
 from collections.abc import Mapping

@@ -33,8 +33,8 @@ def read_names(path: str | os.PathLike[str]) -> list[str]:
 
 
 def choose_names(classes: int, path: str | os.PathLike[str] | None, exact: bool, cfg: str = "") -> list[str]:
-    """The names of `classes` classes: of the file `path`, which may be a bundled one, else of obj.names beside the
-    network file `cfg`, else of the bundled list of that length, else numbers.
+    """The names of `classes` classes: of the file `path`, which may be a bundled one, else of obj.names beside
+    the network file `cfg`, else of the bundled list of that length, else numbers.
 
     exact: the file may not have more, as darknet's own ImageNet file has. Raises DataError.
     """

@@ -1,4 +1,5 @@
-"""The published weights of darknet: the address, size and checksum of each file, and the bundled .cfg that it fits.
+"""The published weights of darknet: the address, size and checksum of each file, and the bundled .cfg that it
+fits.
 
 `zoo/download.py` downloads these files. The table has a checksum only if a public list states it:
 

@@ -1,9 +1,10 @@
 """Parsing of .cfg and .data files into sections with typed getters, and edits of single options in their text.
 
-The syntax is darknet's: all spaces and tabs are deleted, also inside values; `#` and `;` start a comment line; of two
-equal keys the first counts; a number is the longest numeric prefix of its value.
+The syntax is darknet's: all spaces and tabs are deleted, also inside values; `#` and `;` start a comment line;
+of two equal keys the first counts; a number is the longest numeric prefix of its value.
 
-Fields of a dataclass may declare options, by functions named after the getters of `Section`; `read_options` reads them:
+Fields of a dataclass may declare options, by functions named after the getters of `Section`; `read_options`
+reads them:
 
     scale: float = real(1.0, key="coord_scale")    # section.real("coord_scale", 1.0)
 """
@@ -93,8 +94,8 @@ class Section:
         return find_file(named, Path(self.path).parent) if named else None
 
     def named_path(self, key: str) -> str | None:
-        """The path that is the value of `key`. Its blanks, which darknet deletes, stay unless only a path without them
-        exists. If no such file exists, backslashes become slashes."""
+        """The path that is the value of `key`. Its blanks, which darknet deletes, stay unless only a path
+        without them exists. If no such file exists, backslashes become slashes."""
         value, option = self.text(key), self.find(key)
         if value is None or option is None:
             return value

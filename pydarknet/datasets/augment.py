@@ -1,7 +1,7 @@
 """Augmentation of training pictures and their boxes, with darknet's distributions.
 
-Pictures are (H, W, c) uint8, canvases (h, w, c) float32 in 0..1. Boxes are (k, 5) float32 rows of class, x, y, w, h in
-fractions. All randomness comes from the generator `rng`.
+Pictures are (H, W, c) uint8, canvases (h, w, c) float32 in 0..1. Boxes are (k, 5) float32 rows of class, x, y,
+w, h in fractions. All randomness comes from the generator `rng`.
 """
 
 from __future__ import annotations
@@ -96,8 +96,8 @@ def rotated_crop(
 ) -> AffineCrop:
     """The random crop of classifiers: a square of the source, stretched to the input.
 
-    The source is scaled to a shorter side between the bounds `crop`, rotated by up to `angle` degrees; its aspect
-    changes by up to `aspect`. A smaller one is anywhere, or in the middle with `keeps_inside`.
+    The source is scaled to a shorter side between the bounds `crop`, rotated by up to `angle` degrees; its
+    aspect changes by up to `aspect`. A smaller one is anywhere, or in the middle with `keeps_inside`.
     """
     W, H = source
     side = max(size)

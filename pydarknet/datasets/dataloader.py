@@ -1,7 +1,7 @@
 """Mini-batches of pictures, prepared by threads ahead of their use; and of a text, for recurrent networks.
 
-Sample k of a run has its own random generator, seeded by the run's seed and k. The result thus does not depend on the
-number of threads, and a resumed run only needs the number of samples delivered.
+Sample k of a run has its own random generator, seeded by the run's seed and k. The result thus does not depend
+on the number of threads, and a resumed run only needs the number of samples delivered.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ class DataLoader:
         position: int = 0,
         size_at: Callable[[int], tuple[int, int]] | None = None,
     ) -> None:
-        """position: samples delivered so far. size_at: (width, height) at a position. Raises DataError, OptionError."""
+        """position: samples delivered so far. size_at: (width, height) at a position. Raises DataError,
+        OptionError."""
         if not len(data):
             raise DataError("the training set has no pictures")
         if mini_batch < 1 or threads < 1 or position < 0:

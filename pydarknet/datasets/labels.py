@@ -37,8 +37,8 @@ _ONE_ROW_A_LINE = re.compile(r"(?:\d+(?: [\d.eE+-]+){4} ?\r?\n)*")
 def read_list(path: str | os.PathLike[str]) -> list[Path]:
     """The pictures of a list file, one path per line. Raises DataError for an empty list.
 
-    A relative path is resolved against the current folder, the list's folder, and its parent; if no such file exists,
-    again with slashes for backslashes; else it stays.
+    A relative path is resolved against the current folder, the list's folder, and its parent; if no such file
+    exists, again with slashes for backslashes; else it stays.
     """
     return [picture for _, _, picture in listed(path)]
 

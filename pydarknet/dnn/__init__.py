@@ -1,8 +1,8 @@
 """What programs used of `cv2.dnn` for darknet networks, which OpenCV 5 no longer reads.
 
-`import pydarknet.dnn as dnn` in place of `from cv2 import dnn` is the whole change: `readNetFromDarknet` gives a `Net`
-with OpenCV's names of layers and rows of detections, computed by pydarknet's engine. Functions of pictures and boxes
-are the installed OpenCV's own. `error` is what bad input raises.
+`import pydarknet.dnn as dnn` in place of `from cv2 import dnn` is the whole change: `readNetFromDarknet` gives a
+`Net` with OpenCV's names of layers and rows of detections, computed by pydarknet's engine. Functions of pictures
+and boxes are the installed OpenCV's own. `error` is what bad input raises.
 """
 
 from cv2.dnn import NMSBoxes, blobFromImage, blobFromImages

@@ -26,8 +26,8 @@ def _with(model: SomeModel, **members: Any) -> SomeModel:
 class Model:
     """A network and how frames become its input: scale x (resized frame - mean), channels swapped or not.
 
-    Made of a `Net`, or of what `readNet` takes. Frames are (h, w, c) arrays as OpenCV reads them, BGR. The defaults are
-    OpenCV's; a size must be set.
+    Made of a `Net`, or of what `readNet` takes. Frames are (h, w, c) arrays as OpenCV reads them, BGR. The
+    defaults are OpenCV's; a size must be set.
     """
 
     _size, _swap, _crop = (0, 0), False, False
@@ -60,7 +60,8 @@ class Model:
         return _with(self, _scale=scalar(scale))
 
     def setInputMean(self: SomeModel, mean: float | Sequence[float]) -> SomeModel:  # noqa: N802
-        """What is subtracted, one number a channel of the blob; a single number is the first's. Raises OptionError."""
+        """What is subtracted, one number a channel of the blob; a single number is the first's. Raises
+        OptionError."""
         return _with(self, _mean=scalar(mean))
 
     def setInputSwapRB(self: SomeModel, swapRB: bool) -> SomeModel:  # noqa: N802
@@ -131,12 +132,13 @@ class DetectionModel(Model):
     def detect(
         self, frame: Any, confThreshold: float = 0.5, nmsThreshold: float = 0.0
     ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.int32]]:
-        """Class numbers (k,) int32, scores (k,) float32, and boxes (k, 4) int32: left, top, width and height in pixels,
-        inside the frame.
+        """Class numbers (k,) int32, scores (k,) float32, and boxes (k, 4) int32: left, top, width and height in
+        pixels, inside the frame.
 
-        A row of a head is one box, of its best class, if its score is at least confThreshold. nmsThreshold: the IoU
-        above which the lower of two scores of a class is suppressed; 0: none is. With suppression the results are
-        sorted by class, then by score. Nothing found gives arrays of length 0. Raises OptionError for a classifier.
+        A row of a head is one box, of its best class, if its score is at least confThreshold. nmsThreshold: the
+        IoU above which the lower of two scores of a class is suppressed; 0: none is. With suppression the
+        results are sorted by class, then by score. Nothing found gives arrays of length 0. Raises OptionError
+        for a classifier.
         """
         if self._net.model is None or not self._net.model.heads:
             raise OptionError("detect: the network has no detection layer; it classifies, use ClassificationModel")

@@ -81,8 +81,8 @@ class NamedLayer:
 def named_layers(layers: Sequence[Layer]) -> list[NamedLayer]:
     """All layers in OpenCV's order.
 
-    The number in a name is OpenCV's count of layers, which is darknet's index unless a crop or a route with groups
-    stands before. An activation has the number of the next layer.
+    The number in a name is OpenCV's count of layers, which is darknet's index unless a crop or a route with
+    groups stands before. An activation has the number of the next layer.
     """
     named: list[NamedLayer] = []
     count = 0

@@ -1,4 +1,6 @@
-"""Networks as OpenCV reads them from files or from memory: `readNetFromDarknet`, `readNet`, `Net`, rows of heads."""
+"""Networks as OpenCV reads them from files or from memory: `readNetFromDarknet`, `readNet`, `Net`, rows of
+heads.
+"""
 
 import copy
 import logging
@@ -143,8 +145,9 @@ class Net:
     ) -> None:
         """Take what the next `forward` reads: scalefactor x (blob - mean).
 
-        blob: (n, c, h, w), or (n, inputs), of floats or uint8, copied. name: "" or "data". mean: one number a channel,
-        missing ones are 0; as in OpenCV, a single number is that of the first channel. Raises OptionError.
+        blob: (n, c, h, w), or (n, inputs), of floats or uint8, copied. name: "" or "data". mean: one number a
+        channel, missing ones are 0; as in OpenCV, a single number is that of the first channel. Raises
+        OptionError.
         """
         self._model()
         if name not in ("", INPUT_BLOB):
@@ -177,8 +180,8 @@ class Net:
         """One pass: the output of the layer of this name, or of the last layer; for names, one output each.
 
         Outputs are (n, c, h, w) float32, (n, outputs) from connected layers on, and the rows of `rows_of` for
-        detection heads. Raises OptionError without input or for an unknown name, ShapeError for an input of a size
-        that the network cannot take.
+        detection heads. Raises OptionError without input or for an unknown name, ShapeError for an input of a
+        size that the network cannot take.
         """
         wanted = outputName if outBlobNames is None else outBlobNames
         if isinstance(wanted, str):
@@ -186,10 +189,11 @@ class Net:
         return tuple(self._outputs(list(wanted) or [""]))
 
     def getPerfProfile(self) -> tuple[int, NDArray[np.float64]]:  # noqa: N802
-        """The time of the last `forward` in ticks of `cv2.getTickFrequency()`, and each layer's part of it, (layers,).
+        """The time of the last `forward` in ticks of `cv2.getTickFrequency()`, and each layer's part of it,
+        (layers,).
 
-        A pass of the engine has no clock between layers. Their parts are those of one more pass, measured at the first
-        call for each shape of input; layers that are computed together with an earlier one have 0.
+        A pass of the engine has no clock between layers. Their parts are those of one more pass, measured at the
+        first call for each shape of input; layers that are computed together with an earlier one have 0.
         """
         if not self._input.size or not self._seconds:
             return 0, np.zeros(len(self._named))
@@ -332,10 +336,10 @@ def thresholds(head: Head) -> tuple[float, float]:
 def rows_of(head: Head, size: tuple[int, int], thresh: float, nms: float) -> Array:
     """The rows of the last pass, (cells x anchors, 5 + classes) float32; for a batch of n, (n, ..., ...).
 
-    A row is centre and size in fractions of the network's input, objectness, and for each class objectness times its
-    probability, or 0 where that is not above `thresh` or where another row suppresses it (not if nms is 0). Rows go
-    cell by cell, then anchor by anchor. size: (width, height) of the network's input. The caller holds the network's
-    lock since the pass. Raises DivergedError.
+    A row is centre and size in fractions of the network's input, objectness, and for each class objectness times
+    its probability, or 0 where that is not above `thresh` or where another row suppresses it (not if nms is 0).
+    Rows go cell by cell, then anchor by anchor. size: (width, height) of the network's input. The caller holds
+    the network's lock since the pass. Raises DivergedError.
     """
     samples = [_rows(head, sample, size, thresh, nms) for sample in range(head.batch)]
     return samples[0] if len(samples) == 1 else np.stack(samples)
@@ -404,8 +408,8 @@ def readNetFromDarknet(  # noqa: N802
 def readNet(  # noqa: N802
     model: Source, config: Source = "", framework: str | Buffer = ""
 ) -> Net:
-    """`readNetFromDarknet` with the arguments in any order: readNet(weights, cfg), readNet(cfg, weights), or with the
-    format first, readNet("darknet", weights, cfg).
+    """`readNetFromDarknet` with the arguments in any order: readNet(weights, cfg), readNet(cfg, weights), or
+    with the format first, readNet("darknet", weights, cfg).
 
     Raises OptionError for files of other formats, else what `readNetFromDarknet` raises.
     """

@@ -1,7 +1,7 @@
 """Matching, average precision as in `detector map`, recall as in `detector recall`; from arrays alone.
 
-A *record* is one box with one class. The records of a picture are in darknet's order after suppression: box by box,
-class by class. Where two match one object, the first is the true positive.
+A *record* is one box with one class. The records of a picture are in darknet's order after suppression: box by
+box, class by class. Where two match one object, the first is the true positive.
 """
 
 from collections.abc import Sequence
@@ -63,8 +63,8 @@ class ClassResult(Counts):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report(Counts):
-    """`detections` counts records of any probability, tp and fp those above `thresh`. `truths` includes objects of
-    classes that the network does not have."""
+    """`detections` counts records of any probability, tp and fp those above `thresh`. `truths` includes objects
+    of classes that the network does not have."""
 
     classes: Sequence[ClassResult]
     thresh: float
@@ -110,8 +110,8 @@ def found_above(candidates: Candidates, thresh: float) -> tuple[Array, NDArray[n
 
 
 def match_boxes(boxes: Array, truth: Array, iou_thresh: float) -> list[tuple[int, int]]:
-    """(box, object) of pairs with an IoU above the threshold, of any classes. Each is in at most one pair; the largest
-    IoU is matched first. boxes: (k, 4). truth: (t, 5)."""
+    """(box, object) of pairs with an IoU above the threshold, of any classes. Each is in at most one pair; the
+    largest IoU is matched first. boxes: (k, 4). truth: (t, 5)."""
     if not len(boxes) or not len(truth):
         return []
     table = iou(boxes[:, None], truth[None, :, 1:])
@@ -130,8 +130,9 @@ def match(
 ) -> tuple[Integers, Array]:
     """The index of the truth that each record matches, (k,) int64, and their IoU, (k,) float32.
 
-    box, classes: (k,), of each record. boxes: (n, 4). truth: (t, 5) rows of class, x, y, w, h. A record matches the
-    truth of its class with the largest IoU, the first of equal ones, if that is above `iou_thresh` (in float32);
+    box, classes: (k,), of each record. boxes: (n, 4). truth: (t, 5) rows of class, x, y, w, h. A record matches
+    the truth of its class with the largest IoU, the first of equal ones, if that is above `iou_thresh` (in
+    float32);
     else the index is -1 and the IoU 0.
     """
     found, overlaps = np.full(len(box), -1, np.int64), np.zeros(len(box), np.float32)
@@ -151,8 +152,8 @@ def match(
 class MeanAveragePrecision:
     """Accumulates pictures: call `add` for each in the order of the list, then `report`.
 
-    thresh: only records above it count as tp or fp. points: 0 for the area under the curve, else the number of recall
-    levels at which precision is sampled (11 in PASCAL VOC 2007, 101 in COCO).
+    thresh: only records above it count as tp or fp. points: 0 for the area under the curve, else the number of
+    recall levels at which precision is sampled (11 in PASCAL VOC 2007, 101 in COCO).
     """
 
     def __init__(self, classes: int, thresh: float = 0.25, iou_thresh: float = 0.5, points: int = 0) -> None:
@@ -167,8 +168,9 @@ class MeanAveragePrecision:
     def add(self, candidates: Candidates, truth: Array, difficult: Array = NOTHING) -> int:
         """Count one picture. Returns the number of its objects that no record above the threshold matches.
 
-        candidates: after suppression, boxes in the unit of `truth`, (t, 5). difficult: (d, 5) objects that a detector
-        need not find; a record that matches one of them, and no other object, is left out of the ranking.
+        candidates: after suppression, boxes in the unit of `truth`, (t, 5). difficult: (d, 5) objects that a
+        detector need not find; a record that matches one of them, and no other object, is left out of the
+        ranking.
         """
         box, classes = records_of(candidates)
         probabilities = candidates.probabilities[box, classes]
@@ -244,8 +246,8 @@ def best_from_here(precision: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def average_precision(curve: Curve, points: int) -> float:
-    """The area under a curve, or the mean precision at `points` recall levels from 0 to 1, where the precision at a
-    recall is the maximum over this and all higher recalls."""
+    """The area under a curve, or the mean precision at `points` recall levels from 0 to 1, where the precision
+    at a recall is the maximum over this and all higher recalls."""
     if not len(curve.recall):
         return 0.0
     best = best_from_here(curve.precision)
@@ -262,8 +264,8 @@ def average_precision(curve: Curve, points: int) -> float:
 
 @dataclass(frozen=True)
 class F1Curves:
-    """F1 at each threshold of `GRID`. by_class: (classes, 201), NaN for classes without objects. mean: (201,), of the
-    others. threshold: the recommended one. best: the mean there."""
+    """F1 at each threshold of `GRID`. by_class: (classes, 201), NaN for classes without objects. mean: (201,),
+    of the others. threshold: the recommended one. best: the mean there."""
 
     by_class: NDArray[np.float64]
     mean: NDArray[np.float64]

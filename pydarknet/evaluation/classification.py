@@ -93,9 +93,9 @@ class Answer:
 class BatchClassifier(ListRun):
     """An iterable of the answers to a list of pictures, in order.
 
-    views: makes the crops of a picture, see `inference.classifier`. only_leaves: of a network with a word tree, True
-    sets nodes with children to 0, None keeps the conditional probabilities. leaves: (nodes,) bool, instead of the
-    tree's own. Raises OptionError for a detector.
+    views: makes the crops of a picture, see `inference.classifier`. only_leaves: of a network with a word tree,
+    True sets nodes with children to 0, None keeps the conditional probabilities. leaves: (nodes,) bool, instead
+    of the tree's own. Raises OptionError for a detector.
     """
 
     counts_as = "a wrong answer"

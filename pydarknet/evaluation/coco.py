@@ -1,9 +1,9 @@
 """COCO's average precision and recall, as its evaluation tool defines them. NumPy only.
 
-Boxes are float64 rows of left, top, width, height in pixels. At each of ten IoU thresholds (0.5 to 0.95) the records,
-most probable first, at most 100 of a class and picture, are matched with the free object of their class with the
-largest IoU. Objects outside an area range, records matched with them, and unmatched records outside it do not count.
-Precision is averaged over 101 recall levels and over the classes present.
+Boxes are float64 rows of left, top, width, height in pixels. At each of ten IoU thresholds (0.5 to 0.95) the
+records, most probable first, at most 100 of a class and picture, are matched with the free object of their class
+with the largest IoU. Objects outside an area range, records matched with them, and unmatched records outside it
+do not count. Precision is averaged over 101 recall levels and over the classes present.
 """
 
 from dataclasses import dataclass
@@ -31,8 +31,8 @@ _EVERY = int(_BITS.sum())
 class CocoReport:
     """AP and AR, 0 to 1; NaN if there are no objects.
 
-    ap: mean over IoU .50 to .95; ap50, ap75: at one. small, medium, large: `ap` by area. recall: AR with at most 1, 10
-    and 100 records. classes: `ap` of each.
+    ap: mean over IoU .50 to .95; ap50, ap75: at one. small, medium, large: `ap` by area. recall: AR with at most
+    1, 10 and 100 records. classes: `ap` of each.
     """
 
     ap: float
@@ -138,7 +138,8 @@ def _outside(boxes: Floats) -> NDArray[np.bool_]:
 
 
 def _match(table: Floats, ignored: NDArray[np.bool_], mine: NDArray, taken: NDArray, left_out: NDArray) -> None:
-    """Match the records of one class with objects, best record first; write to columns `mine` of taken and left_out.
+    """Match the records of one class with objects, best record first; write to columns `mine` of taken and
+    left_out.
 
     table: (k, t) IoU. ignored: (areas, t), others are preferred. Of equal IoU the last object wins.
     """

@@ -1,4 +1,6 @@
-"""Detection in the pictures of a list, in batches, compared with the ground truth: the metrics of `detector map`."""
+"""Detection in the pictures of a list, in batches, compared with the ground truth: the metrics of `detector
+map`.
+"""
 
 from __future__ import annotations
 
@@ -52,9 +54,9 @@ RED: Colour = (230, 0, 0)
 class InferenceOptions:
     """Options of detection.
 
-    thresh: the lowest probability of a class. nms: IoU above which boxes are suppressed; 0 keeps all. hier: threshold
-    of word trees. letterbox, nms_kind: None: as darknet's own command, that of the last head. pixels: convert boxes
-    before suppression; the unit matters to kinds that compare distances.
+    thresh: the lowest probability of a class. nms: IoU above which boxes are suppressed; 0 keeps all. hier:
+    threshold of word trees. letterbox, nms_kind: None: as darknet's own command, that of the last head. pixels:
+    convert boxes before suppression; the unit matters to kinds that compare distances.
     """
 
     thresh: float = 0.005
@@ -221,8 +223,8 @@ class GroundTruth:
     ) -> GroundTruth:
         """Read a list of pictures and their label files, found by the dialect's rule, then by the other rules.
 
-        A picture without one has no objects. Objects of unknown classes are kept, with a warning: they count as missed.
-        Raises DataError for a wrong line in a label file, and if the lists differ in length.
+        A picture without one has no objects. Objects of unknown classes are kept, with a warning: they count as
+        missed. Raises DataError for a wrong line in a label file, and if the lists differ in length.
         """
         paths = read_list(path)
         labels = [_labels(picture, dialect) for picture in paths]
@@ -284,9 +286,9 @@ def evaluate(
 ) -> Evaluation:
     """Detect objects in all pictures, at the network's current size, and compare them with the ground truth.
 
-    thresh: records above it count as detections in the report. iou_thresh: a match needs a larger IoU. points: see
-    `average_precision`. batch: pictures per forward pass. threads: that load pictures. each: called after every picture
-    with its result and the number of missed objects. Raises OptionError without a detection head.
+    thresh: records above it count as detections in the report. iou_thresh: a match needs a larger IoU. points:
+    see `average_precision`. batch: pictures per forward pass. threads: that load pictures. each: called after
+    every picture with its result and the number of missed objects. Raises OptionError without a detection head.
     """
     check_finite(thresh=thresh, iou_thresh=iou_thresh)
     heads = heads_of(network)

@@ -48,8 +48,8 @@ CROWDED = 12  # boxes; in pictures with more, only the wrong ones have labels
 class ReportCollector:
     """Collects the data of a report: pass `add` to `evaluate` as `each`.
 
-    confusion: (classes + 1, classes + 1) int64. Rows are true classes, columns detected ones; the last row counts
-    detections without an object, the last column missed objects. random: (missed objects, result).
+    confusion: (classes + 1, classes + 1) int64. Rows are true classes, columns detected ones; the last row
+    counts detections without an object, the last column missed objects. random: (missed objects, result).
     """
 
     def __init__(

@@ -85,8 +85,8 @@ def image_id(path: Path) -> str:
 def coco_id(path: Path, after_underscore: bool) -> int:
     """COCO's number of a picture, from its file name; 0 if that has none.
 
-    With `after_underscore` the number after the last `_`, or at the beginning of a name without one; else always the
-    latter. (pjreddie's darknet finds a `_` in folder names, too.)
+    With `after_underscore` the number after the last `_`, or at the beginning of a name without one; else always
+    the latter. (pjreddie's darknet finds a `_` in folder names, too.)
     """
     name = image_id(path)
     found = re.match(r"\s*[+-]?\d+", name.rpartition("_")[2] if after_underscore else name)
@@ -96,8 +96,8 @@ def coco_id(path: Path, after_underscore: bool) -> int:
 class ResultFiles:
     """A context manager: call `take` for each picture, with boxes in pixels. base: begins the files' names.
 
-    after_underscore: see `coco_id`. first_corner: of VOC's files, where pixels are counted from 1. Raises OptionError
-    and OutputError.
+    after_underscore: see `coco_id`. first_corner: of VOC's files, where pixels are counted from 1. Raises
+    OptionError and OutputError.
     """
 
     def __init__(

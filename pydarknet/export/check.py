@@ -36,11 +36,13 @@ class Difference:
 
 
 def compare_onnx(content: bytes, network: Network, options: ExportOptions) -> list[Difference]:
-    """Run an exported model in ONNX Runtime and in the engine. Returns the differences of each output and input size.
+    """Run an exported model in ONNX Runtime and in the engine. Returns the differences of each output and input
+    size.
 
-    The input is the bundled sample picture, mirrored in every second picture of a batch; noise if the network takes no
-    pictures. A model for any batch or size is also run at another one. Boxes are compared in fractions of the input.
-    Raises OptionError without ONNX Runtime, DivergedError for a network whose outputs are not finite.
+    The input is the bundled sample picture, mirrored in every second picture of a batch; noise if the network
+    takes no pictures. A model for any batch or size is also run at another one. Boxes are compared in fractions
+    of the input. Raises OptionError without ONNX Runtime, DivergedError for a network whose outputs are not
+    finite.
     """
     try:
         import onnxruntime
@@ -145,8 +147,8 @@ def _own_detections(candidates: Candidates, thresh: float, iou_thresh: float) ->
 def _compare_detections(
     options: ExportOptions, thresh: float, candidates: list[Candidates], kept: dict[int, Array]
 ) -> Difference:
-    """Compare each detection with the nearest one of its class in the other output. One without a counterpart differs
-    by 1, unless its score is so near the threshold that rounding decides."""
+    """Compare each detection with the nearest one of its class in the other output. One without a counterpart
+    differs by 1, unless its score is so near the threshold that rounding decides."""
     margin = FP16_TOLERANCE if options.fp16 else TOLERANCE
     largest, scale, total = 0.0, 1.0, 0
     for number, each in enumerate(candidates):
@@ -160,8 +162,8 @@ def _compare_detections(
 
 
 def _farthest(some: Array, others: Array, thresh: float, margin: float) -> float:
-    """The largest distance of a detection from its counterpart, the nearest unmatched one of its class; 1 without one.
-    Scores within `margin` of the threshold are left out."""
+    """The largest distance of a detection from its counterpart, the nearest unmatched one of its class; 1
+    without one. Scores within `margin` of the threshold are left out."""
     largest = 0.0
     for kind in np.unique(some[:, CLASS]):
         same = others[others[:, CLASS] == kind, :CLASS]

@@ -1,8 +1,8 @@
 """Writes networks as ONNX files, with operators that other runtimes fuse.
 
 Batch normalisation is folded into the weights. The outputs are those of `Network.forward` in the format raw, and
-decoded boxes in the others (`formats.py`). The metadata (`metadata_props`) hold names, sizes, anchors, and how to
-prepare pictures.
+decoded boxes in the others (`formats.py`). The metadata (`metadata_props`) hold names, sizes, anchors, and how
+to prepare pictures.
 """
 
 import json
@@ -60,8 +60,8 @@ def export_onnx(
     """Write the network as an ONNX file for its batch and input size, or for any, completely or not at all.
 
     Its input is (n, c, h, w) float32 RGB in 0..1; docs/export.md lists the outputs of each format. names: of the
-    classes; None: those of the network. Raises OptionError without the package onnx, for more than 2 GiB, or for a
-    format that does not fit the network; ConfigError for a layer that has no ONNX form; OutputError.
+    classes; None: those of the network. Raises OptionError without the package onnx, for more than 2 GiB, or for
+    a format that does not fit the network; ConfigError for a layer that has no ONNX form; OutputError.
     """
     write_file(path, onnx_bytes(network, options, names))
 
@@ -268,7 +268,8 @@ def _model(network: Network, graph: Graph, options: ExportOptions, names: Sequen
 
 
 def _metadata(network: Network, options: ExportOptions, names: Sequence[str]) -> dict[str, str]:
-    """All are JSON, except `names` and `args` of yolov5 and yolov8: Python literals, as Ultralytics' programs read."""
+    """All are JSON, except `names` and `args` of yolov5 and yolov8: Python literals, as Ultralytics' programs
+    read."""
     heads = _heads(network)
     in_rows = [getattr(head, "side", 0) or head.shape.width for head in heads]  # cells
     known = {

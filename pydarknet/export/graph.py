@@ -1,4 +1,6 @@
-"""An ONNX graph under construction: nodes, constants and tensors, without the onnx package; who writes which layer."""
+"""An ONNX graph under construction: nodes, constants and tensors, without the onnx package; who writes which
+layer.
+"""
 
 from __future__ import annotations
 
@@ -70,8 +72,9 @@ class Graph:
         return [Tensor(self, name) for name in outputs]
 
     def tensor(self, values: Tensor | Numbers, dtype: type[np.generic] | None = None) -> Tensor:
-        """A tensor itself; numbers become a constant. Lists, such as shapes and positions, and other int64 stay that,
-        all else gets `dtype` or the type of the graph. Raises UnsupportedError for a number too large for float16."""
+        """A tensor itself; numbers become a constant. Lists, such as shapes and positions, and other int64 stay
+        that, all else gets `dtype` or the type of the graph. Raises UnsupportedError for a number too large for
+        float16."""
         if isinstance(values, Tensor):
             return values
         whole = isinstance(values, list) or getattr(values, "dtype", None) == np.int64

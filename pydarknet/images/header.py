@@ -1,7 +1,7 @@
 """The size of a picture and its EXIF orientation, read from the header of its file, without decoding it.
 
-A compressed file of a hundred kilobytes can claim a billion pixels, which is checked here. Each reader maps the content
-of a file to (width, height). Sources: the specifications of the formats.
+A compressed file of a hundred kilobytes can claim a billion pixels, which is checked here. Each reader maps the
+content of a file to (width, height). Sources: the specifications of the formats.
 """
 
 import os
@@ -39,8 +39,8 @@ def image_size(content: bytes) -> Size:
 
 
 def orientation(content: bytes) -> int:
-    """The EXIF orientation in the beginning of a JPEG file, 1 (as stored, or none) to 8; from 5 on, the sides are
-    swapped."""
+    """The EXIF orientation in the beginning of a JPEG file, 1 (as stored, or none) to 8; from 5 on, the sides
+    are swapped."""
     try:
         for marker, at in _segments(content) if content.startswith(b"\xff\xd8\xff") else ():
             if marker == 0xE1 and content[at + 2 : at + 8] == b"Exif\0\0":

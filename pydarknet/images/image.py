@@ -1,7 +1,7 @@
 """Pictures: load, resize to a network's input, write, show; convert a caller's.
 
-A *picture* is a (height, width, 3) uint8 RGB array. A *CHW* array is a network's input: (channels, height, width)
-float32, RGB, in 0..1, C-contiguous. Sizes and positions are in pixels.
+A *picture* is a (height, width, 3) uint8 RGB array. A *CHW* array is a network's input: (channels, height,
+width) float32, RGB, in 0..1, C-contiguous. Sizes and positions are in pixels.
 """
 
 from __future__ import annotations
@@ -287,7 +287,8 @@ def write_image(path: str | os.PathLike[str], image: Picture) -> Path:
 
 
 def show_image(title: str, image: Picture, milliseconds: int = 0) -> int:
-    """Show the picture in a window until a key is pressed or the time (0: unlimited) is over. Returns the key, or -1.
+    """Show the picture in a window until a key is pressed or the time (0: unlimited) is over. Returns the key,
+    or -1.
 
     Raises OptionError without a display, and for an OpenCV that was built without windows.
     """
@@ -391,9 +392,11 @@ def _from_array(array: NDArray[Any], bgr: bool) -> Picture:
 
 
 def load_remote_image(address: str) -> Picture | None:
-    """The picture at an HTTP address, (h, w, 3) uint8 RGB; None if the content type is that of a video or stream.
+    """The picture at an HTTP address, (h, w, 3) uint8 RGB; None if the content type is that of a video or
+    stream.
 
-    Raises ImageError, also for more than LARGEST bytes, after SILENCE seconds without any, and after MAX_SECONDS.
+    Raises ImageError, also for more than LARGEST bytes, after SILENCE seconds without any, and after
+    MAX_SECONDS.
     """
     from http.client import HTTPException  # late: few programs read pictures from servers
     from urllib.error import HTTPError, URLError

@@ -1,8 +1,8 @@
 """Operations on pictures beyond those of `image`: on the canvases of training, darknet's on CHW pictures,
 and the drawing of detections.
 
-A *canvas* is a (height, width, channels) float32 array, RGB or grey, in 0..1; a CHW picture is (channels, height,
-width) float32 in 0..1. All operations but `over` return new arrays.
+A *canvas* is a (height, width, channels) float32 array, RGB or grey, in 0..1; a CHW picture is (channels,
+height, width) float32 in 0..1. All operations but `over` return new arrays.
 """
 
 import contextlib
@@ -46,8 +46,8 @@ def one_thread_per_call() -> Iterator[None]:
 def warp(
     image: Picture, matrix: Matrix, width: int, height: int, outside: tuple[float, ...] | float | None = 0.0
 ) -> Canvas:
-    """Affine warp with bilinear interpolation, (H, W, c) uint8 -> (height, width, c) float32 in 0..1: pixel (x, y) of
-    the result is the source at matrix (2, 3) times (x, y, 1).
+    """Affine warp with bilinear interpolation, (H, W, c) uint8 -> (height, width, c) float32 in 0..1: pixel (x,
+    y) of the result is the source at matrix (2, 3) times (x, y, 1).
 
     outside: the colour (0 to 255) beyond the edges of the source; None repeats the pixels of the edge.
     Raises ImageError for a picture too large for OpenCV.
@@ -69,7 +69,8 @@ def mean_colour(image: Picture) -> tuple[float, ...]:
 def distort(canvas: Canvas, hue: float, saturation: float, exposure: float) -> Canvas:
     """darknet's colour distortion in HSV: `hue` (fraction of the circle) is added, the others are factors.
 
-    Of a grey canvas only the exposure changes. Returns a new array in 0..1, or the canvas itself if nothing changes.
+    Of a grey canvas only the exposure changes. Returns a new array in 0..1, or the canvas itself if nothing
+    changes.
     """
     if hue == 0 and saturation == 1 and exposure == 1:
         return canvas
@@ -247,8 +248,8 @@ def _corners(image: Picture, box: Box) -> tuple[int, int, int, int]:
 def _draw_label(image: Picture, box: Box, text: str, colour: Colour) -> None:
     """Draw the label in a filled rectangle above the box's upper left corner, moved to be inside the picture.
 
-    OpenCV's fonts only have printable ASCII: accents are dropped, all else becomes `?`. (Surrogates, which represent
-    undecodable bytes of a names file, crash OpenCV 5.)
+    OpenCV's fonts only have printable ASCII: accents are dropped, all else becomes `?`. (Surrogates, which
+    represent undecodable bytes of a names file, crash OpenCV 5.)
     """
     letters = (c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
     label = "".join(c if " " <= c <= "~" else "?" for c in letters)

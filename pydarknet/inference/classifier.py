@@ -42,7 +42,8 @@ class Classification:
     height: int
 
     def to_json(self, filename: str | None = None, frame: int | None = None) -> str:
-        """One JSON object in one line, as `classify --json` prints: file name, seconds, and `classes`, best first.
+        """One JSON object in one line, as `classify --json` prints: file name, seconds, and `classes`, best
+        first.
 
         frame: its number in a video, from 1; None for a picture.
         """
@@ -68,7 +69,8 @@ def best_fit(network: Network) -> str:
 
 
 def prepare_input(network: Network, image: Picture, fit: str = "auto") -> Array:
-    """A (height, width, 3) uint8 RGB picture -> the network's input, (channels, height, width) float32; needs no lock.
+    """A (height, width, 3) uint8 RGB picture -> the network's input, (channels, height, width) float32; needs no
+    lock.
 
     fit: auto, or one of FITS; `shorter` becomes `crop` if the network runs at one size only. Raises OptionError.
     """
@@ -138,9 +140,11 @@ def rank(
     tree: WordTree | None = None,
     classes: Sequence[int] | None = None,
 ) -> list[Prediction]:
-    """The `top` best classes of one output (classes,) or (classes, 1, 1); of equal values the lower class is first.
+    """The `top` best classes of one output (classes,) or (classes, 1, 1); of equal values the lower class is
+    first.
 
-    tree: probabilities are multiplied by those of all ancestors. classes: the class numbers to report; None: all.
+    tree: probabilities are multiplied by those of all ancestors. classes: the class numbers to report; None:
+    all.
     """
     probabilities = output.reshape(-1) if tree is None else tree.absolute(output.reshape(-1))
     order = np.argsort(-probabilities, kind="stable")

@@ -103,7 +103,8 @@ class Detections(list[Detection]):
         return write_image(path, self.plot())
 
     def crops(self, folder: str | os.PathLike[str], stem: str | None = None) -> list[Path]:
-        """Write the part of the picture inside each box to FOLDER/STEM_001_CLASS.jpg and so on. Returns the paths.
+        """Write the part of the picture inside each box to FOLDER/STEM_001_CLASS.jpg and so on. Returns the
+        paths.
 
         stem: by default the name of the picture's file, else "crop". Boxes outside the picture are left out.
         Raises OutputError.
@@ -126,10 +127,11 @@ class Detections(list[Detection]):
     # --- formats ---
 
     def to_json(self, filename: str | None = None, frame: int | None = None) -> str:
-        """One JSON object in one line, as `detect --json` prints: file name, size, seconds, and `objects`, each with
-        class, confidence, `box` (left, top, width, height in pixels) and box relative to the picture.
+        """One JSON object in one line, as `detect --json` prints: file name, size, seconds, and `objects`, each
+        with class, confidence, `box` (left, top, width, height in pixels) and box relative to the picture.
 
-        filename: by default the source's path, if it has one. frame: its number in a video, from 1; None for a picture.
+        filename: by default the source's path, if it has one. frame: its number in a video, from 1; None for a
+        picture.
         """
         if filename is None and isinstance(self.source, (str, os.PathLike)):
             filename = os.fspath(self.source)
@@ -172,7 +174,8 @@ class Detections(list[Detection]):
         return [[d.class_id, d.name, f"{d.confidence:.6f}", *(f"{value:.3f}" for value in d.box.xyxy)] for d in self]
 
     def to_labels(self) -> str:
-        """A darknet label file: class, centre x, centre y, width, height as fractions of the picture, a line each."""
+        """A darknet label file: class, centre x, centre y, width, height as fractions of the picture, a line
+        each."""
         return "".join("{} {:.6f} {:.6f} {:.6f} {:.6f}\n".format(d.class_id, *self._relative(d)) for d in self)
 
     def to_supervision(self) -> Any:

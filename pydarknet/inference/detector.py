@@ -212,7 +212,8 @@ def result_of(
 
 
 class TiledInput(NamedTuple):
-    """A picture prepared for the network: whole and without tiles, or its tiles, the first of which is the whole."""
+    """A picture prepared for the network: whole and without tiles, or its tiles, the first of which is the
+    whole."""
 
     tiles: list[Tile]
     inputs: list[DetectorInput]
@@ -221,8 +222,8 @@ class TiledInput(NamedTuple):
 def prepare_picture(
     network: Network, image: Picture, options: DetectorOptions, tiling: Tiling | None = None
 ) -> TiledInput:  # fmt: skip
-    """Fit an HxWx3 uint8 RGB picture, or each of its tiles, to the network; needs no lock. Raises OptionError, and
-    ImageError for a picture with fewer pixels than tiles."""
+    """Fit an HxWx3 uint8 RGB picture, or each of its tiles, to the network; needs no lock. Raises OptionError,
+    and ImageError for a picture with fewer pixels than tiles."""
     rows, columns, _ = check_image(image).shape
     tiles = [] if tiling is None else tiling.tiles(columns, rows)
     parts = [tile.of(image) for tile in tiles] or [image]
@@ -232,7 +233,8 @@ def prepare_picture(
 def detect_prepared(
     network: Network, pictures: Sequence[TiledInput], names: Sequence[str], batch: int = 1
 ) -> list[DetectionResult]:
-    """The objects of prepared pictures, `batch` pictures or tiles per pass. `seconds`: of all tiles of a picture."""
+    """The objects of prepared pictures, `batch` pictures or tiles per pass. `seconds`: of all tiles of a
+    picture."""
     inputs = [each for picture in pictures for each in picture.inputs]
     parts: list[tuple[Candidates, float]] = []
     for start in range(0, len(inputs), batch):
@@ -251,8 +253,8 @@ def detect(
 ) -> DetectionResult:
     """Detect objects in an HxWx3 uint8 RGB picture.
 
-    tiling: tiles into which the picture is cut, for small objects; None: the whole picture only. Raises OptionError.
-    Logs a warning if the network's output is not finite.
+    tiling: tiles into which the picture is cut, for small objects; None: the whole picture only. Raises
+    OptionError. Logs a warning if the network's output is not finite.
     """
     return detect_prepared(network, [prepare_picture(network, image, options, tiling)], names)[0]
 
@@ -267,11 +269,12 @@ def detect_each(
     batch: int = 8,
     bgr: bool = False,
 ) -> Iterator[tuple[Image, DetectionResult]]:
-    """Detect objects in many pictures, `batch` of them per pass. Returns an iterator of (picture as given, result).
+    """Detect objects in many pictures, `batch` of them per pass. Returns an iterator of (picture as given,
+    result).
 
-    Threads load and resize the pictures of the next batches while the network computes; memory is bounded. `images` is
-    iterated in the caller's thread. tiling: see `detect`; bgr: see `as_picture`. Raises OptionError at once, and
-    ImageError in place of the result of an unreadable picture.
+    Threads load and resize the pictures of the next batches while the network computes; memory is bounded.
+    `images` is iterated in the caller's thread. tiling: see `detect`; bgr: see `as_picture`. Raises OptionError
+    at once, and ImageError in place of the result of an unreadable picture.
     """
     if batch < 1:
         raise OptionError(f"batch {batch}: expected at least 1")
@@ -324,7 +327,8 @@ class Tile:
         return (boxes * scale + corner).astype(np.float32)
 
     def cuts(self, boxes: Array) -> NDArray[np.bool_]:
-        """(k,) bool: the boxes (k, 4), fractions of the tile, that end at an edge of the tile inside the picture."""
+        """(k,) bool: the boxes (k, 4), fractions of the tile, that end at an edge of the tile inside the
+        picture."""
         half = boxes[:, 2:] / 2
         ends = self.left + self.width < self.picture_width, self.top + self.height < self.picture_height
         near = (boxes[:, :2] - half <= NEAR) & np.array([self.left > 0, self.top > 0])
@@ -333,7 +337,8 @@ class Tile:
 
 @dataclass(frozen=True)
 class Tiling:
-    """The division of a picture into `columns` x `rows` equal tiles; neighbours share the fraction `overlap` of a side.
+    """The division of a picture into `columns` x `rows` equal tiles; neighbours share the fraction `overlap` of
+    a side.
 
     The whole picture is the first tile, for objects larger than the others. Raises OptionError.
     """
@@ -380,8 +385,9 @@ def _spans(size: int, count: int, overlap: float) -> list[tuple[int, int]]:
 def merge_tiles(tiles: Sequence[Tile], found: Sequence[Candidates]) -> Candidates:
     """The candidates of all tiles, before suppression, as fractions of the picture.
 
-    A box that ends at an inner edge of its tile is a part of an object. It is dropped if a whole one of its class
-    covers COVERED of its area, because it might have a higher confidence and suppress that. Suppression does the rest.
+    A box that ends at an inner edge of its tile is a part of an object. It is dropped if a whole one of its
+    class covers COVERED of its area, because it might have a higher confidence and suppress that. Suppression
+    does the rest.
     """
     merged = Candidates.concatenate(
         [replace(each, boxes=tile.in_picture(each.boxes)) for tile, each in zip(tiles, found, strict=True)]

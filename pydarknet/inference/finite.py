@@ -28,15 +28,16 @@ def timed_forward(network: Network, x: Array) -> tuple[list[Array], float]:
 def all_finite(outputs: Sequence[Array]) -> bool:
     """Whether no value is NaN or infinite.
 
-    The sum of an array is finite only if all its values are, and takes one pass over memory; the exact check is needed
-    only if the sum itself overflows.
+    The sum of an array is finite only if all its values are, and takes one pass over memory; the exact check is
+    needed only if the sum itself overflows.
     """
     with np.errstate(all="ignore"):
         return all(math.isfinite(float(array.sum())) or bool(np.isfinite(array).all()) for array in outputs)
 
 
 def require_finite(network: Network, x: Array, outputs: Sequence[Array]) -> None:
-    """Raise DivergedError, which names the first such layer, if the outputs of `network.forward(x)` are not finite."""
+    """Raise DivergedError, which names the first such layer, if the outputs of `network.forward(x)` are not
+    finite."""
     if not all_finite(outputs):
         raise DivergedError(explain(network, x))
 

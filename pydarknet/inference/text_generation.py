@@ -70,8 +70,8 @@ def generate(
 ) -> Iterator[int]:
     """`count` symbols that follow the seed, each drawn from the network's probabilities.
 
-    temperature: that of the softmax layers; below 1, probable symbols become more probable. An empty seed counts as
-    symbol 0. Raises OptionError and DataError.
+    temperature: that of the softmax layers; below 1, probable symbols become more probable. An empty seed counts
+    as symbol 0. Raises OptionError and DataError.
     """
     if not temperature > 0:
         raise OptionError(f"temperature {temperature}: expected a number above 0")

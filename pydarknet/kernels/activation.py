@@ -1,7 +1,8 @@
 """Activation functions over runs of float32, written so that LLVM vectorises them, and the factors by which they
 multiply delta, computed from their output as darknet does, or from their input.
 
-Functions that are a slope below zero (linear, leaky, relu, relie) need no code: convolutions apply them as they store.
+Functions that are a slope below zero (linear, leaky, relu, relie) need no code: convolutions apply them as they
+store.
 """
 
 from collections.abc import Callable
@@ -34,8 +35,8 @@ def _float_from_bits(b, bits):
 
 @scalar
 def exp32(x):
-    """e^x in float32, to 2 units in the last place: argument reduced by powers of two, then Cephes' minimax polynomial
-    for |r| <= ln(2)/2. Saturates at e^88.3 and e^-87.3 instead of overflowing."""
+    """e^x in float32, to 2 units in the last place: argument reduced by powers of two, then Cephes' minimax
+    polynomial for |r| <= ln(2)/2. Saturates at e^88.3 and e^-87.3 instead of overflowing."""
     x = min(max(x, f32(-87.3)), f32(88.3))
     n = numba.int32(x * f32(1.44269504) + f32(128.5)) - numba.int32(128)
     r = x - f32(n) * f32(0.693359375)

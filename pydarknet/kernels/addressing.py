@@ -1,8 +1,8 @@
-"""From a cell of a tensor to its place in the flat array, the zeros round each plane, from a worker to its tasks, and
-from the number of a task to what it computes. `at` is the geometry of a tensor (`views.Planes`).
+"""From a cell of a tensor to its place in the flat array, the zeros round each plane, from a worker to its
+tasks, and from the number of a task to what it computes. `at` is the geometry of a tensor (`views.Planes`).
 
-Workers of a parallel loop have a share of the tasks each; one that is done early takes tasks from the others' shares
-(work stealing). Which worker does a task does not change its result.
+Workers of a parallel loop have a share of the tasks each; one that is done early takes tasks from the others'
+shares (work stealing). Which worker does a task does not change its result.
 """
 
 from llvmlite import ir
@@ -92,7 +92,8 @@ def reset_queue(queue, workers):
 
 @device
 def next_task(queue, worker, workers, tasks):
-    """The worker's next task, from its own share in their order, then from the others'; -1 when all have been taken."""
+    """The worker's next task, from its own share in their order, then from the others'; -1 when all have been
+    taken."""
     for turn in range(workers):
         whose = (worker + turn) % workers
         task = tasks * whose // workers + _count(queue, whose * CACHE_LINE)
@@ -133,8 +134,8 @@ def plane_task(task, at):
 
 @inlined
 def band_task(task, bands, rows, y, y_at):
-    """(picture, first row, end) of one of `bands` tasks for each picture, which divide `rows` rows. The first one
-    writes zeros round the picture's planes of y."""
+    """(picture, first row, end) of one of `bands` tasks for each picture, which divide `rows` rows. The first
+    one writes zeros round the picture's planes of y."""
     picture = task // bands
     band = task - picture * bands
     if band == 0:

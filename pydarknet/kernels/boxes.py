@@ -1,5 +1,5 @@
-"""Boxes: which object each predicted box overlaps most, non-maximum suppression class by class, and the step of k-means
-on box sizes."""
+"""Boxes: which object each predicted box overlaps most, non-maximum suppression class by class, and the step of
+k-means on box sizes."""
 
 import numpy as np
 from numba import prange
@@ -22,9 +22,10 @@ def _common_span(middle, size, low, high):
 def best_of_pictures(boxes, truths, starts, best, which):
     """For each predicted box the largest IoU with any truth of its own picture, and the first of those truths.
 
-    boxes: (4, pictures, slots) float32, centre and size; truths: (k, 4) float32, those of picture p from starts[p] to
-    starts[p + 1], (pictures + 1,) int64; best: (pictures, slots) float32; which: (pictures, slots) int32. Where nothing
-    overlaps, they get 0 and the first truth of the picture. The arithmetic is that of `boxes.iou`, NaN counts as 0.
+    boxes: (4, pictures, slots) float32, centre and size; truths: (k, 4) float32, those of picture p from
+    starts[p] to starts[p + 1], (pictures + 1,) int64; best: (pictures, slots) float32; which: (pictures, slots)
+    int32. Where nothing overlaps, they get 0 and the first truth of the picture. The arithmetic is that of
+    `boxes.iou`, NaN counts as 0.
     """
     for p in prange(best.shape[0]):
         x, y, w, h = boxes[0, p], boxes[1, p], boxes[2, p], boxes[3, p]
@@ -77,11 +78,11 @@ def _penalty(a, b, exponent):
 
 @one_thread_kernel
 def suppress_classes(boxes, by_class, order, threshold, by_distance, exponent, members):
-    """For each row of by_class (classes, k), sort `order` (k,) int64 by it, descending and stably; then set to 0 in it
-    every candidate that overlaps a better one, which is not 0, more than `threshold`.
+    """For each row of by_class (classes, k), sort `order` (k,) int64 by it, descending and stably; then set to 0
+    in it every candidate that overlaps a better one, which is not 0, more than `threshold`.
 
-    boxes: (k, 4) float32, centre and size. The overlap is IoU; by_distance: less the distance of the centres to the
-    power `exponent` (see `boxes.diou`). members: (k,) int64 scratch.
+    boxes: (k, 4) float32, centre and size. The overlap is IoU; by_distance: less the distance of the centres to
+    the power `exponent` (see `boxes.diou`). members: (k,) int64 scratch.
     """
     count = len(order)
     for c in range(len(by_class)):

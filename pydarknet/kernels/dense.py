@@ -1,5 +1,6 @@
-"""What works on flat arrays in plain order: matrix-vector products with their gradients, and update rules, for which
-`updates` holds what backward passes have accumulated: minus the gradient of the loss, summed over pictures."""
+"""What works on flat arrays in plain order: matrix-vector products with their gradients, and update rules, for
+which `updates` holds what backward passes have accumulated: minus the gradient of the loss, summed over
+pictures."""
 
 import numba
 import numpy as np
@@ -57,8 +58,8 @@ def dense_input_gradient(delta, weights, batch, inputs, outputs, out):
 def locally_connected(x, x_at, window, weights, bias, y, y_at):
     """A convolution whose every output location has filters of its own.
 
-    x, y: flat, in plain order (x_at, y_at: `Nchw`); window: `SlidingWindow`; weights: (location, filter, channel, row,
-    column), flat; bias: (filter, row, column), flat.
+    x, y: flat, in plain order (x_at, y_at: `Nchw`); window: `SlidingWindow`; weights: (location, filter,
+    channel, row, column), flat; bias: (filter, row, column), flat.
     """
     size, locations = window.size, y_at.height * y_at.width
     for task in prange(y_at.pictures * locations):
@@ -101,9 +102,9 @@ def sgd_step(weights, updates, lr, decay, momentum):
 def adam_step(
     weights, updates, means, squares, lr, decay, beta1, beta2, bias_correction1, bias_correction2, epsilon
 ):  # fmt: skip
-    """Adam (Kingma and Ba, 2015): the rolling means of change = updates - decay * weights and of its square, divided by
-    `bias_correction1` and `bias_correction2` (1 - beta^step), move the weights by lr * mean / (sqrt(square) + epsilon);
-    updates = 0."""
+    """Adam (Kingma and Ba, 2015): the rolling means of change = updates - decay * weights and of its square,
+    divided by `bias_correction1` and `bias_correction2` (1 - beta^step), move the weights by lr * mean /
+    (sqrt(square) + epsilon); updates = 0."""
     for piece in prange((weights.size + PIECE - 1) // PIECE):
         first, end = piece * PIECE, (piece + 1) * PIECE
         w, u, m, v = weights[first:end], updates[first:end], means[first:end], squares[first:end]

@@ -1,5 +1,5 @@
-"""Sums, products, resampling and batch statistics of blocked activations, and the backward passes of these. Arrays are
-flat float32; x_at, y_at, ...: their geometry, `Planes` unless a function says `Strides`."""
+"""Sums, products, resampling and batch statistics of blocked activations, and the backward passes of these.
+Arrays are flat float32; x_at, y_at, ...: their geometry, `Planes` unless a function says `Strides`."""
 
 import numba
 from numba import prange
@@ -59,8 +59,8 @@ def add_scaled(x, x_at, keep, gain, y, y_at, extent):
 
 @kernel
 def multiply(a, a_at, a_lane, b, b_at, y, y_at):
-    """y = a * b. a_at: `Strides`; a_lane: floats between the lanes of a. A stride of 0 repeats a vector over the plane,
-    or a plane over the channels."""
+    """y = a * b. a_at: `Strides`; a_lane: floats between the lanes of a. A stride of 0 repeats a vector over the
+    plane, or a plane over the channels."""
     for task in prange(row_tasks(y_at)):
         picture, block, row = written_row(task, y, y_at)
         floats, a_row = y_at.width * LANES, strided_cell(a_at, picture, block, row)
@@ -153,8 +153,8 @@ def add_channels(x, x_at, first, count, y, y_at, to):
 
 @kernel
 def channel_moments(x, x_at, means, squares):
-    """For each channel of each picture the mean and the sum of squared differences from it; (pictures, blocks * LANES)
-    each, flat. x_at: `Planes`.
+    """For each channel of each picture the mean and the sum of squared differences from it; (pictures, blocks *
+    LANES) each, flat. x_at: `Planes`.
 
     A row is read twice while it is near; rows are joined as by Chan, Golub and LeVeque (1983).
     """
@@ -179,8 +179,8 @@ def channel_moments(x, x_at, means, squares):
 
 @kernel
 def sloped_sums(delta, delta_at, x, x_at, gain, offset, slope, mean, totals, products):
-    """For each channel of each picture the sums of d and of d (x - mean), (pictures, blocks * LANES) each, flat; d is
-    delta where gain x + offset is above zero, else `slope` times that. delta_at, x_at: `Planes`."""
+    """For each channel of each picture the sums of d and of d (x - mean), (pictures, blocks * LANES) each, flat;
+    d is delta where gain x + offset is above zero, else `slope` times that. delta_at, x_at: `Planes`."""
     for task in prange(delta_at.pictures * delta_at.blocks):
         picture, block = plane_task(task, delta_at)
         g, o, m = vload(gain, block * LANES), vload(offset, block * LANES), vload(mean, block * LANES)
@@ -201,8 +201,8 @@ def sloped_sums(delta, delta_at, x, x_at, gain, offset, slope, mean, totals, pro
 
 @kernel
 def sloped_combine(delta, delta_at, x, x_at, gain, offset, slope, of_delta, of_x, constant, y, y_at):
-    """y = of_delta d + of_x x + constant, channel by channel, with d as in `sloped_sums`. delta_at, x_at: `Planes`;
-    y_at: `Strides`."""
+    """y = of_delta d + of_x x + constant, channel by channel, with d as in `sloped_sums`. delta_at, x_at:
+    `Planes`; y_at: `Strides`."""
     for task in prange(row_tasks(delta_at)):
         picture, block, row = row_task(task, delta_at)
         delta_row, x_row = cell(delta_at, picture, block, row, 0), cell(x_at, picture, block, row, 0)

@@ -1,5 +1,5 @@
-"""Pooling over blocked activations, and its backward passes. Cells outside the plane take no part. Geometry: `Planes`;
-window: `SlidingWindow`."""
+"""Pooling over blocked activations, and its backward passes. Cells outside the plane take no part. Geometry:
+`Planes`; window: `SlidingWindow`."""
 
 import numba
 from numba import prange
@@ -27,7 +27,8 @@ def pool_rows(x, at, pitch, rows, columns, y, y_at):
 
 @kernel
 def maxpool(x, x_at, window, y, y_at):
-    """y = the largest value of each window of x that lies inside the plane; 0 where a window lies outside altogether.
+    """y = the largest value of each window of x that lies inside the plane; 0 where a window lies outside
+    altogether.
 
     x, y: flat float32, their geometry `Planes`; window: `SlidingWindow`.
     """
@@ -63,8 +64,9 @@ def local_average(x, x_at, window, y, y_at):
 
 @kernel
 def maxpool_gradient(x, x_at, window, y, y_at, delta, delta_at, out, out_at, adds):
-    """out at the first cell, in reading order, of each window that equals its maximum += delta. Unless it `adds`, out
-    is written: delta there, 0 at the other cells of the window; no two windows may then share a cell.
+    """out at the first cell, in reading order, of each window that equals its maximum += delta. Unless it
+    `adds`, out is written: delta there, 0 at the other cells of the window; no two windows may then share a
+    cell.
 
     x, y: what `maxpool` read and gave.
     """

@@ -1,5 +1,5 @@
-"""Between darknet's plain order (batch, channel, row, column) and the engine's blocked one; pictures to the first. And
-what the last layers do: planes of a detection head on their way into plain order, and softmax."""
+"""Between darknet's plain order (batch, channel, row, column) and the engine's blocked one; pictures to the
+first. And what the last layers do: planes of a detection head on their way into plain order, and softmax."""
 
 import numba
 from numba import prange
@@ -23,8 +23,8 @@ def _pack_colours(plain, start, plane, width, cells):
 
 @kernel
 def pack(plain, channels, lanes, blocked, at):
-    """Plain (pictures, channels, height, width), flat, into blocks of `lanes` channels (16, or 4 for a picture) with a
-    halo. at: `Planes` of a tensor of its own memory, its strides counted with these lanes."""
+    """Plain (pictures, channels, height, width), flat, into blocks of `lanes` channels (16, or 4 for a picture)
+    with a halo. at: `Planes` of a tensor of its own memory, its strides counted with these lanes."""
     for task in prange(row_tasks(at)):
         picture, block, row = row_task(task, at)
         base = cell(at, picture, block, -at.halo, -at.halo)
@@ -115,8 +115,9 @@ def copy_channels(x, x_at, first, count, y, y_at, to):
 def resample(image, levels, columns, far_x, near_x, rows, far_y, near_y, row_above, row_below, out):
     """Bilinear, in float32: out (c, h, w) from image (H, W, c) uint8, of which `levels` (256,) gives the values.
 
-    columns, rows: (2, w) and (2, h) unsigned, the source columns and rows each output lies between; far_x, near_x (w,)
-    and far_y, near_y (h,): the shares of the second and the first. row_above, row_below: (c, w) scratch.
+    columns, rows: (2, w) and (2, h) unsigned, the source columns and rows each output lies between; far_x,
+    near_x (w,) and far_y, near_y (h,): the shares of the second and the first. row_above, row_below: (c, w)
+    scratch.
     """
     channels, height, width = out.shape
     for y in range(height):
@@ -146,8 +147,8 @@ def _power(x):
 
 @kernel
 def unpack_head(blocked, at, logistic, scale, shift, plain):
-    """As `unpack`, and of the channels for which `logistic` (channels,) is set the logistic function, and then those
-    whose `scale` (channels,) is not 1 times that, minus `shift` (channels,)."""
+    """As `unpack`, and of the channels for which `logistic` (channels,) is set the logistic function, and then
+    those whose `scale` (channels,) is not 1 times that, minus `shift` (channels,)."""
     channels, plane = logistic.shape[0], at.height * at.width
     for task in prange(at.pictures * at.blocks):
         picture, block = plane_task(task, at)
@@ -164,8 +165,8 @@ def unpack_head(blocked, at, logistic, scale, shift, plain):
 
 @kernel
 def softmax_planes(x, y, starts, count, step, cells, temperature, room):
-    """y = e^(x / temperature), divided by the sum over `count` planes `step` floats apart; for each of `cells` places
-    in the planes from each of `starts` (int64) on. `room`: 2 cells for each of these."""
+    """y = e^(x / temperature), divided by the sum over `count` planes `step` floats apart; for each of `cells`
+    places in the planes from each of `starts` (int64) on. `room`: 2 cells for each of these."""
     for s in prange(starts.shape[0]):
         first, there = starts[s], s * 2 * cells
         top, total = room[there : there + cells], room[there + cells : there + 2 * cells]

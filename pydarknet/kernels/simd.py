@@ -63,8 +63,9 @@ def _opened(context: Any, builder: ir.IRBuilder, type_: Any, value: ir.Value) ->
 
 
 def returning(result: Any) -> Callable[[Callable[..., Any]], Any]:
-    """The decorator that makes a Numba intrinsic, whose value is of the type `result`, of emit(emitter, *arguments),
-    which gets the address of an array's first element, the Members of a named tuple, and other values as they are."""
+    """The decorator that makes a Numba intrinsic, whose value is of the type `result`, of emit(emitter,
+    *arguments), which gets the address of an array's first element, the Members of a named tuple, and other
+    values as they are."""
 
     def decorate(emit: Callable[..., Any]) -> Any:
         @wraps(emit)
@@ -86,8 +87,8 @@ simd = returning(float32x16)
 
 
 def one_of(variants: Mapping[int, Any]) -> Any:
-    """An intrinsic `variant(code, *arguments)` that runs variants[code](*arguments), intrinsics of the same arguments
-    that return nothing; the last one for a code that is no key.
+    """An intrinsic `variant(code, *arguments)` that runs variants[code](*arguments), intrinsics of the same
+    arguments that return nothing; the last one for a code that is no key.
 
     It is an LLVM `switch`: a chain of `if`, in each branch a call for Numba, takes twice as long to compile.
     """
@@ -194,7 +195,8 @@ class Emitter:
 
 
 class Term:
-    """An LLVM vector with Python's operators, for formulas. A product and a sum may become one fused instruction."""
+    """An LLVM vector with Python's operators, for formulas. A product and a sum may become one fused
+    instruction."""
 
     def __init__(self, builder: Emitter, value: ir.Value) -> None:
         self.builder, self.value = builder, value
@@ -301,7 +303,8 @@ _overload(operator.mul, "fmul")
 
 
 def _mixed(b: Emitter, first, second, numbers: tuple[int, ...]) -> ir.Value:
-    """Four floats of each quad of two vectors; `numbers` 0 to 3 are those of the first, 4 to 7 those of the second."""
+    """Four floats of each quad of two vectors; `numbers` 0 to 3 are those of the first, 4 to 7 those of the
+    second."""
     lanes = [quad + n % QUAD + n // QUAD * LANES for quad in range(0, LANES, QUAD) for n in numbers]
     return b.shuffled(first, second, lanes)
 
@@ -341,8 +344,8 @@ def _exchanged_pairs(b: Emitter, rows: list[ir.Value]) -> list[ir.Value]:
 
 @instructions
 def transpose(b, x, x_at, x_step, y, y_at, y_step, count):
-    """Transpose sixteen vectors, `x_step` floats apart from `x_at` on, and write the first `count` of the results to
-    places `y_step` floats apart from `y_at` on."""
+    """Transpose sixteen vectors, `x_step` floats apart from `x_at` on, and write the first `count` of the
+    results to places `y_step` floats apart from `y_at` on."""
     target = b.ahead(y, y_at)
     for i, row in enumerate(_exchanged(b, b.load_vectors(b.ahead(x, x_at), x_step, LANES))):
         with b.if_then(b.icmp_signed("<", i, count), likely=True):
@@ -350,8 +353,8 @@ def transpose(b, x, x_at, x_step, y, y_at, y_step, count):
 
 
 def make_cells(exchange: Callable[[Emitter, list[ir.Value]], list[ir.Value]]):
-    """The exchange of sixteen pixels of sixteen planes with the cells of a block, as a Numba intrinsic. What is not
-    above zero is multiplied by `slope`."""
+    """The exchange of sixteen pixels of sixteen planes with the cells of a block, as a Numba intrinsic. What is
+    not above zero is multiplied by `slope`."""
 
     @instructions
     def cells(b, x, x_at, x_step, y, y_at, slope):

@@ -1,5 +1,5 @@
-"""Named tuples that kernels take beside their arrays: where a tensor's cells are, how windows move, packed filters, the
-division of work. Callers can make them without loading Numba or NumPy.
+"""Named tuples that kernels take beside their arrays: where a tensor's cells are, how windows move, packed
+filters, the division of work. Callers can make them without loading Numba or NumPy.
 
 Arrays that kernels write stay plain arguments. Rules:
 
@@ -29,8 +29,8 @@ class Planes(NamedTuple):
 
 
 class Strides(NamedTuple):
-    """Cells at regular distances: all of a tensor, every n-th of its rows and columns, or one cell again and again
-    where a stride is 0 (`addressing.strided_cell`)."""
+    """Cells at regular distances: all of a tensor, every n-th of its rows and columns, or one cell again and
+    again where a stride is 0 (`addressing.strided_cell`)."""
 
     first: int
     picture_stride: int
@@ -58,8 +58,8 @@ class Nchw(NamedTuple):
 
 
 class SlidingWindow(NamedTuple):
-    """A window of size x size cells. The one of (row, column) begins at the input's cell (row * stride_y - padding,
-    column * stride_x - padding)."""
+    """A window of size x size cells. The one of (row, column) begins at the input's cell (row * stride_y -
+    padding, column * stride_x - padding)."""
 
     size: int
     stride_y: int
@@ -68,8 +68,8 @@ class SlidingWindow(NamedTuple):
 
 
 class PartialSums(NamedTuple):
-    """Where `weight_gradient` puts what it sums up: the rows of a batch are divided into `parts`, each of which has
-    sums of its own. Strides in floats."""
+    """Where `weight_gradient` puts what it sums up: the rows of a batch are divided into `parts`, each of which
+    has sums of its own. Strides in floats."""
 
     parts: int
     part_stride: int
@@ -80,8 +80,8 @@ class PartialSums(NamedTuple):
 
 
 class Origins(NamedTuple):
-    """Where the windows of a convolution's output pixels begin in its input; the entries of an indirection table count
-    from there."""
+    """Where the windows of a convolution's output pixels begin in its input; the entries of an indirection table
+    count from there."""
 
     picture_stride: int  # floats
     block_stride: int  # floats; used where each block has filters of its own
@@ -101,8 +101,8 @@ class Origins(NamedTuple):
 
 
 class PackedFilters(NamedTuple):
-    """Filters of a direct convolution in panels of up to NR output blocks (`pack.pack_filters`). Where each channel has
-    one filter, a panel is one block, and a tap one vector of weights."""
+    """Filters of a direct convolution in panels of up to NR output blocks (`pack.pack_filters`). Where each
+    channel has one filter, a panel is one block, and a tap one vector of weights."""
 
     offsets: Any  # (taps of all panels,) int64, the indirection table: floats from a pixel's origin to a tap's inputs
     lanes: int  # inputs of a tap that are in use, from the first on
@@ -152,15 +152,16 @@ class Residual(NamedTuple):
 
 
 class Schedule(NamedTuple):
-    """The division of a direct convolution: a task is one panel of filters x `tiles_per_task` tiles of MR pixels."""
+    """The division of a direct convolution: a task is one panel of filters x `tiles_per_task` tiles of MR
+    pixels."""
 
     tiles_per_task: int
     by_panel: bool  # tasks next to each other share the panel (filters larger than the picture), else the pixels
 
 
 class WinogradInput(NamedTuple):
-    """Where input tiles are read: `start` is the first tile's first float, and `rows` x `columns` cells follow it; what
-    lies beyond counts as zero."""
+    """Where input tiles are read: `start` is the first tile's first float, and `rows` x `columns` cells follow
+    it; what lies beyond counts as zero."""
 
     picture_stride: int  # floats
     block_stride: int  # floats
@@ -217,8 +218,8 @@ class BandedPlanes(NamedTuple):
 
 
 class NchwRows(NamedTuple):
-    """A convolution that reads NCHW planes row by row, or an inverted bottleneck that does, whose window is that of its
-    depthwise convolution."""
+    """A convolution that reads NCHW planes row by row, or an inverted bottleneck that does, whose window is that
+    of its depthwise convolution."""
 
     channels: int  # of the input
     height: int

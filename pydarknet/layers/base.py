@@ -143,8 +143,9 @@ class BuildContext:
 class Layer:
     """Base class of all layers. No loop over a network checks a layer's type.
 
-    The life of a layer: `from_section`, `reshape` (again for other sizes), `setup` (again for other tensors), `forward`
-    or `calls`; in training `setup_training`, and for each mini-batch `forward_training`, `loss`, `backward`.
+    The life of a layer: `from_section`, `reshape` (again for other sizes), `setup` (again for other tensors),
+    `forward` or `calls`; in training `setup_training`, and for each mini-batch `forward_training`, `loss`,
+    `backward`.
     """
 
     # === 1. Options and shapes ===

@@ -251,9 +251,9 @@ class ScaleChannels(Sam):
 class Shortcut(_Activated):
     """y = activation(w_0 x_0 + w_1 x_1 + ...), of x_0's shape.
 
-    pjreddie's: one further source of any size, with w_0 = alpha and w_1 = beta. Where the widths differ by a factor,
-    pixels are skipped on the wider side; channels that only x_0 has stay as they are. AlexeyAB's: several sources of
-    one size, with `weights_type` with trained weights, normalised over the sources.
+    pjreddie's: one further source of any size, with w_0 = alpha and w_1 = beta. Where the widths differ by a
+    factor, pixels are skipped on the wider side; channels that only x_0 has stay as they are. AlexeyAB's:
+    several sources of one size, with `weights_type` with trained weights, normalised over the sources.
     """
 
     resamples: bool

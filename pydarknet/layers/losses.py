@@ -44,8 +44,8 @@ def tree_of(section: Section) -> WordTree | None:
 class Softmax(NchwLayer):
     """e^(x / T) / sum of e^(x / T), with the temperature T.
 
-    The sum is over each of `groups` equal slices of the input; with `spatial` over the channels of each pixel; with
-    `tree` over each set of siblings.
+    The sum is over each of `groups` equal slices of the input; with `spatial` over the channels of each pixel;
+    with `tree` over each set of siblings.
     """
 
     row = "softmax                                        {x.outputs:4d}"

@@ -32,10 +32,11 @@ class Empty(Layer):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Dropout(Empty):
-    """`[dropout]`: the identity at inference; in training, values are dropped at random and the others scaled up.
+    """`[dropout]`: the identity at inference; in training, values are dropped at random and the others scaled
+    up.
 
-    Each value is dropped with `probability`, or with `squares` at most one square of each plane. Its side is a number
-    of pixels or, where that is 0, a part of the plane's sides.
+    Each value is dropped with `probability`, or with `squares` at most one square of each plane. Its side is a
+    number of pixels or, where that is 0, a part of the plane's sides.
     """
 
     probability: float
@@ -103,8 +104,8 @@ class Dropout(Empty):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Crop(NchwLayer):
-    """`[crop]`: the centre of the picture; in training a random window of that size, with `flip` mirrored at random.
-    Values are moved from 0..1 to -1..1 unless `noadjust`."""
+    """`[crop]`: the centre of the picture; in training a random window of that size, with `flip` mirrored at
+    random. Values are moved from 0..1 to -1..1 unless `noadjust`."""
 
     row = "Crop Layer: {x.height} x {x.width} -> {y.height} x {y.width} x {x.channels} image"
     ignored: ClassVar[Sequence[str]] = ("angle", "saturation", "exposure", "shift")

@@ -21,8 +21,8 @@ An example of eight layers, for one picture of 32 x 32 and three channels:
     6 route 5, 2               5, 2                        16 lanes, halo 1   the whole         2, 7
     7 convolutional 8, 3x3     6                           16 lanes, halo 0                     7, 8 (the output)
 
-Layer 6 copies nothing: layers 2 and 5 write straight into its tensor. Layer 4 adds layer 2 while layer 3 stores its
-sums. `tests/network/test_memory_plan.py` holds the example to its word.
+Layer 6 copies nothing: layers 2 and 5 write straight into its tensor. Layer 4 adds layer 2 while layer 3 stores
+its sums. `tests/network/test_memory_plan.py` holds the example to its word.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ MOST_FUSED = 3  # layers that any layer computes besides its own work
 class Graph:
     """Layers and who reads whose tensor.
 
-    An alias passes on what it reads (dropout at inference, a route of one source): it owns no tensor. owners: of the
-    tensor of each layer's output. readers: the layers that read an owner's tensor, as often as they name it.
+    An alias passes on what it reads (dropout at inference, a route of one source): it owns no tensor. owners: of
+    the tensor of each layer's output. readers: the layers that read an owner's tensor, as often as they name it.
     """
 
     def __init__(self, layers: Sequence[Layer], input_: Shape, output: int) -> None:
@@ -80,8 +80,9 @@ class Graph:
 
 @dataclass(eq=False)
 class TensorPlan:
-    """Filled in by the passes. owner: the layer that writes it, or INPUT. first, last: the steps between which it must
-    exist. part_of: the tensor that contains it, from `channel` on. offset: floats in the network's memory."""
+    """Filled in by the passes. owner: the layer that writes it, or INPUT. first, last: the steps between which
+    it must exist. part_of: the tensor that contains it, from `channel` on. offset: floats in the network's
+    memory."""
 
     owner: int
     batch: int
@@ -140,8 +141,8 @@ class Step(NamedTuple):
 def find_steps(graph: Graph, fuse: bool = True) -> list[Step]:
     """The fusion pass: the steps in order, which are all layers but aliases and those fused into others.
 
-    A layer can be fused into an earlier one only where nobody else reads the tensor between them, which then never
-    reaches memory.
+    A layer can be fused into an earlier one only where nobody else reads the tensor between them, which then
+    never reaches memory.
     """
     steps: list[Step] = []
     taken: set[int] = set()
@@ -190,8 +191,9 @@ def set_layouts(
 def propagate_nchw(graph: Graph, steps: Sequence[Step]) -> set[int]:
     """The owners of tensors that are kept as NCHW, which saves work for tensors with few channels.
 
-    First all of these are assumed to be NCHW. A step supports that if all its sources are NCHW and it can write the
-    layout of its output. A tensor loses the layout when a step does not support it, which may make others unable.
+    First all of these are assumed to be NCHW. A step supports that if all its sources are NCHW and it can write
+    the layout of its output. A tensor loses the layout when a step does not support it, which may make others
+    unable.
     """
     users: dict[int, list[Step]] = {}
     able: dict[Step, Sequence[int]] = {}  # steps that can read NCHW, and the lanes in which they can write then
@@ -225,8 +227,8 @@ def propagate_nchw(graph: Graph, steps: Sequence[Step]) -> set[int]:
 
 
 def find_parts(graph: Graph, tensors: Sequence[TensorPlan]) -> None:
-    """The aliasing pass: sources of a concatenation become parts of it if they are whole channel blocks; splits of
-    whole blocks become parts of their source. Only for a batch of one, whose parts are contiguous."""
+    """The aliasing pass: sources of a concatenation become parts of it if they are whole channel blocks; splits
+    of whole blocks become parts of their source. Only for a batch of one, whose parts are contiguous."""
     by_owner = {tensor.owner: tensor for tensor in tensors}
     for tensor in tensors[1:]:
         layer, sources = graph.layers[tensor.owner], graph.sources(tensor.owner)
@@ -334,10 +336,10 @@ def assign_offsets(tensors: Sequence[TensorPlan]) -> int:
 class ExecutionPlan:
     """The memory and the calls of passes at one input size and batch.
 
-    Layers are bound to the tensors of one plan: that of the last `make`. `run` and `read` belong under the network's
-    lock. keeps_all: whether every layer's output can be read. tensors: of each layer's output, None where fusion or
-    NCHW layers leave it out. steps: the layers that compute, in order. calls: what they do, those of kernels joined
-    into programs. stateful: the steps that keep a state from pass to pass.
+    Layers are bound to the tensors of one plan: that of the last `make`. `run` and `read` belong under the
+    network's lock. keeps_all: whether every layer's output can be read. tensors: of each layer's output, None
+    where fusion or NCHW layers leave it out. steps: the layers that compute, in order. calls: what they do,
+    those of kernels joined into programs. stateful: the steps that keep a state from pass to pass.
     """
 
     graph: Graph
@@ -414,8 +416,8 @@ class ExecutionPlan:
                 self.input.release()
 
     def read(self, index: int) -> Array:
-        """A copy of what a layer gave: (n, c, h, w), or (n, outputs) where its order is not channel by channel or has
-        one cell a channel."""
+        """A copy of what a layer gave: (n, c, h, w), or (n, outputs) where its order is not channel by channel
+        or has one cell a channel."""
         layer, tensor, owner = self.graph.layers[index], self.tensors[index], self.graph.owner(index)
         kept: Any = None if owner == INPUT else self.graph.layers[owner]
         if kept is not None and kept.keeps_nchw_output:

@@ -41,12 +41,14 @@ OWN = "layers", "plan", "_changes", "_reshaped", "lock", "_workspace"
 class Network:
     """Layers in order, their parameters, and the plan of the last pass.
 
-    Threads: any number of them may use one network; its passes wait for each other, and each call returns copies of
-    what its own pass gave. `resize`, `precision`, `load_weights` and other changes take effect between two passes.
-    Parameters, memory, and the state of recurrent layers are shared. Who reads `layers`, writes to parameters, or makes
-    several calls that belong together holds `lock`. Copies and other networks run at the same time.
+    Threads: any number of them may use one network; its passes wait for each other, and each call returns copies
+    of what its own pass gave. `resize`, `precision`, `load_weights` and other changes take effect between two
+    passes. Parameters, memory, and the state of recurrent layers are shared. Who reads `layers`, writes to
+    parameters, or makes several calls that belong together holds `lock`. Copies and other networks run at the
+    same time.
 
-    Processes: a child made by fork has a network of its own. `pickle` and `copy.deepcopy` copy parameters and states.
+    Processes: a child made by fork has a network of its own. `pickle` and `copy.deepcopy` copy parameters and
+    states.
 
     Ctrl-C during a pass ends that pass alone. Raises ConfigError and ShapeError, naming file, line and layer.
     """
@@ -157,7 +159,8 @@ class Network:
 
     @property
     def precision(self) -> str:
-        """ "float32", "bf16" (AVX-512 BF16), or "int8" (AVX-512 VNNI, after `quantize`), of convolutions at inference.
+        """ "float32", "bf16" (AVX-512 BF16), or "int8" (AVX-512 VNNI, after `quantize`), of convolutions at
+        inference.
 
         Setting it raises OptionError where that cannot be.
         """
@@ -271,8 +274,8 @@ class Network:
     def forward(self, x: Array) -> list[Array]:
         """(n, c, h, w) float32 RGB in 0..1, or (n, inputs), to one array per head, or that of the last layer.
 
-        Another batch or input size sets the network up anew. The arrays are copies, (n, c, h, w), or (n, outputs) where
-        the layer's order is not channel by channel. Raises OptionError and ShapeError.
+        Another batch or input size sets the network up anew. The arrays are copies, (n, c, h, w), or (n,
+        outputs) where the layer's order is not channel by channel. Raises OptionError and ShapeError.
         """
         with self._planned(x, keep_all=False) as (plan, array):
             plan.run(array)
@@ -416,8 +419,8 @@ def build_layers(config: Config, dialect: Dialect, input_: Shape, batch: int, ch
 
 
 def _check_input(section: Section, context: BuildContext) -> None:
-    """Raise ShapeError if a layer for images follows a [route] of different sizes, usually because the input size is
-    not a multiple of the network's stride."""
+    """Raise ShapeError if a layer for images follows a [route] of different sizes, usually because the input
+    size is not a multiple of the network's stride."""
     if context.index == 0 or section.kind not in FOR_IMAGES:
         return
     route = context.layers[-1]

@@ -1,5 +1,6 @@
-"""The .weights file: a header, then every parameter as float32 in cfg order, without tags. Only the network knows the
-sizes, so a file of another length is an error that says what was expected and found, and where a short one ends.
+"""The .weights file: a header, then every parameter as float32 in cfg order, without tags. Only the network
+knows the sizes, so a file of another length is an error that says what was expected and found, and where a short
+one ends.
 
 Beside it, the file of the ranges of 8-bit convolutions, which `tools/quantize.py` measures.
 """
@@ -140,8 +141,8 @@ def load_weights(
 ) -> Loaded:
     """Read a file, or the content of one as bytes, into the layers' parameters. Raises WeightsError.
 
-    allow_partial: whole layers are filled as far as the numbers last, and some may be left over. source: may be the
-    bare name of a bundled or downloaded file.
+    allow_partial: whole layers are filled as far as the numbers last, and some may be left over. source: may be
+    the bare name of a bundled or downloaded file.
     """
     if isinstance(source, bytes):
         name, content = IN_MEMORY, source
@@ -255,7 +256,8 @@ def save_weights(path: str | os.PathLike[str], layers: Sequence[Layer], header: 
 
 @dataclass(frozen=True)
 class Quantization:
-    """ranges: (low, high) of what layers read, by their index. digest: of the parameters. path: of the file, if any."""
+    """ranges: (low, high) of what layers read, by their index. digest: of the parameters. path: of the file, if
+    any."""
 
     ranges: Mapping[int, Range]
     digest: str

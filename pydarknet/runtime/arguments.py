@@ -1,7 +1,8 @@
 """The arguments of kernels: what compiled code for them depends on, and the machine words that they become.
 
-A kernel takes arrays, numbers, and named tuples of these (`kernels/views.py`). Numba's machine code takes the members
-of a tuple one by one, in their order. The loader, the writer, thunks and programs share the functions here.
+A kernel takes arrays, numbers, and named tuples of these (`kernels/views.py`). Numba's machine code takes the
+members of a tuple one by one, in their order. The loader, the writer, thunks and programs share the functions
+here.
 """
 
 from collections.abc import Iterable, Sequence
@@ -24,7 +25,8 @@ WORDS_OF_ARRAY = 5  # meminfo, parent, items, their size, data; then shape and s
 def kinds_of(arguments: Sequence[Any]) -> tuple[str, ...] | None:
     """What code for these arguments depends on; None where one is of a kind that no saved code takes.
 
-    An array's kind is `<f4[1]` (dtype and dimensions), that of a tuple `Planes(int64,int64)` (class and members).
+    An array's kind is `<f4[1]` (dtype and dimensions), that of a tuple `Planes(int64,int64)` (class and
+    members).
     """
     return _all_kinds(map(_kind_of, arguments))
 
@@ -70,7 +72,8 @@ def _tuple_kind(class_: type, members: Sequence[str] | None) -> str | None:
 
 
 def words_of(argument: Any) -> list[int]:
-    """An argument of a kernel as 64-bit words: a number, what Numba knows of an array, or the members of a tuple."""
+    """An argument of a kernel as 64-bit words: a number, what Numba knows of an array, or the members of a
+    tuple."""
     if type(argument) is int:  # most are: start-up counts
         return [argument]
     if isinstance(argument, tuple):

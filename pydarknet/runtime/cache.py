@@ -1,7 +1,8 @@
 """Where compiled code is kept between runs, and the files in it.
 
-Machine code from the cache is executed, and files for Numba are pickles: whoever can write to the folder could run code
-as its user. Therefore only folders that nobody else can write to are used (the rules are in `docs/runtime.md`).
+Machine code from the cache is executed, and files for Numba are pickles: whoever can write to the folder could
+run code as its user. Therefore only folders that nobody else can write to are used (the rules are in
+`docs/runtime.md`).
 """
 
 import hashlib
@@ -83,7 +84,8 @@ def processor() -> Processor:
 
 
 def read_processor(cpuinfo: Path) -> Processor:
-    """The first processor that a file like Linux's /proc/cpuinfo describes; of other systems only the kind is known."""
+    """The first processor that a file like Linux's /proc/cpuinfo describes; of other systems only the kind is
+    known."""
     machine = ALIASES.get(platform.machine(), platform.machine())
     try:
         text = cpuinfo.read_text(errors="replace")
@@ -110,8 +112,8 @@ def package_folder(package: str) -> Path:
 
 
 def fingerprint() -> str:
-    """A hash of all kernel sources and versions: every state of them gets a folder of its own, as a kernel depends on
-    functions in other files, too."""
+    """A hash of all kernel sources and versions: every state of them gets a folder of its own, as a kernel
+    depends on functions in other files, too."""
     digest = hashlib.sha256(f"{sys.implementation.cache_tag}".encode())
     digest.update((package_folder("numba") / "_version.py").read_bytes())
     digest.update(sources_digest())
@@ -150,7 +152,8 @@ class UntrustedFolderError(OSError):
 
 
 def make_own(folder: Path, forbidden: int, follow_links: bool = False) -> None:
-    """Make a folder with mode 0700, or see that it is this user's, with none of the `forbidden` bits in its mode.
+    """Make a folder with mode 0700, or see that it is this user's, with none of the `forbidden` bits in its
+    mode.
 
     Raises UntrustedFolderError, OSError.
     """
@@ -168,8 +171,8 @@ def make_own(folder: Path, forbidden: int, follow_links: bool = False) -> None:
 
 
 def base_folders() -> Iterator[tuple[Path, bool]]:
-    """Where the cache may be, best first: $NUMBA_CACHE_DIR or the user's cache folder, then the temporary folder; each
-    with whether it may be a symbolic link, which it must not where others can make one."""
+    """Where the cache may be, best first: $NUMBA_CACHE_DIR or the user's cache folder, then the temporary
+    folder; each with whether it may be a symbolic link, which it must not where others can make one."""
     if own := os.environ.get("NUMBA_CACHE_DIR"):
         yield Path(own), True
     elif users := os.environ.get("XDG_CACHE_HOME"):
@@ -215,7 +218,8 @@ def is_cold() -> bool:
 
 @cache
 def remove_old() -> None:
-    """Remove what other versions have left and nobody has used for KEPT_DAYS, and what killed processes left behind."""
+    """Remove what other versions have left and nobody has used for KEPT_DAYS, and what killed processes left
+    behind."""
     if CACHE_FOLDER is None:
         return
     now = time.time()
@@ -256,7 +260,8 @@ def write_checked(path: Path, data: bytes) -> None:
 
 
 def read_checked(path: Path) -> bytes | None:
-    """What `write_checked` wrote, or None where there is nothing, or nothing whole; a damaged file is taken away."""
+    """What `write_checked` wrote, or None where there is nothing, or nothing whole; a damaged file is taken
+    away."""
     try:
         data = path.read_bytes()
     except OSError:

@@ -1,12 +1,13 @@
 """Numba's code generation, without what it does for code that nobody calls.
 
 Of a kernel with a parallel loop Numba makes four libraries, each linked into the next one: the loop's body, two
-wrappers round it, and the kernel; and one of each function that it calls. It optimises all, makes machine code of
-all, and gives each wrappers for callers in Python and C, although only the kernel's is called. With `install`, what is
-compiled for a kernel is optimised once, as a part of it, and machine code is made of the kernel only.
+wrappers round it, and the kernel; and one of each function that it calls. It optimises all, makes machine code
+of all, and gives each wrappers for callers in Python and C, although only the kernel's is called. With
+`install`, what is compiled for a kernel is optimised once, as a part of it, and machine code is made of the
+kernel only.
 
-Python's collector of cyclic garbage rests while a kernel is compiled: it would look again and again through millions of
-objects, nearly all of which live until the kernel is done.
+Python's collector of cyclic garbage rests while a kernel is compiled: it would look again and again through
+millions of objects, nearly all of which live until the kernel is done.
 """
 
 import gc
@@ -172,9 +173,9 @@ CHANGES = (
 
 
 def install() -> None:
-    """Follow what Numba compiles, and change its classes. Functions and wrappers of other users, as of parallel ufuncs,
-    are completed when somebody asks for an address in them. An unknown Numba, or one that lacks what is changed here,
-    is only followed."""
+    """Follow what Numba compiles, and change its classes. Functions and wrappers of other users, as of parallel
+    ufuncs, are completed when somebody asks for an address in them. An unknown Numba, or one that lacks what is
+    changed here, is only followed."""
     event.register("numba:compile", _Listener())
     if numba_is_known() and all(hasattr(owner, function.__name__) for owner, function in CHANGES):
         for owner, function in CHANGES:

@@ -1,10 +1,10 @@
-"""Several processes compile the kernels of a network: this one as it meets them, helpers ahead of it. The first one
-that asks for a kernel compiles it; others wait for its file, or compile something else.
+"""Several processes compile the kernels of a network: this one as it meets them, helpers ahead of it. The first
+one that asks for a kernel compiles it; others wait for its file, or compile something else.
 
-A network says what it is about to run (`will_run`). The first kernel that is not in the cache starts helpers, once
-for a work (`kernel_is_missing`). A helper prints the names of the files that the work lacks, and compiles those that
-nobody has claimed. Where a helper has claimed what this process needs, it compiles what nobody has claimed, and waits
-when there is nothing left.
+A network says what it is about to run (`will_run`). The first kernel that is not in the cache starts helpers,
+once for a work (`kernel_is_missing`). A helper prints the names of the files that the work lacks, and compiles
+those that nobody has claimed. Where a helper has claimed what this process needs, it compiles what nobody has
+claimed, and waits when there is nothing left.
 
 A claim is a lock on a small file beside the kernel's cache file. The system releases it when its process ends.
 """
@@ -138,7 +138,8 @@ def progress() -> Progress | None:
 
 
 def processes() -> int:
-    """How many processes compile at a time: $PYDARKNET_COMPILE_PROCESSES, else one for each processor, MOST at most."""
+    """How many processes compile at a time: $PYDARKNET_COMPILE_PROCESSES, else one for each processor, MOST at
+    most."""
     try:
         return max(1, int(os.environ[VARIABLE]))
     except (KeyError, ValueError):
@@ -151,9 +152,11 @@ _held: dict[Path, int] = {}  # open files
 
 
 def claim(file: Path) -> bool:
-    """Claim the kernel of a cache file. False: another process has it. Where locks do not work, everybody may compile.
+    """Claim the kernel of a cache file. False: another process has it. Where locks do not work, everybody may
+    compile.
 
-    A process may claim a kernel again that it holds, so that a compilation that was interrupted can be begun anew.
+    A process may claim a kernel again that it holds, so that a compilation that was interrupted can be begun
+    anew.
     """
     if fcntl is None or file in _held:
         return True

@@ -1,5 +1,5 @@
-"""What makes a fork safe: a child has only the thread that forked, but copies of all locks and of all that was under
-way."""
+"""What makes a fork safe: a child has only the thread that forked, but copies of all locks and of all that was
+under way."""
 
 import os
 import sys
@@ -28,7 +28,8 @@ def hold_at_fork(lock: threading.RLock) -> None:
 
 
 def _acquire() -> None:
-    """Take all, in any order: where another thread holds one and waits for one that was taken here, give all back
+    """Take all, in any order: where another thread holds one and waits for one that was taken here, give all
+    back
     and try again, with more patience, as passes can take seconds."""
     patience = 0.01
     while not _take_all(patience):
@@ -62,8 +63,9 @@ def in_child(function: Callable[[], None]) -> None:
 
 
 def _renew_locks_of_numba() -> None:
-    """Give this process locks of its own for the start of Numba's threads: a child that is killed while it holds the
-    semaphore that Numba shares with it would let all others wait for ever; the lock between threads may be held."""
+    """Give this process locks of its own for the start of Numba's threads: a child that is killed while it holds
+    the semaphore that Numba shares with it would let all others wait for ever; the lock between threads may be
+    held."""
     parallel = sys.modules.get("numba.np.ufunc.parallel")
     for name in ("_backend_init_process_lock", "_backend_init_thread_lock"):
         if hasattr(parallel, name):

@@ -1,5 +1,5 @@
-"""The decorators that every kernel uses, the cache behind them, and which kernels some work calls: found by doing it
-without computing anything."""
+"""The decorators that every kernel uses, the cache behind them, and which kernels some work calls: found by
+doing it without computing anything."""
 
 import contextlib
 import hashlib
@@ -57,11 +57,12 @@ class _SourcesCache(FunctionCache):
 class _KernelCache(_SourcesCache):
     """The compiled code of a kernel: a file for each kind of arguments, with a checksum.
 
-    Numba's own files have none, and two processes that compile at a time can give two signatures one file. They are
-    also others for a package at another path, where those here, and saved code, depend on the sources alone. What is
-    read is a pickle, which only this user can have written (`cache.py`).
+    Numba's own files have none, and two processes that compile at a time can give two signatures one file. They
+    are also others for a package at another path, where those here, and saved code, depend on the sources alone.
+    What is read is a pickle, which only this user can have written (`cache.py`).
 
-    Numba gets ready to compile, 0.1 s, before it looks whether it has to; here, only what is compiled waits for that.
+    Numba gets ready to compile, 0.1 s, before it looks whether it has to; here, only what is compiled waits for
+    that.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -144,7 +145,8 @@ def pickled(kernel: Any, types: tuple[Any, ...]) -> bytes:
 
 
 def compile_pickled(data: bytes) -> None:
-    """Compile what another process of the same user has pickled. Raises TakenError where somebody else compiles it."""
+    """Compile what another process of the same user has pickled. Raises TakenError where somebody else compiles
+    it."""
     module, name, types = pickle.loads(data)
     before, compile_ahead.never_waits = compile_ahead.never_waits, True
     try:
@@ -163,7 +165,8 @@ def _compile_another() -> bool:
 
 
 def _give_claims_back(dispatcher: Any) -> None:
-    """Ctrl-C or an error while a kernel is compiled gives its claim back: other programs would wait for this one."""
+    """Ctrl-C or an error while a kernel is compiled gives its claim back: other programs would wait for this
+    one."""
     compile_it = dispatcher.compile
 
     def compiled_or_given_back(types: Any) -> Any:
@@ -238,8 +241,8 @@ def named(module: str, name: str) -> Callable[[Callable[..., Any]], Callable[...
 
 
 def description(kernel: Any, types: tuple[Any, ...]) -> tuple[str, tuple[str, ...] | None]:
-    """The name of a kernel, with its module's in `kernels`, and the kinds of its arguments, as saved and shipped code
-    is looked for; None for kinds of which no code is kept."""
+    """The name of a kernel, with its module's in `kernels`, and the kinds of its arguments, as saved and shipped
+    code is looked for; None for kinds of which no code is kept."""
     return _name_of(kernel.py_func), kinds_of_types(types)
 
 
@@ -252,8 +255,8 @@ def _nothing(*_: Any, **__: Any) -> int:
 def recording() -> Iterator[Recorded]:
     """Calls of kernels in the block compute nothing and are noted.
 
-    Only for a process of its own: kernels that have run in it before are still called, and numpy.empty gives zeros, so
-    that code between the kernels finds no numbers that make no sense.
+    Only for a process of its own: kernels that have run in it before are still called, and numpy.empty gives
+    zeros, so that code between the kernels finds no numbers that make no sense.
     """
     found: Recorded = []
 

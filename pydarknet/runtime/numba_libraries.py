@@ -43,8 +43,8 @@ def most_threads() -> int:
 
 @cache
 def extension(name: str) -> ModuleType:
-    """One of Numba's extension modules, such as `core.runtime._nrt_python`; where Numba is imported, its own. Raises
-    ImportError."""
+    """One of Numba's extension modules, such as `core.runtime._nrt_python`; where Numba is imported, its own.
+    Raises ImportError."""
     if "numba" in sys.modules:
         return import_module(f"numba.{name}")
     *folders, _ = name.split(".")

@@ -1,13 +1,13 @@
 """Kernels that an earlier process compiled, or that were shipped, run without importing Numba.
 
 Importing Numba takes longer than everything else that a command does before it computes. A process that compiles
-therefore also keeps each kernel's object code (`object_writer.py`), and wheels hold code for each level of processors
-(`shipped.py`). Later processes run it through proxies: `docs/runtime.md` draws the states of a module of kernels. The
-first call with arguments of some kinds reads the object code and links it; later calls find the machine code by the
-types of the arguments.
+therefore also keeps each kernel's object code (`object_writer.py`), and wheels hold code for each level of
+processors (`shipped.py`). Later processes run it through proxies: `docs/runtime.md` draws the states of a module
+of kernels. The first call with arguments of some kinds reads the object code and links it; later calls find the
+machine code by the types of the arguments.
 
-All modules become real at once, and stay so; but where code was shipped, imports go on finding proxies. Callers that
-hold a SavedKernel keep using it: it passes on to the real kernel what has no saved code.
+All modules become real at once, and stay so; but where code was shipped, imports go on finding proxies. Callers
+that hold a SavedKernel keep using it: it passes on to the real kernel what has no saved code.
 """
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ def is_used() -> bool:
 
 
 def install() -> None:
-    """Put proxies in the place of the modules of kernels, where code was shipped or an earlier process has saved it.
+    """Put proxies in the place of the modules of kernels, where code was shipped or an earlier process has saved
+    it.
 
     Raises OptionError for a value of $PYDARKNET_KERNELS that names no code that can be used here.
     """
@@ -94,8 +95,8 @@ def install() -> None:
 
 @cache
 def own_catalogue() -> Any:
-    """What an earlier process has written of the kernels that this machine has compiled, a dictionary: `modules`, and
-    the threading `layer` of their code; None where it has none."""
+    """What an earlier process has written of the kernels that this machine has compiled, a dictionary:
+    `modules`, and the threading `layer` of their code; None where it has none."""
     return read(CATALOGUE) if is_possible() else None
 
 
@@ -199,8 +200,8 @@ class SavedKernel:
 
 
 def checks_of(arguments: tuple) -> Checks | None:
-    """What a call has to compare before it uses the code for these arguments; None where a tuple has members that are
-    no numbers, whose kinds are then looked at anew in each call."""
+    """What a call has to compare before it uses the code for these arguments; None where a tuple has members
+    that are no numbers, whose kinds are then looked at anew in each call."""
     checks: Checks = []
     for position, argument in enumerate(arguments):
         if isinstance(argument, tuple):
@@ -213,8 +214,8 @@ def checks_of(arguments: tuple) -> Checks | None:
 
 
 def compiled(kernel: Any, *arguments: Any) -> Callable[..., Any]:
-    """The machine code of a kernel for arguments of these types, in contiguous arrays; its calls do not look at the
-    types anew."""
+    """The machine code of a kernel for arguments of these types, in contiguous arrays; its calls do not look at
+    the types anew."""
     if isinstance(kernel, SavedKernel):
         with LOCK:
             return kernel.code_for(arguments)
@@ -281,7 +282,8 @@ def team() -> Team | None:
 
 
 def linked(code: bytes, addresses: dict[str, int | None], thunk: bytes | None = None) -> Any:
-    """An engine of llvmlite's with an object file, in which the names have these addresses, and perhaps a thunk's."""
+    """An engine of llvmlite's with an object file, in which the names have these addresses, and perhaps a
+    thunk's."""
     import llvmlite.binding as llvm
 
     # An engine of its own for each: the names of inner functions are unique in one process only.
@@ -295,7 +297,8 @@ def linked(code: bytes, addresses: dict[str, int | None], thunk: bytes | None = 
 
 
 def load(module: str, name: str, kinds: tuple[str, ...]) -> Callable[..., Any] | None:
-    """Code as a function: this machine's own, else what was shipped; None where there is none that can be used here."""
+    """Code as a function: this machine's own, else what was shipped; None where there is none that can be used
+    here."""
     library = shipped.library()
     if not shipped.is_forced() and own_catalogue() is not None and (own := load_own(module, name, kinds)):
         return own

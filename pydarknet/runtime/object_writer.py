@@ -1,5 +1,5 @@
-"""What a process with Numba compiles, kept for later ones without it (see `object_loader.py`), with code that calls
-each kernel with arguments that lie in memory (see `program.py`)."""
+"""What a process with Numba compiles, kept for later ones without it (see `object_loader.py`), with code that
+calls each kernel with arguments that lie in memory (see `program.py`)."""
 
 import contextlib
 import struct
@@ -26,8 +26,8 @@ UNDEFINED, SYMBOL_TABLE = 0, 2  # ELF's numbers for a symbol's section and a sec
 
 
 def save(kernel: str, signature: tuple, library: Any, description: Any) -> None:
-    """Keep the machine code of one kernel for arguments of these types, unless that is kept; what cannot be kept is
-    compiled again.
+    """Keep the machine code of one kernel for arguments of these types, unless that is kept; what cannot be kept
+    is compiled again.
 
     library: as Numba puts it into its cache; description: Numba's of the function.
     """
@@ -116,9 +116,10 @@ def write_thunk(
 ) -> ir.Module | None:
     """A module with the function `name(words)` for kernels of these types; None for those that return something.
 
-    words: the address of the kernel, then each argument's, as `arguments.words_of` gives them. It gives the kernel's
-    status: 0 where nothing has gone wrong. In code that is linked (`release/`), `kernel` is the symbol that is called
-    in place of the address, and `failed` that of a word which is not 0 where a part of a parallel loop has failed.
+    words: the address of the kernel, then each argument's, as `arguments.words_of` gives them. It gives the
+    kernel's status: 0 where nothing has gone wrong. In code that is linked (`release/`), `kernel` is the symbol
+    that is called in place of the address, and `failed` that of a word which is not 0 where a part of a parallel
+    loop has failed.
     """
     convention = cpu_target.target_context.call_conv
     type_ = convention.get_function_type(description.restype, description.argtypes)

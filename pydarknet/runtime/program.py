@@ -1,13 +1,14 @@
-"""Calls of kernels one after another, without a way back to Python between them; passes of several networks at a time.
+"""Calls of kernels one after another, without a way back to Python between them; passes of several networks at a
+time.
 
-A call of a kernel from Python takes some microseconds, most of them to make machine numbers of its arguments, which are
-the same in each pass. Where kernels run as saved code (`object_loader.py`), they are therefore written down once, as
-words of 64 bits; code that comes with each kernel (`object_writer.py`) calls it with what such words say, and one loop
-over all (`thread_team_ir.py`) is one call from Python.
+A call of a kernel from Python takes some microseconds, most of them to make machine numbers of its arguments,
+which are the same in each pass. Where kernels run as saved code (`object_loader.py`), they are therefore written
+down once, as words of 64 bits; code that comes with each kernel (`object_writer.py`) calls it with what such
+words say, and one loop over all (`thread_team_ir.py`) is one call from Python.
 
-Passes of several networks run at the same time, each in a thread of its own. The team of threads (`threads.py`) helps
-one at a time. Where there are as many passes as threads, helpers would take the processors from those who compute: then
-each does all its loops alone, until one has ended that had company at no time.
+Passes of several networks run at the same time, each in a thread of its own. The team of threads (`threads.py`)
+helps one at a time. Where there are as many passes as threads, helpers would take the processors from those who
+compute: then each does all its loops alone, until one has ended that had company at no time.
 """
 
 import contextlib
@@ -59,8 +60,8 @@ class KernelCall:
 
 
 class Program:
-    """Calls one after another in machine code, of kernels that have thunks. Their arguments are taken now, and their
-    arrays kept."""
+    """Calls one after another in machine code, of kernels that have thunks. Their arguments are taken now, and
+    their arrays kept."""
 
     def __init__(self, calls: Sequence[KernelCall]) -> None:
         self.calls = calls

@@ -1,11 +1,11 @@
 """Kernels that came compiled with the package: one shared object for each level of processors.
 
-`release/` links them when a wheel is made, each with a catalogue beside it: constants of the modules of kernels, and
-which kernel for which kinds of arguments has which symbol. They need C's library alone: calls take plain words
-(`arguments.py`), and the thread team (`threads.py`) runs parallel loops.
+`release/` links them when a wheel is made, each with a catalogue beside it: constants of the modules of kernels,
+and which kernel for which kinds of arguments has which symbol. They need C's library alone: calls take plain
+words (`arguments.py`), and the thread team (`threads.py`) runs parallel loops.
 
-The best level that the processor has is used. $PYDARKNET_KERNELS says otherwise: `own`, no shipped code; or the name of
-a level, that code and none compiled on this machine.
+The best level that the processor has is used. $PYDARKNET_KERNELS says otherwise: `own`, no shipped code; or the
+name of a level, that code and none compiled on this machine.
 """
 
 from __future__ import annotations
@@ -92,8 +92,8 @@ def is_forced() -> bool:
 
 @cache
 def library() -> Library | None:
-    """The library of the best level for this processor, or of the one that $PYDARKNET_KERNELS names; None where there
-    is none. Raises OptionError for a level that is not shipped or that the processor lacks."""
+    """The library of the best level for this processor, or of the one that $PYDARKNET_KERNELS names; None where
+    there is none. Raises OptionError for a level that is not shipped or that the processor lacks."""
     wanted = os.environ.get(CHOICE, "")
     if wanted == OWN or not (wanted or is_plain_linux()):
         return None

@@ -1,11 +1,12 @@
-"""The code of the thread team (`threads.py`), and what `program.py` runs: written in LLVM's language with llvmlite,
-without Numba, and kept as machine code.
+"""The code of the thread team (`threads.py`), and what `program.py` runs: written in LLVM's language with
+llvmlite, without Numba, and kept as machine code.
 
 `docs/runtime.md` shows it in C, with the board of `threads.py`.
 
-The claim needs one atomic word for the loop's number and the next part, or a thread that was slow could claim a part of
-a loop that is over. `serve` and `parallel_for` need sequential consistency between SLEEPING and STATE: each writes one
-and then reads the other. All accesses are sequentially consistent, which on x86 costs no more than locked instructions.
+The claim needs one atomic word for the loop's number and the next part, or a thread that was slow could claim a
+part of a loop that is over. `serve` and `parallel_for` need sequential consistency between SLEEPING and STATE:
+each writes one and then reads the other. All accesses are sequentially consistent, which on x86 costs no more
+than locked instructions.
 """
 
 import contextlib
@@ -224,8 +225,8 @@ def _share(b: _Code, job: ir.Value, parts: ir.Value, part: ir.Function, help_: i
 
 
 def _write_run(module: ir.Module) -> None:
-    """run(program, count): call what so many pairs of words name, code and its argument, in their order, up to the
-    first that does not give 0; how many did."""
+    """run(program, count): call what so many pairs of words name, code and its argument, in their order, up to
+    the first that does not give 0; how many did."""
     b = _Code(module, "run", ir.FunctionType(LONG, [ADDRESS, LONG]))
     program, count = b.function.args
     with b.counting(count) as i:

@@ -1,5 +1,6 @@
-"""How many threads kernels spread over, whoever runs them: Numba, its pool of threads alone, or the thread team, which
-takes the place of that pool in saved and shipped code (`docs/runtime.md`; `thread_team_ir.py` makes its code).
+"""How many threads kernels spread over, whoever runs them: Numba, its pool of threads alone, or the thread team,
+which takes the place of that pool in saved and shipped code (`docs/runtime.md`; `thread_team_ir.py` makes its
+code).
 """
 
 import ctypes

@@ -1,6 +1,7 @@
 """The service: addresses, limits, counts, what each answer looks like, and listening (extra `serve`).
 
-`openapi.json` describes the addresses to clients, and the options of each to this module, which reads them by it.
+`openapi.json` describes the addresses to clients, and the options of each to this module, which reads them by
+it.
 """
 
 import asyncio
@@ -111,7 +112,8 @@ class Service:
     def __init__(
         self, engine: Engine, *, address: str = LOOPBACK, token: str | None = None, limits: Limits | None = None
     ) -> None:
-        """address: what it listens on; it decides with `token` whose requests are refused (`utils/http_server.py`)."""
+        """address: what it listens on; it decides with `token` whose requests are refused
+        (`utils/http_server.py`)."""
         self.engine, self.limits, self.metrics = engine, limits or Limits(), Metrics(engine)
         self._address, self._token = address, token
         self._bytes = 0  # of all bodies under way
@@ -336,8 +338,8 @@ def run(app: Service, listening: socket.socket, started: Callable[[], None]) -> 
 def bounded_protocol(base: Any, seconds: float = HEADER) -> type[asyncio.Protocol]:
     """uvicorn's protocol, which closes connections that do not send the header of a request within `seconds`.
 
-    The time starts with the connection, and later with the first byte after an answer; between the two, uvicorn's own
-    `timeout_keep_alive` counts. `Limits.reading` bounds the time of the body.
+    The time starts with the connection, and later with the first byte after an answer; between the two,
+    uvicorn's own `timeout_keep_alive` counts. `Limits.reading` bounds the time of the body.
     """
 
     class BoundedProtocol(base):

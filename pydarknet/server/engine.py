@@ -2,9 +2,9 @@
 
 content ──▶ decode, fit ──▶ pass ──▶ suppress, JSON ──▶ answer
 
-Each thread takes one of several copies of the network, so that passes run at the same time: a processor for each does
-more pictures a second than all processors for one after another. A request changes threads twice, to the pool and back:
-every further hand-over would cost as much as a small network.
+Each thread takes one of several copies of the network, so that passes run at the same time: a processor for each
+does more pictures a second than all processors for one after another. A request changes threads twice, to the
+pool and back: every further hand-over would cost as much as a small network.
 """
 
 import asyncio
@@ -143,7 +143,8 @@ class Engine:
         return decode_image(content)
 
     def _result(self, picture: TiledInput) -> DetectionResult:
-        """What the network finds, in a pass of its own or, where a batch of pictures waits, together with others."""
+        """What the network finds, in a pass of its own or, where a batch of pictures waits, together with
+        others."""
         if self._batch_model is None:
             with self._idle_model() as model:
                 return detect_prepared(model, [picture], self._names)[0]

@@ -1,7 +1,8 @@
-"""A training run in the browser: what a run's folder holds, as a page and a stream of events. Standard library only.
+"""A training run in the browser: what a run's folder holds, as a page and a stream of events. Standard library
+only.
 
-The server reads files alone (`train.jsonl` and the folder `live`), so it shows runs of this process, of another one,
-and of last week in the same way.
+The server reads files alone (`train.jsonl` and the folder `live`), so it shows runs of this process, of another
+one, and of last week in the same way.
 """
 
 import contextlib
@@ -82,7 +83,8 @@ class _Handler(BoundedHandler):
 def changes(run: Path) -> Iterator[tuple[str, bytes]]:
     """(event, JSON) whenever a file of the run has changed, and ("", b"") after each look at them, for ever.
 
-    The first `log` has the whole history, thinned out; a file that was cut or replaced is a `reset` and a new history.
+    The first `log` has the whole history, thinned out; a file that was cut or replaced is a `reset` and a new
+    history.
     """
     seen: dict[str, bytes] = {}
     changed = 0  # when a file came into the folder or went

@@ -1,7 +1,7 @@
 """Anchors from the boxes of a data set: k-means on widths and heights.
 
-The distance of a box and an anchor that share a corner is 1 - IoU (Redmon and Farhadi, YOLO9000, 2017, section 2), or
-for comparison the squared Euclidean one.
+The distance of a box and an anchor that share a corner is 1 - IoU (Redmon and Farhadi, YOLO9000, 2017, section
+2), or for comparison the squared Euclidean one.
 """
 
 import os

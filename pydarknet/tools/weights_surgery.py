@@ -81,10 +81,13 @@ def swap_red_and_blue(network: Network) -> None:
 
 
 def normalize(network: Network, variance: float = 0.0) -> None:
-    """Add batch normalisation to convolutions and `[connected]` layers that have none: scales 1, means 0, `variance`.
+    """Add batch normalisation to convolutions and `[connected]` layers that have none: scales 1, means 0,
+    `variance`.
 
-    darknet's variance of 0 is for networks that are trained further; with 1 the network computes the same, except
-    for epsilon. In `[gru]` (AlexeyAB: and `[lstm]`) it is reset where it exists, and not added where it does not.
+    darknet's variance of 0 is for networks that are trained further; with 1 the network computes the same,
+    except
+    for epsilon. In `[gru]` (AlexeyAB: and `[lstm]`) it is reset where it exists, and not added where it does
+    not.
     """
     if variance < 0:
         raise OptionError(f"variance {variance}: expected at least 0")
@@ -102,7 +105,8 @@ def normalize(network: Network, variance: float = 0.0) -> None:
 
 
 def fold(network: Network, remove: bool = False) -> None:
-    """Fold batch normalisation into weights and biases, and reset it to scales 1, means 0, variances 1, or remove it.
+    """Fold batch normalisation into weights and biases, and reset it to scales 1, means 0, variances 1, or
+    remove it.
 
     Of recurrent layers only in `[gru]`, and in AlexeyAB's darknet, if it is not removed, in `[lstm]`.
     """

@@ -1,7 +1,8 @@
 """Checkpoints: NAME, an ordinary .weights file, and NAME.state.npz with all else from which a run resumes.
 
-The state holds the hash of its weights. Both are written under temporary names; then the weights are renamed, then
-the state. A kill between the two leaves NAME.state.npz.new, whose hash fits: a complete pair exists at every moment.
+The state holds the hash of its weights. Both are written under temporary names; then the weights are renamed,
+then the state. A kill between the two leaves NAME.state.npz.new, whose hash fits: a complete pair exists at
+every moment.
 """
 
 from __future__ import annotations
@@ -150,7 +151,8 @@ def save(folder: Path, name: str, learner: Learner, progress: Progress) -> Path:
 
 @contextmanager
 def writing_pair(network: Network, target: Path, beside: Path) -> Iterator[tuple[str, Path]]:
-    """Write weights and, in the block, a file that belongs to them, so that a complete pair exists at every moment.
+    """Write weights and, in the block, a file that belongs to them, so that a complete pair exists at every
+    moment.
 
     Yields the hash of the weights, for that file, and its temporary path. Raises OutputError.
     """

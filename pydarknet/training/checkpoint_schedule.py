@@ -27,8 +27,9 @@ from .state import COUNT, check_values
 class CheckpointSchedule:
     """The checkpoints that are due after an iteration, by dialect and kind of run.
 
-    kind: detector, classifier or text. batch: pictures of an iteration. pictures: in the training list. intervals: in
-    iterations, unless the kind of run has others. saved: when AlexeyAB's checkpoints of each kind were last saved.
+    kind: detector, classifier or text. batch: pictures of an iteration. pictures: in the training list.
+    intervals: in iterations, unless the kind of run has others. saved: when AlexeyAB's checkpoints of each kind
+    were last saved.
     """
 
     base: str

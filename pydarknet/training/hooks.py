@@ -80,8 +80,8 @@ class IterationRecord:
 class Run(Protocol):
     """A training run (Trainer) as its hooks know it.
 
-    iteration: the last finished one. average: the moving average of the loss. last_batch: the images and truth of the
-    last mini-batch, as for `Model.train_step`. Both are None before the first.
+    iteration: the last finished one. average: the moving average of the loss. last_batch: the images and truth
+    of the last mini-batch, as for `Model.train_step`. Both are None before the first.
     """
 
     setup: TrainingSetup
@@ -112,8 +112,8 @@ class Run(Protocol):
 class Hook:
     """One task of a training run. Every method does nothing unless a subclass overrides it.
 
-    name: its key in checkpoints, by default that of the class. state: the attributes in checkpoints, and what each
-    must be there; a hook may write `state_dict` and `load_state_dict` itself instead.
+    name: its key in checkpoints, by default that of the class. state: the attributes in checkpoints, and what
+    each must be there; a hook may write `state_dict` and `load_state_dict` itself instead.
     """
 
     name = ""

@@ -77,9 +77,9 @@ ALIASES = {"conv": "convolutional", "max": "maxpool", "Gaussian_yolo": "yolo"}
 class Learner:
     """A network set up for training, with memory for mini-batches of the cfg's size.
 
-    seen: images; each mini-batch counts as one of the cfg's size. parameters: the trainable ones, each with its layer,
-    by their names in checkpoints. ema: their moving average, if any. Raises ConfigError, ShapeError, and OptionError
-    for another precision than float32.
+    seen: images; each mini-batch counts as one of the cfg's size. parameters: the trainable ones, each with its
+    layer, by their names in checkpoints. ema: their moving average, if any. Raises ConfigError, ShapeError, and
+    OptionError for another precision than float32.
     """
 
     def __init__(self, network: Network) -> None:
@@ -230,8 +230,8 @@ class Learner:
     def step(self, images: Array, truth: Sequence[Array]) -> float:
         """Train on one mini-batch; parameters are updated after every `subdivisions` of them.
 
-        images: (n, c, h, w) or (n, inputs) float32. truth: an array for each picture. Returns the mean of the losses of
-        all layers that have one, each summed over the mini-batch. Raises OptionError for other sizes.
+        images: (n, c, h, w) or (n, inputs) float32. truth: an array for each picture. Returns the mean of the
+        losses of all layers that have one, each summed over the mini-batch. Raises OptionError for other sizes.
         """
         network = self.network
         array, numbers = np.asarray(images), network.batch * network.input.outputs
@@ -278,7 +278,8 @@ class Learner:
 
     @contextlib.contextmanager
     def _uninterrupted(self) -> Iterator[None]:
-        """Ctrl-C waits for the end of the block. After anything that ends it earlier, the learner cannot be used."""
+        """Ctrl-C waits for the end of the block. After anything that ends it earlier, the learner cannot be
+        used."""
         with interrupts_held(lambda: log.warning("%s", WAITING)):
             half_done, self._half_done = self._half_done, True
             yield

@@ -110,7 +110,8 @@ class ChartStream(Hook):
 
 
 def draw_batch(images: Array, truth: Sequence[Array], names: Sequence[str]) -> Picture | None:
-    """A grid of the first pictures of a mini-batch, (n, c, h, w) float32, with their objects; None for other inputs.
+    """A grid of the first pictures of a mini-batch, (n, c, h, w) float32, with their objects; None for other
+    inputs.
 
     truth: as for `Model.train_step`; of a class vector, the largest entry is named.
     """

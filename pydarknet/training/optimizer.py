@@ -38,8 +38,8 @@ class SGD:
     ) -> None:  # fmt: skip
         """Update one parameter, named as in checkpoints.
 
-        lr: with the layer's own factor. decay: of all pictures, whose gradients were summed. count: of updates, by
-        which Adam corrects its bias.
+        lr: with the layer's own factor. decay: of all pictures, whose gradients were summed. count: of updates,
+        by which Adam corrects its bias.
         """
         weights, update = parameter.array.reshape(-1), parameter.update.reshape(-1)
         decay = decay if parameter.decays else 0.0
@@ -126,8 +126,8 @@ class Optimizer:
 
 
 class MovingAverage:
-    """AlexeyAB's `ema_alpha`, for all convolutions: ema = alpha * ema + (1 - alpha) * parameters, after each update
-    of a run's second half. Near its end it replaces the parameters.
+    """AlexeyAB's `ema_alpha`, for all convolutions: ema = alpha * ema + (1 - alpha) * parameters, after each
+    update of a run's second half. Near its end it replaces the parameters.
 
     max_batches: updates of the whole run. averages: by `parameters`' names, once begun.
     """
@@ -188,8 +188,8 @@ class MovingAverage:
 
 
 def reject_similar(layers: Sequence[Layer], rng: np.random.Generator) -> list[int]:
-    """AlexeyAB's `weights_reject_freq`: of two filters of a convolution whose cosine is above SIMILARITY, the most
-    similar ones, initialise the first again.
+    """AlexeyAB's `weights_reject_freq`: of two filters of a convolution whose cosine is above SIMILARITY, the
+    most similar ones, initialise the first again.
 
     Not in the first layer, linear convolutions and those near a head. Returns the indices of changed layers.
     """

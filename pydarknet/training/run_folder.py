@@ -1,7 +1,7 @@
 """The files in the folder of a training run besides weights: results of earlier runs, train.jsonl, chart.png.
 
-A run overwrites files with darknet's names, and `resume` takes the checkpoint of the highest iteration. Results of an
-earlier run are therefore moved to a folder NAME.old1, NAME.old2, ... inside.
+A run overwrites files with darknet's names, and `resume` takes the checkpoint of the highest iteration. Results
+of an earlier run are therefore moved to a folder NAME.old1, NAME.old2, ... inside.
 """
 
 import csv
@@ -30,9 +30,9 @@ MEASURES = {"map": "mAP", "accuracy": "accuracy"}  # keys of train.jsonl, and th
 def set_aside(folder: Path, base: str, final: str, begins_with: Path | None, seen: int) -> Path | None:
     """Move results of earlier runs of the network `base` to a new folder inside, and return it if there are any.
 
-    begins_with: the initial weights of the new run, which have seen `seen` images; they stay. If they are in this
-    folder, weights that have not seen more stay too; so do best weights, whose sidecar records their measurement.
-    final: the name of the weights at a run's end. Raises OutputError.
+    begins_with: the initial weights of the new run, which have seen `seen` images; they stay. If they are in
+    this folder, weights that have not seen more stay too; so do best weights, whose sidecar records their
+    measurement. final: the name of the weights at a run's end. Raises OutputError.
     """
     aside = next(path for n in range(1, 1 << 30) if not (path := folder / f"{base}.old{n}").exists())
     try:
@@ -98,7 +98,8 @@ class MetricsLog(Hook):
         self.append(record.entry())
 
     def start(self, iteration: int, keep: bool) -> None:
-        """Truncate the file after `iteration`; if it is of another run (not `keep`), rename it. Raises OutputError."""
+        """Truncate the file after `iteration`; if it is of another run (not `keep`), rename it. Raises
+        OutputError."""
         if not self.path.exists():
             return
         if not keep:
@@ -159,8 +160,8 @@ def write_tensorboard(entries: Sequence[Mapping[str, Any]], folder: str | Path) 
 class Chart(Hook):
     """Draws chart.png whenever weights are written, and at the end.
 
-    It is made from train.jsonl each time, so that the curve of a resumed run has no gap. top: the end of the loss axis;
-    None: by the average loss. If it cannot be drawn, there is one warning, and the run continues.
+    It is made from train.jsonl each time, so that the curve of a resumed run has no gap. top: the end of the
+    loss axis; None: by the average loss. If it cannot be drawn, there is one warning, and the run continues.
     """
 
     def __init__(self, path: Path, log_path: Path, title: str, max_batches: int, top: float | None = None) -> None:

@@ -1,4 +1,6 @@
-"""The setup of a training run: options, the network with parameters, progress, pictures; the size of each iteration."""
+"""The setup of a training run: options, the network with parameters, progress, pictures; the size of each
+iteration.
+"""
 
 from __future__ import annotations
 
@@ -50,11 +52,11 @@ class MeasuringOptions:
 class TrainOptions:
     """Options of a training run.
 
-    seed: of all random numbers. threads: that compute, and that load pictures. max_batches: instead of the cfg's.
-    clear: count iterations from 0. dialect: auto, pjreddie or alexeyab. backup: the folder for weights. resume: from
-    the newest checkpoint there. checks: of all labels, before the run. save_every: iterations between further
-    checkpoints. allow_partial: accept weights with too many numbers. measure: on the list `valid`, and keep the best
-    weights. min_size: of pjreddie's multi-scale training, instead of 320 pixels.
+    seed: of all random numbers. threads: that compute, and that load pictures. max_batches: instead of the
+    cfg's. clear: count iterations from 0. dialect: auto, pjreddie or alexeyab. backup: the folder for weights.
+    resume: from the newest checkpoint there. checks: of all labels, before the run. save_every: iterations
+    between further checkpoints. allow_partial: accept weights with too many numbers. measure: on the list
+    `valid`, and keep the best weights. min_size: of pjreddie's multi-scale training, instead of 320 pixels.
     """
 
     seed: int | None = None
@@ -82,8 +84,8 @@ class TrainOptions:
 class TrainingSetup:
     """The network of a run with its parameters, before a learner is created. Raises DarknetError.
 
-    data: a .data file, or its content. kind: detector, classifier, or text. imgs: pictures of an iteration. start: the
-    iteration after which the run began.
+    data: a .data file, or its content. kind: detector, classifier, or text. imgs: pictures of an iteration.
+    start: the iteration after which the run began.
     """
 
     def __init__(
@@ -197,7 +199,8 @@ class MultiScaleSchedule:
 
     @classmethod
     def of(cls, model: Model, seed: int, max_batches: int, smallest: int | None = None) -> MultiScaleSchedule:
-        """Read `random` of the last head, or of [net] for pjreddie's classifiers. smallest: instead of 320 pixels.
+        """Read `random` of the last head, or of [net] for pjreddie's classifiers. smallest: instead of 320
+        pixels.
 
         Raises OptionError for networks without that rule.
         """
@@ -262,7 +265,8 @@ class MultiScaleSchedule:
         return width, height
 
     def batch_at(self, width: int, height: int) -> int:
-        """With `dynamic_minibatch`, about 0.8 times the pictures that take as much memory as at the largest size."""
+        """With `dynamic_minibatch`, about 0.8 times the pictures that take as much memory as at the largest
+        size."""
         if not self.grows_batch:
             return self.mini_batch
         fits = self.mini_batch * math.prod(self._scaled(self.coefficient)) // (width * height)
@@ -275,8 +279,8 @@ class MultiScaleSchedule:
 
 
 def training_bytes(model: Model, width: int, height: int, validates: bool = False) -> int:
-    """An estimate of the memory for training: layers' outputs, deltas and arrays kept for backward passes; parameters,
-    updates, packed for both passes, Adam's moments and averages. validates: with a second network."""
+    """An estimate of the memory for training: layers' outputs, deltas and arrays kept for backward passes;
+    parameters, updates, packed for both passes, Adam's moments and averages. validates: with a second network."""
     given = Shape(model.input.channels, height, width)
     total = 4 * Layout(1, given, halo=1).size
     for layer, shape in zip(model.layers, model.shapes_at(given), strict=True):

@@ -31,11 +31,11 @@ from .validation import make_validator
 class Trainer:
     """A training run, as hooks know it (hooks.Run). Create it, then iterate over `run()` once.
 
-    options: the fields of TrainOptions. The constructor checks all that can be checked before the first iteration:
-    sizes, memory, labels, write access to the folder. Raises DarknetError.
+    options: the fields of TrainOptions. The constructor checks all that can be checked before the first
+    iteration: sizes, memory, labels, write access to the folder. Raises DarknetError.
 
-    seconds: of all iterations, with waiting for pictures, without compilation. finished, interrupted: how the run
-    ended; both are False after an error. finish_reason: why a hook ended it, else "".
+    seconds: of all iterations, with waiting for pictures, without compilation. finished, interrupted: how the
+    run ended; both are False after an error. finish_reason: why a hook ended it, else "".
     """
 
     is_text = False

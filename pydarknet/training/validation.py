@@ -28,7 +28,8 @@ WORST = 8  # pictures with most missed objects that a validation keeps
 class ValidationMetric:
     """A metric and its schedule.
 
-    epochs, least_interval (in iterations): between two validations. earliest: the first iteration that may have one.
+    epochs, least_interval (in iterations): between two validations. earliest: the first iteration that may have
+    one.
     """
 
     kind, epochs, least_interval, earliest = "", 0, 0, 0
@@ -125,7 +126,8 @@ class Validator(Hook):
 
 
 def make_validator(setup: TrainingSetup, pictures: int, labels: Sequence[str]) -> Validator:
-    """Of mAP for a network with heads, else of accuracy. pictures: in the training list. labels: of a classifier.
+    """Of mAP for a network with heads, else of accuracy. pictures: in the training list. labels: of a
+    classifier.
 
     Raises DataError and ConfigError before anything is computed.
     """

@@ -1,4 +1,6 @@
-"""Arrays of float32 as the engine keeps them: the type, the number of SIMD lanes, aligned memory; how much there is."""
+"""Arrays of float32 as the engine keeps them: the type, the number of SIMD lanes, aligned memory; how much there
+is.
+"""
 
 import os
 

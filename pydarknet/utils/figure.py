@@ -48,8 +48,8 @@ INK = "#010203"
 
 @contextlib.contextmanager
 def inline_style(salt: str) -> Iterator[None]:
-    """Within the block, figures are drawn in `INK` on nothing, for `inline_svg`. salt: makes the names in the SVG those
-    of this figure alone. Raises OptionError where matplotlib is missing."""
+    """Within the block, figures are drawn in `INK` on nothing, for `inline_svg`. salt: makes the names in the
+    SVG those of this figure alone. Raises OptionError where matplotlib is missing."""
     new_figure()
     from matplotlib import rc_context
 

@@ -40,7 +40,8 @@ def output_errors(path: str | os.PathLike[str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """Open a temporary file beside `path`; when the block ends well, flush it to the disk and rename it to `path`.
+    """Open a temporary file beside `path`; when the block ends well, flush it to the disk and rename it to
+    `path`.
 
     Whatever happens before that (an exception, a full disk, a kill), `path` keeps its former content.
     Devices and pipes (`/dev/stdout`) are written directly. Raises OutputError.
@@ -76,8 +77,8 @@ def make_folder(folder: Path) -> None:
 def part_of(path: str | os.PathLike[str], suffix: str = ".part") -> Iterator[Path]:
     """An empty temporary file beside `path`, for code that writes by name; its name ends in `suffix`.
 
-    When the block ends well, the file is renamed to `path`; otherwise it is deleted. It has the permissions of the
-    former `path`, or those of any new file. Raises OutputError.
+    When the block ends well, the file is renamed to `path`; otherwise it is deleted. It has the permissions of
+    the former `path`, or those of any new file. Raises OutputError.
     """
     target = Path(os.path.realpath(path))
     with output_errors(path):
@@ -97,7 +98,8 @@ def part_of(path: str | os.PathLike[str], suffix: str = ".part") -> Iterator[Pat
 
 @contextlib.contextmanager
 def write_folder_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary folder beside `path`; when the block ends well, it is renamed to `path`, otherwise it is removed.
+    """A temporary folder beside `path`; when the block ends well, it is renamed to `path`, otherwise it is
+    removed.
 
     Raises OutputError where `path` exists and is not an empty folder, and for what the system refuses.
     """
@@ -131,8 +133,8 @@ def _create(path: Path, mode: int) -> None:
 def read_bytes(path: str | os.PathLike[str], error: type[DarknetError], largest: int = LARGEST_FILE) -> bytes:
     """The content of the file at `path`, or of a pipe: at most `largest` bytes.
 
-    Raises `error` with darknet's first words, the path and the reason, also for a device, for a pipe that stays silent
-    for `PATIENCE` seconds, and for what is larger than `largest` or than the free memory.
+    Raises `error` with darknet's first words, the path and the reason, also for a device, for a pipe that stays
+    silent for `PATIENCE` seconds, and for what is larger than `largest` or than the free memory.
     """
     try:
         with open(path, "rb", opener=_open_at_once) as stream:
@@ -150,8 +152,8 @@ def read_bytes(path: str | os.PathLike[str], error: type[DarknetError], largest:
 
 
 def check_readable(path: str | os.PathLike[str]) -> None:
-    """For libraries that open files by name, and may seek in them or wait for ever: raise OSError or ValueError with
-    the reason why they could not, also for a pipe or a device that is no camera."""
+    """For libraries that open files by name, and may seek in them or wait for ever: raise OSError or ValueError
+    with the reason why they could not, also for a pipe or a device that is no camera."""
     with open(path, "rb", buffering=0, opener=_open_at_once) as stream:  # not a folder
         mode = os.fstat(stream.fileno()).st_mode
     if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
@@ -161,8 +163,8 @@ def check_readable(path: str | os.PathLike[str]) -> None:
 
 
 def check_space(path: Path) -> None:
-    """After a library that tells of no errors has written the file: flush it, and see whether it can still grow, as it
-    cannot on a full disk. Raises OSError."""
+    """After a library that tells of no errors has written the file: flush it, and see whether it can still grow,
+    as it cannot on a full disk. Raises OSError."""
     with path.open("r+b") as stream:
         size = stream.seek(0, os.SEEK_END)
         try:
@@ -197,8 +199,8 @@ def _read_pipe(handle: int, largest: int) -> bytes:
 
 
 def read_text(path: str | os.PathLike[str], error: type[DarknetError]) -> str:
-    """The content of the text file at `path`, as UTF-8 with undecodable bytes kept as surrogates; as UTF-16 if it
-    begins with that byte order mark, as PowerShell writes. Raises `error` with the path and the reason."""
+    """The content of the text file at `path`, as UTF-8 with undecodable bytes kept as surrogates; as UTF-16 if
+    it begins with that byte order mark, as PowerShell writes. Raises `error` with the path and the reason."""
     return decode_text(path, read_bytes(path, error, LARGEST_TEXT), error)
 
 

@@ -1,13 +1,14 @@
-"""A small HTTP server whose clients cannot use up its threads, and who may use a server: the rules of `serve`, `live`,
-`train --live` and the streams.
+"""A small HTTP server whose clients cannot use up its threads, and who may use a server: the rules of `serve`,
+`live`, `train --live` and the streams.
 
-A connection that has not sent its whole request within TIMEOUT is closed, and there are at most CONNECTIONS. A client
-that does not take what it is sent within TIMEOUT is disconnected.
+A connection that has not sent its whole request within TIMEOUT is closed, and there are at most CONNECTIONS. A
+client that does not take what it is sent within TIMEOUT is disconnected.
 
 A server on 127.0.0.1 is reached by every page that the machine's browser shows. Two headers, which a page cannot
 forge, tell such requests. `Host` is the name that the browser asked for: one that was made to point here (DNS
-rebinding) is not a name of this machine. `Origin` is the site of the page: another site's must not start work here.
-Where a token is needed, it decides alone. On another address, a server is open to the network by the user's choice.
+rebinding) is not a name of this machine. `Origin` is the site of the page: another site's must not start work
+here. Where a token is needed, it decides alone. On another address, a server is open to the network by the
+user's choice.
 """
 
 import contextlib
@@ -42,7 +43,8 @@ def knows(token: str | None, given: str) -> bool:
 def refusal(address: str, token: str | None, host: str | None, origin: str | None = None) -> str | None:
     """Why a request is refused, in one line; None where it is not.
 
-    host, origin: headers of the request, None where it has none; `origin` only of one that costs or changes something.
+    host, origin: headers of the request, None where it has none; `origin` only of one that costs or changes
+    something.
     """
     if token is not None or host is None:  # browsers always send `Host`
         return None

@@ -1,5 +1,5 @@
-"""Work in background threads: results computed before they are used, and writing that the caller does not wait for;
-and Ctrl-C held back while something must not be left half done."""
+"""Work in background threads: results computed before they are used, and writing that the caller does not wait
+for; and Ctrl-C held back while something must not be left half done."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def prefetch(
 ) -> Generator[Result, None, None]:  # fmt: skip
     """work(item) for each item, in order. While the caller uses one result, threads compute the next `count`.
 
-    An exception of `work` or of `items` is raised when its result is due. At most `count` results wait, so that memory
-    is bounded. Each thread calls `at_start` first.
+    An exception of `work` or of `items` is raised when its result is due. At most `count` results wait, so that
+    memory is bounded. Each thread calls `at_start` first.
     """
     from concurrent.futures import Future, ThreadPoolExecutor  # programs that look at one picture do not wait for it
 
@@ -50,7 +50,8 @@ def prefetch(
 
 
 class BackgroundWriter:
-    """One thread that does work in order while the caller continues. A context manager, which ends with `finish`."""
+    """One thread that does work in order while the caller continues. A context manager, which ends with
+    `finish`."""
 
     def __init__(self, count: int = 2) -> None:
         """count: how many pieces of work may wait, which bounds memory."""
@@ -85,8 +86,9 @@ class BackgroundWriter:
 def interrupts_held(tell: Callable[[], None]) -> Iterator[None]:
     """Let Ctrl-C end the block after its last line; a second one ends it at once.
 
-    tell: called at the first Ctrl-C. A handler of the program's own is called at once, and only what it raises waits.
-    In threads other than the main one, which Ctrl-C does not reach, and where C code handles it, nothing is held.
+    tell: called at the first Ctrl-C. A handler of the program's own is called at once, and only what it raises
+    waits. In threads other than the main one, which Ctrl-C does not reach, and where C code handles it, nothing
+    is held.
     """
     before = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(before):

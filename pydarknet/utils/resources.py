@@ -22,7 +22,8 @@ NAMES_BY_CLASSES = {
 
 
 def bundled(relative: str) -> Path | None:
-    """The bundled file of that name, such as `data/coco.names` or `cfg/tiny.cfg`; None where the package has none."""
+    """The bundled file of that name, such as `data/coco.names` or `cfg/tiny.cfg`; None where the package has
+    none."""
     parts = PurePosixPath(relative).parts
     if len(parts) < 2 or parts[0] not in FOLDERS or ".." in parts:
         return None
@@ -45,7 +46,8 @@ def _first_bundled(names: list[str]) -> Path | None:
 
 
 def models_folder() -> Path:
-    """The folder of downloaded weights: what PYDARKNET_MODELS names, else `models` in the user's cache of pydarknet."""
+    """The folder of downloaded weights: what PYDARKNET_MODELS names, else `models` in the user's cache of
+    pydarknet."""
     if os.environ.get("PYDARKNET_MODELS"):
         return Path(os.environ["PYDARKNET_MODELS"])
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111, which may raise
@@ -59,8 +61,8 @@ def downloaded(name: str) -> Path | None:
 
 
 def bundled_names(classes: int, cfg: str = "") -> Path | None:
-    """The bundled names of a network with so many classes: `data/NAME.names` for the bundled `cfg/NAME.cfg`, else the
-    list of that length, else None."""
+    """The bundled names of a network with so many classes: `data/NAME.names` for the bundled `cfg/NAME.cfg`,
+    else the list of that length, else None."""
     own = bundled(f"cfg/{Path(cfg).name}")
     if own and _is_file(Path(cfg)) and own.samefile(cfg) and (names := bundled(f"data/{own.stem}.names")):
         return names
@@ -70,9 +72,9 @@ def bundled_names(classes: int, cfg: str = "") -> Path | None:
 def find_file(path: str, near: Path | None) -> Path:
     """The file that a .data or .cfg file calls `path`. Raises DataError, which lists everything that was tried.
 
-    A relative path is tried against the current folder, then against `near` (the folder of the file that names it),
-    then as a bundled file, and last as the bundled file of the same bare name below `data/`. Backslashes, as Windows
-    writes them, are tried as slashes, too.
+    A relative path is tried against the current folder, then against `near` (the folder of the file that names
+    it), then as a bundled file, and last as the bundled file of the same bare name below `data/`. Backslashes,
+    as Windows writes them, are tried as slashes, too.
     """
     wanted, posix = Path(path), PurePosixPath(path)
     candidates = [wanted] if near is None or wanted.is_absolute() else [wanted, near / wanted]

@@ -1,7 +1,7 @@
 """Fetch published weights by name, and accept only the file that was asked for.
 
-What has arrived is in a file of its own, the part. A transfer that was cut off continues it. A second file, PART.from,
-has the address and the version on the server: a later run continues only the same one.
+What has arrived is in a file of its own, the part. A transfer that was cut off continues it. A second file,
+PART.from, has the address and the version on the server: a later run continues only the same one.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ def download(
     progress  called with (bytes so far, bytes of the file if known)
     report    called with one line for each action
 
-    A file is accepted if it has exactly the parameters of the network and, if stated, the checksum of a public list. A
-    download that was cut off is continued, in the same call and in the next one. Raises OptionError for an unknown name
-    or a missing pooch, DownloadError, OutputError.
+    A file is accepted if it has exactly the parameters of the network and, if stated, the checksum of a public
+    list. A download that was cut off is continued, in the same call and in the next one. Raises OptionError for
+    an unknown name or a missing pooch, DownloadError, OutputError.
     """
     entry = find_published(name)
     try:
@@ -172,8 +172,9 @@ class Transfer:
         progress: Progress | None = None,
         any_version: bool = False,
     ) -> None:
-        """sizes: the sizes in bytes that the file may have; empty if unknown. check: called with the whole file before
-        it is moved. any_version: continue a part of another version: for files whose checksum is compared later."""
+        """sizes: the sizes in bytes that the file may have; empty if unknown. check: called with the whole file
+        before it is moved. any_version: continue a part of another version: for files whose checksum is compared
+        later."""
         self.part, self.sizes, self.check, self.progress = part, sizes, check, progress
         self.any_version, self.resumed = any_version, False  # resumed: bytes of an earlier run are in the file
         self.note = part.with_name(part.name + ".from")

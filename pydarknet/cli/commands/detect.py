@@ -1,5 +1,5 @@
-"""`detect`, `classify`, `track`: pictures and videos through a network; also `detector test`, `yolo test`, `coco test`
-and `classifier predict`."""
+"""`detect`, `classify`, `track`: pictures and videos through a network; also `detector test`, `yolo test`, `coco
+test` and `classifier predict`."""
 
 from __future__ import annotations
 

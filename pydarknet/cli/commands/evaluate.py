@@ -1,5 +1,5 @@
-"""Measure a detector: `evaluate`; AlexeyAB's `detector map`; `valid` (result files for benchmarks) and `recall` of
-`detector`, `yolo` and `coco`."""
+"""Measure a detector: `evaluate`; AlexeyAB's `detector map`; `valid` (result files for benchmarks) and `recall`
+of `detector`, `yolo` and `coco`."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -88,7 +88,8 @@ def _end(unreadable: int) -> None:
 
 
 def _prepare(cfg: str, weights: str, options: Options, checks: bool = True) -> tuple[Model, GroundTruth]:
-    """The network and the ground truth. checks: whether it must be a detector, and can write the files asked for."""
+    """The network and the ground truth. checks: whether it must be a detector, and can write the files asked
+    for."""
     data = read_data_file(options["data_file"])
     model = load_model(cfg, weights, options)
     if checks:

@@ -162,7 +162,8 @@ def _fit_cfg(change: Retarget, anchors: Sizes, classes: int | None, out: str | N
 
 
 def _labels(path: str) -> tuple[Sizes, int | None]:
-    """(n, 2) float64: widths and heights of all valid boxes, as fractions of the picture; the .data file's classes."""
+    """(n, 2) float64: widths and heights of all valid boxes, as fractions of the picture; the .data file's
+    classes."""
     data = ImageLists.open(network_file(path), "train")
     rows, missing, wrong = [], 0, 0
     for picture in data.pictures("train"):
@@ -232,8 +233,8 @@ def _load_boxes(data: ImageLists) -> tuple[Sizes, list[int]]:
 def _picture_lines(
     picture: LabelledPicture, image: int, boxes: int, bad: dict[str, list[str]]
 ) -> tuple[list[str], Array]:
-    """darknet's lines for the labels of picture number `image`, and the (n, 5) rows that are used. boxes: those of the
-    pictures before it. bad: darknet's lists, to which it appends."""
+    """darknet's lines for the labels of picture number `image`, and the (n, 5) rows that are used. boxes: those
+    of the pictures before it. bad: darknet's lists, to which it appends."""
     progress = "\r loaded \t image: {} \t box: {}"
     note(*picture.wrong)
     if picture.labels is None:

@@ -1,4 +1,6 @@
-"""`serve` and `live`: a network as a service over HTTP; a training run in the browser, or its metrics as a table."""
+"""`serve` and `live`: a network as a service over HTTP; a training run in the browser, or its metrics as a
+table.
+"""
 
 import contextlib
 import threading

@@ -67,8 +67,8 @@ def run_with_cfg(
 ) -> None:  # fmt: skip
     """Train, and print darknet's lines.
 
-    detector: whether the command expects a detector or a classifier; None accepts both. at_end: called before the last
-    line of a finished run. resume_command: how to continue, printed when a run was stopped.
+    detector: whether the command expects a detector or a classifier; None accepts both. at_end: called before
+    the last line of a finished run. resume_command: how to continue, printed when a run was stopped.
     """
     check_precision(options)
     if Path(data_file).is_dir() or Path(data_file).suffix.lower() in (".yaml", ".yml", ".json"):
@@ -204,7 +204,8 @@ def _print_use_of_weights(trainer: Trainer, data: str, cfg: str) -> None:
 
 
 def train_folder(source: str, options: dict[str, Any], given: Set[str]) -> None:
-    """Train on a data set, or resume the run of a folder, which has kept its options; those `given` go before them."""
+    """Train on a data set, or resume the run of a folder, which has kept its options; those `given` go before
+    them."""
     check_precision(options)
     for name in ("backup", "topk", "clear"):
         if name in given:
@@ -304,8 +305,8 @@ def _plan(
 
 
 def _initial_weights(name: str, source: str, options: Options) -> str | None:
-    """The weights given, else the network's pretrained first layers if they are on the disk or downloaded, else None.
-    Raises DataError, OptionError, DownloadError."""
+    """The weights given, else the network's pretrained first layers if they are on the disk or downloaded, else
+    None. Raises DataError, OptionError, DownloadError."""
     given = options["init"]
     if given is not None:
         if not Path(given).is_file():

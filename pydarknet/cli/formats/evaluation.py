@@ -1,5 +1,5 @@
-"""Results of an evaluation as text: the report of AlexeyAB's `detector map` to the character; COCO's metrics, JSON and
-the table of classes in a form of our own. All functions are pure; none prints."""
+"""Results of an evaluation as text: the report of AlexeyAB's `detector map` to the character; COCO's metrics,
+JSON and the table of classes in a form of our own. All functions are pure; none prints."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence

@@ -139,8 +139,8 @@ accept_flags(detector_command, DETECTOR_FLAGS)
 
 
 def _yolov1_group(name: str, data_set: str, network: str, pictures: str, **valid: Any) -> click.Group:
-    """The group `yolo` or `coco`. network: the one that examples name. pictures: the default list. valid: of result
-    files."""
+    """The group `yolo` or `coco`. network: the one that examples name. pictures: the default list. valid: of
+    result files."""
     made = FlagsFirst(name, help=f"darknet's spelling of detect for YOLOv1 on {data_set}.")
     list_option = flag("list FILE", "The pictures, one path per line.", "list_file", default=pictures)
     files, lists = f"cfg/{network}.cfg {network}.weights", "cfg/yolov1.cfg yolov1.weights --list pictures.txt"

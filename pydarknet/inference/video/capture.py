@@ -61,11 +61,12 @@ class Capture(Frames):
         self, source: str | int, width: int | None = None, height: int | None = None, rate: int | None = None,
         every: int = 1,
     ) -> None:  # fmt: skip
-        """source: a file or address, or the number of a camera. width, height (pixels) and rate (frames per second) are
-        requested of a camera. every: read each Nth frame, without decoding the others. Raises ImageError.
+        """source: a file or address, or the number of a camera. width, height (pixels) and rate (frames per
+        second) are requested of a camera. every: read each Nth frame, without decoding the others. Raises
+        ImageError.
 
-        `count` is the number of frames that have passed, `frames` the total, None if unknown. An address with a known
-        total is a video file, which waits for its reader; a stream is live.
+        `count` is the number of frames that have passed, `frames` the total, None if unknown. An address with a
+        known total is a video file, which waits for its reader; a stream is live.
         """
         self.source, self._every = source, every
         address = isinstance(source, str) and source.lower().startswith(ADDRESSES)

@@ -1,5 +1,5 @@
-"""Objects and classes in video. One thread reads and prepares frames, another one draws into them; the network runs
-in the caller's thread.
+"""Objects and classes in video. One thread reads and prepares frames, another one draws into them; the network
+runs in the caller's thread.
 """
 
 from __future__ import annotations
@@ -127,7 +127,8 @@ class Drawer:
     """Draws objects into frames and passes these to `sinks`, in order, in a thread."""
 
     def __init__(self, classes: int, sinks: Sequence[Sink], delay: int = 0, hold: int = 0, boxes: bool = True) -> None:
-        """delay: see `DemoOptions`. hold: how many further frames a drawn one replaces. boxes: whether to draw any."""
+        """delay: see `DemoOptions`. hold: how many further frames a drawn one replaces. boxes: whether to draw
+        any."""
         self._classes, self._sinks, self._delay, self._hold, self._boxes = classes, sinks, delay, hold, boxes
         self._waiting: deque[tuple[int, Picture]] = deque()
         self._last: DetectionResult | None = None
@@ -170,8 +171,8 @@ class _Frames(Generic[Prepared]):
         limit: float | None = None,
         most: float | None = None,
     ) -> None:
-        """repeat_first: repeat the first frame without end and draw nothing, to measure the speed. limit: seconds after
-        which to end. most: the largest number of frames per second."""
+        """repeat_first: repeat the first frame without end and draw nothing, to measure the speed. limit:
+        seconds after which to end. most: the largest number of frames per second."""
         self.rate, self.count, self.ended = Rate(), 0, False
         self._reader = Reader(frames, prepare)
         self._repeats, self._limit, self._most = repeat_first, limit, most
@@ -287,14 +288,16 @@ def to_stream(stream: Stream, number: int, picture: Picture) -> None:
 
 
 class HttpPost(BackgroundWriter):
-    """Sends the objects of frames to an address, in a thread. A context manager, which waits for the last request.
+    """Sends the objects of frames to an address, in a thread. A context manager, which waits for the last
+    request.
 
-    The text has a line `name, id: 3` for each box (its first class), the time and the source. A frame without objects
-    is not sent. A text that cannot be sent is dropped; the first failure is a warning.
+    The text has a line `name, id: 3` for each box (its first class), the time and the source. A frame without
+    objects is not sent. A text that cannot be sent is dropped; the first failure is a warning.
     """
 
     def __init__(self, url: str, source: str, once: bool = False) -> None:
-        """url: `host/path` or `http://host:port/path`. source: the video. once: one frame only. Raises OptionError."""
+        """url: `host/path` or `http://host:port/path`. source: the video. once: one frame only. Raises
+        OptionError."""
         self._url = url if "://" in url else f"http://{url}"
         parts = urlsplit(self._url)
         if parts.scheme not in ("http", "https") or not parts.hostname:

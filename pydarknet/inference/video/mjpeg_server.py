@@ -1,7 +1,7 @@
 """An HTTP server of one stream: each client gets the messages that are published after it has connected.
 
-Publishing never waits. Each client has a thread and a bounded queue; a client that reads too slowly loses messages or
-is disconnected.
+Publishing never waits. Each client has a thread and a bounded queue; a client that reads too slowly loses
+messages or is disconnected.
 """
 
 import threading

@@ -1,9 +1,11 @@
-"""Convolution whose products are those of AMX's tiles: matrices of 16 rows of 64 bytes that the processor multiplies in
-16 cycles, eight times as many 8-bit products as those of AVX-512 VNNI and as many more of bfloat16.
+"""Convolution whose products are those of AMX's tiles: matrices of 16 rows of 64 bytes that the processor
+multiplies in 16 cycles, eight times as many 8-bit products as those of AVX-512 VNNI and as many more of
+bfloat16.
 
 The rows of a tile of inputs are pixels, each the numbers of its next 64 (8-bit) or 32 (bfloat16) channels, which
-`convert_task` lays side by side. Two such tiles and two of filters make four tiles of sums: of 32 pixels and NR blocks
-of channels. With a stride of 1, pixels run on past the ends of rows, and the sums between rows are left out.
+`convert_task` lays side by side. Two such tiles and two of filters make four tiles of sums: of 32 pixels and NR
+blocks of channels. With a stride of 1, pixels run on past the ends of rows, and the sums between rows are left
+out.
 """
 
 from typing import Any
@@ -61,8 +63,8 @@ def end_tiles(b):
 
 
 def make_multiply(product: Any, oc_vectors: int) -> Any:
-    """multiply(x, at, step, filters, panel): the address of the sums [block][PIXELS][LANES] of PIXELS pixels from the
-    word `at` of x on, `step` words apart."""
+    """multiply(x, at, step, filters, panel): the address of the sums [block][PIXELS][LANES] of PIXELS pixels
+    from the word `at` of x on, `step` words apart."""
     words = product.tap_lanes // product.factors
 
     @returning(types.intp)
@@ -107,8 +109,8 @@ def _load(b: Emitter, number: int, address: ir.Value, pitch: ir.Value) -> None:
 
 
 def make_finish_pixel(product: Any) -> Any:
-    """finish_pixel(sums, number, filters, panel, r, y, at, epilogue): the sums of a pixel of the panel's block r, of
-    this `number` among them, as float32, times the slope where they are not above zero."""
+    """finish_pixel(sums, number, filters, panel, r, y, at, epilogue): the sums of a pixel of the panel's block
+    r, of this `number` among them, as float32, times the slope where they are not above zero."""
 
     @instructions
     def finish_pixel(b, sums, number, filters, panel, r, y, at, epilogue):

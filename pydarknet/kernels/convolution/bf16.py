@@ -13,8 +13,8 @@ PAIRS, ROUNDED = ir.VectorType(INT32, LANES), ir.VectorType(ir.IntType(16), LANE
 
 
 class BFloat16(Product):
-    """Two neighbouring channels lie in a word. LLVM's older forms of the intrinsics, which newer versions of it still
-    know, take bfloat16 numbers as integers; llvmlite has no type for them."""
+    """Two neighbouring channels lie in a word. LLVM's older forms of the intrinsics, which newer versions of it
+    still know, take bfloat16 numbers as integers; llvmlite has no type for them."""
 
     factors = 2
 

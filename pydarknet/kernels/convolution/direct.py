@@ -1,5 +1,5 @@
-"""Direct convolution over blocked activations: loops over tasks and over the pixels of a plane round the micro-kernel
-of `microkernel.py`."""
+"""Direct convolution over blocked activations: loops over tasks and over the pixels of a plane round the
+micro-kernel of `microkernel.py`."""
 
 from typing import Any, NamedTuple
 
@@ -108,8 +108,8 @@ def make_convolve_pixels(product: Product) -> Any:
     """What computes one panel of filters at the pixels from `first` to `last` of a plane, in reading order.
 
     convolve_pixels(x, source, filters, panel, y, target, first, last, width, epilogue, residual, residual_at,
-    prefetches): x: words of the product; source: PlaneSource, in words; target: PlaneTarget of the panel's first block;
-    residual_at: of the plane's first pixel; prefetches: whether the next panel comes from memory.
+    prefetches): x: words of the product; source: PlaneSource, in words; target: PlaneTarget of the panel's first
+    block; residual_at: of the plane's first pixel; prefetches: whether the next panel comes from memory.
     """
     singles, kinds = make_tiles(product, 1, product.kinds), product.kinds
     pair_tile = wide_tile = single_tile = one_of(singles)  # of one block of output channels
@@ -182,8 +182,9 @@ def make_convert_cell(product: Product) -> Any:
 
 
 def make_convert_task(product: Product) -> Any:
-    """convert_task(x, x_base, x_at, first, last, work, to): converts the inputs of the pixels from `first` to `last` of
-    a plane, x_at: Origins. Of a filter of one cell those in use, which then lie side by side; else all between them."""
+    """convert_task(x, x_base, x_at, first, last, work, to): converts the inputs of the pixels from `first` to
+    `last` of a plane, x_at: Origins. Of a filter of one cell those in use, which then lie side by side; else all
+    between them."""
     cell_words, blocks, convert_cell = product.cell, product.blocks, make_convert_cell(product)
     block_words, clears = cell_words // blocks, product.vector == VECTOR
 
@@ -222,15 +223,15 @@ def make_convert_task(product: Product) -> Any:
 
 
 def make_convolve(product: Product, convolve_pixels: Any, module: str, name: str, pools: bool = False) -> Any:
-    """The kernel `name` of `module`: y = activation(bias + weights * x), plus the residual, over all pictures, panels
-    of filters and pixels. pools: the largest of each 2 x 2 cells of that, of those that there are; a task is then one
-    panel x two rows.
+    """The kernel `name` of `module`: y = activation(bias + weights * x), plus the residual, over all pictures,
+    panels of filters and pixels. pools: the largest of each 2 x 2 cells of that, of those that there are; a task
+    is then one panel x two rows.
 
-    x, y: flat float32; x_at: Origins; y_at: Planes, whose halo is filled with zeros; filters: PackedFilters; epilogue:
-    Epilogue; residual: Residual; schedule: Schedule; queue: the tasks of `workers` workers. Where the product converts,
-    the offsets of `filters` count words in what a worker has converted, its panels and weights are those of
-    `make_pack`. A worker has `work_size` floats of `work`: for what a task reads of x, converted unless it has just
-    been, or for rows before they are pooled.
+    x, y: flat float32; x_at: Origins; y_at: Planes, whose halo is filled with zeros; filters: PackedFilters;
+    epilogue: Epilogue; residual: Residual; schedule: Schedule; queue: the tasks of `workers` workers. Where the
+    product converts, the offsets of `filters` count words in what a worker has converted, its panels and weights
+    are those of `make_pack`. A worker has `work_size` floats of `work`: for what a task reads of x, converted
+    unless it has just been, or for rows before they are pooled.
     """
     converts, by_block, cell_words = product.converts, product.by_block, product.cell
     convert_task = make_convert_task(product) if converts else None
@@ -292,10 +293,11 @@ def make_convolve(product: Product, convolve_pixels: Any, module: str, name: str
 
 
 def make_pack(product: Product, module: str, name: str) -> Any:
-    """The kernel `name` of `module`, which brings filters from float32, as `pack_filters` orders them, into words.
+    """The kernel `name` of `module`, which brings filters from float32, as `pack_filters` orders them, into
+    words.
 
-    pack(filters, panels, packed): panels: of the float32 filters; packed: (words, blocks, 16) for each panel, float32
-    in whose bits words lie.
+    pack(filters, panels, packed): panels: of the float32 filters; packed: (words, blocks, 16) for each panel,
+    float32 in whose bits words lie.
     """
     factors, words = product.factors, product.words
 
@@ -328,8 +330,8 @@ convolve_depthwise = make_convolve(DEPTHWISE, convolve_depthwise_pixels, __name_
 
 @device
 def opaque_zero_and_false(count):
-    """(0, False) for `count` above zero, hidden from the compiler: it would copy `convolve_pixels`, with all tiles, for
-    arguments that it knows."""
+    """(0, False) for `count` above zero, hidden from the compiler: it would copy `convolve_pixels`, with all
+    tiles, for arguments that it knows."""
     return 0 * count, count < 0
 
 
@@ -345,9 +347,9 @@ _wide_straight_tile = make_tile(DEPTHWISE, 1, straight=LANES, pixels=MR_WIDE) if
 
 @device
 def straight_depthwise_rows(x, x_at, row_stride, filters, panel, y, y_at, rows, width, epilogue):
-    """`convolve_depthwise_pixels` with stride 1, to rows of at least SHORTEST pixels that follow one another. Tiles may
-    go beyond the end of their row, into what the next row's overwrite, the last by up to MR pixels. No activation but a
-    slope."""
+    """`convolve_depthwise_pixels` with stride 1, to rows of at least SHORTEST pixels that follow one another.
+    Tiles may go beyond the end of their row, into what the next row's overwrite, the last by up to MR pixels. No
+    activation but a slope."""
     for row in range(rows):
         column = 0
         while column < width:

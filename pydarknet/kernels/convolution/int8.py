@@ -1,6 +1,6 @@
-"""Convolution whose products are of 8-bit integers and whose sums are of 32 bits: one instruction of AVX-512 VNNI
-multiplies four unsigned inputs with four signed filters and adds the products to an integer. Inputs are `scale` times
-their value plus `zero`; each filter has a scale of its own. The module can be imported anywhere."""
+"""Convolution whose products are of 8-bit integers and whose sums are of 32 bits: one instruction of AVX-512
+VNNI multiplies four unsigned inputs with four signed filters and adds the products to an integer. Inputs are
+`scale` times their value plus `zero`; each filter has a scale of its own. The module can be imported anywhere."""
 
 from llvmlite import ir
 

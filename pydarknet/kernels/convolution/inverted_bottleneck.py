@@ -1,5 +1,5 @@
-"""Inverted bottlenecks (pointwise, depthwise, pointwise convolution) in one pass, band of rows by band, so that what is
-between the convolutions never leaves the cache of a core."""
+"""Inverted bottlenecks (pointwise, depthwise, pointwise convolution) in one pass, band of rows by band, so that
+what is between the convolutions never leaves the cache of a core."""
 
 from typing import NamedTuple
 
@@ -21,8 +21,8 @@ from .microkernel import panel_of
 
 
 class Band(NamedTuple):
-    """`rows` of the output from `top` on; of the expanded plane those from `low` to `end`, of which those from `first`
-    to `last` exist."""
+    """`rows` of the output from `top` on; of the expanded plane those from `low` to `end`, of which those from
+    `first` to `last` exist."""
 
     top: int
     rows: int
@@ -93,11 +93,12 @@ def _convolve_block(x, x_base, depthwise, block, band, work, at):
 def convolve_inverted_bottleneck(
     x, x_at, expand, depthwise, project, y, y_at, residual, queue, workers, work, work_size
 ):  # fmt: skip
-    """y = project(depthwise(expand(x))), or project(depthwise(x)) where `expand` has no panels, plus the residual.
+    """y = project(depthwise(expand(x))), or project(depthwise(x)) where `expand` has no panels, plus the
+    residual.
 
-    x_at: BandedPlanes; expand, depthwise, project: BottleneckLink. A task is one band of a picture's rows. A worker's
-    `work_size` floats of `work` are for the depthwise rows of all expanded channels, then for the expanded rows of a
-    panel's blocks, and MR pixels more.
+    x_at: BandedPlanes; expand, depthwise, project: BottleneckLink. A task is one band of a picture's rows. A
+    worker's `work_size` floats of `work` are for the depthwise rows of all expanded channels, then for the
+    expanded rows of a panel's blocks, and MR pixels more.
     """
     height, width, middle = y_at.height, y_at.width, (depthwise.channels + 15) // 16
     between, tasks = x_at.most_rows * width * 16, y_at.pictures * x_at.bands

@@ -1,10 +1,10 @@
-"""The micro-kernel of every direct convolution: MR pixels x NR vectors of output channels, kept in registers. What a
-product is, is a `Product`, one for each type of numbers.
+"""The micro-kernel of every direct convolution: MR pixels x NR vectors of output channels, kept in registers.
+What a product is, is a `Product`, one for each type of numbers.
 
-`offsets` is an indirection table with one offset for each (TAP_LANES input channels, kernel row, kernel column): kernel
-size, stride, dilation and groups are data, not code, and one compiled tile serves them all. The pixels of a tile follow
-one another in reading order and may run over the end of a row, so planes of any width fill the tile. In NumPy, with the
-names of `make_tile`:
+`offsets` is an indirection table with one offset for each (TAP_LANES input channels, kernel row, kernel column):
+kernel size, stride, dilation and groups are data, not code, and one compiled tile serves them all. The pixels of
+a tile follow one another in reading order and may run over the end of a row, so planes of any width fill the
+tile. In NumPy, with the names of `make_tile`:
 
     sums = np.empty((oc_vectors, pixels, 16), np.float32)        # in registers
     for r in range(oc_vectors):
@@ -49,8 +49,8 @@ def missing_features(*names: str) -> tuple[str, ...]:
 
 
 def _tile_shape() -> tuple[int, int]:
-    """(MR, NR), the pixels and the vectors of output channels whose accumulators fit this machine's registers beside
-    the operands."""
+    """(MR, NR), the pixels and the vectors of output channels whose accumulators fit this machine's registers
+    beside the operands."""
     if has_feature("avx512f"):
         return 14, 2  # 28 of 32 registers
     return 6, 1  # AVX2: 12 of 16, two a vector; NEON: 24 of 32, four a vector
@@ -104,7 +104,8 @@ class TileSource(NamedTuple):
 
 
 class TileTarget(NamedTuple):
-    """Where a tile writes: the first pixel's cell, and floats from block to block, and to the next row's first cell."""
+    """Where a tile writes: the first pixel's cell, and floats from block to block, and to the next row's first
+    cell."""
 
     at: int
     block_stride: int
@@ -130,8 +131,8 @@ def panel_of(filters, index):
 
 
 def _offsets_of_pixels(b: Emitter, distance: int, count: int, at, step, wrap, run) -> list[ir.Value]:
-    """Offsets of a tile's `count` pixels: all `distance` apart, which is part of the instructions, or, where it is 0,
-    `step` apart and `wrap` at the end of a row, the last one repeated past the plane's end."""
+    """Offsets of a tile's `count` pixels: all `distance` apart, which is part of the instructions, or, where it
+    is 0, `step` apart and `wrap` at the end of a row, the last one repeated past the plane's end."""
     if distance:
         return [b.add(at, c * distance) for c in range(count)]
     offsets, column = [at], run.column
@@ -154,8 +155,9 @@ def _offsets_of_square(b: Emitter, side: int, at, wrap) -> list[ir.Value]:
 class Product:
     """What a number type multiplies, in LLVM's instructions; this one float32. Others override what differs.
 
-    Inputs and filters lie in words of 32 bits, each the numbers of `factors` neighbouring channels: an instruction
-    multiplies a word of an input, in all lanes, with one for each output channel, and adds to that channel's sum.
+    Inputs and filters lie in words of 32 bits, each the numbers of `factors` neighbouring channels: an
+    instruction multiplies a word of an input, in all lanes, with one for each output channel, and adds to that
+    channel's sum.
     """
 
     factors = 1  # numbers of a word
@@ -186,8 +188,8 @@ class Product:
         return self.convert(b, values, *(ir.Constant(ir.FloatType(), number) for number in (1.0, 0.0)))
 
     def load_input(self, b: Emitter, address: ir.Value) -> ir.Value:
-        """What a vector of filters' words is multiplied with: one word of an input, in all lanes. Words are loaded as
-        if they were float32."""
+        """What a vector of filters' words is multiplied with: one word of an input, in all lanes. Words are
+        loaded as if they were float32."""
         return b.splat(b.load(address), ir.VectorType(ir.FloatType(), self.vector.count))
 
     def multiply_add(self, b: Emitter, x: ir.Value, w: ir.Value, sums: ir.Value) -> ir.Value:
@@ -237,10 +239,10 @@ def make_tile(
 
     tile(x, source, filters, panel, y, target, run, epilogue): source: TileSource; target: TileTarget.
 
-    words: those of a tap that are in use, if not all. straight: words from one pixel's input to the next one's, where
-    neither the pixels nor what they read leave their rows; 0 where they may. joined: nor does what they write.
-    prefetches_panel: it asks for the filters that follow its own. square: it is for a whole plane of so many pixels a
-    side, and prefetches filters.
+    words: those of a tap that are in use, if not all. straight: words from one pixel's input to the next one's,
+    where neither the pixels nor what they read leave their rows; 0 where they may. joined: nor does what they
+    write. prefetches_panel: it asks for the filters that follow its own. square: it is for a whole plane of so
+    many pixels a side, and prefetches filters.
     """
     count = square * square or pixels * LANES // product.vector.count
     loaded = ir.VectorType(ir.FloatType(), product.vector.count)

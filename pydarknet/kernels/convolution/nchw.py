@@ -1,5 +1,5 @@
-"""Convolutions of NCHW planes, a network's picture or of as few channels, row by row. Filters of 3 x 3 cells compute a
-picture's rows two at a time. NCHW tensors have no halo. A task is a band of rows."""
+"""Convolutions of NCHW planes, a network's picture or of as few channels, row by row. Filters of 3 x 3 cells
+compute a picture's rows two at a time. NCHW tensors have no halo. A task is a band of rows."""
 
 from typing import NamedTuple
 
@@ -91,8 +91,8 @@ def _convolve_cells(x, x_at, filters, work, sums, y, y_at, y_block, blocks, widt
 
 @device
 def _take_row(x, x_at, exists, ahead, stride, width, work, at, pitch):
-    """One row of a plane, or zeros: with stride 2 its even pixels, and its odd ones `pitch` floats farther on. `ahead`:
-    how far from here a row begins that will be needed soon."""
+    """One row of a plane, or zeros: with stride 2 its even pixels, and its odd ones `pitch` floats farther on.
+    `ahead`: how far from here a row begins that will be needed soon."""
     if not exists:
         for phase in range(stride):
             clear(work[at + phase * pitch : at + phase * pitch + (width + 1 - phase) // stride])
@@ -114,10 +114,10 @@ def _take_row(x, x_at, exists, ahead, stride, width, work, at, pitch):
 def convolve_rows(address, x_at, filters, y, y_at, activation, queue, workers, work, work_size):
     """y = activation(bias + weights * x), with stride 1 or 2.
 
-    address: of x, (pictures, channels, height, width) float32; x_at: NchwRows. filters: NchwFilters, whose offsets are
-    in what `_take_row` gives of `size` rows of each plane. y: NCHW, where there is a slope alone, or where
-    `x_at.blocked` nChw16c with whole blocks, in rows no shorter than the shortest tile. A task is some rows; a worker's
-    `work_size` floats of `work` are for those, and for sixteen rows of SPAN pixels.
+    address: of x, (pictures, channels, height, width) float32; x_at: NchwRows. filters: NchwFilters, whose
+    offsets are in what `_take_row` gives of `size` rows of each plane. y: NCHW, where there is a slope alone, or
+    where `x_at.blocked` nChw16c with whole blocks, in rows no shorter than the shortest tile. A task is some
+    rows; a worker's `work_size` floats of `work` are for those, and for sixteen rows of SPAN pixels.
     """
     channels, size, stride, pitch = x_at.channels, x_at.size, x_at.stride, x_at.pitch
     height, width, blocked = y_at.height, y_at.width, x_at.blocked
@@ -158,8 +158,8 @@ def _row(x, at, exists):
 
 @device
 def _transform_rows(x, x_at, x_plane, channels, height, width, row, work, at, pitch):
-    """t = B^T d of four rows of each plane, from the one above `row` on: (channels, POINTS, pitch), pixels from FIRST
-    on. The last vector of a row overlaps the one before."""
+    """t = B^T d of four rows of each plane, from the one above `row` on: (channels, POINTS, pitch), pixels from
+    FIRST on. The last vector of a row overlaps the one before."""
     above, second, third = row > 0, row + 1 < height, row + 2 < height
     for channel in range(channels):
         first, to = x_at + channel * x_plane + row * width, at + channel * POINTS * pitch + FIRST
@@ -177,8 +177,8 @@ def _transform_rows(x, x_at, x_plane, channels, height, width, row, work, at, pi
 
 @device
 def _convolve_span(vectors, pooled, work, t_at, pitch, filters, first_out, sums, y, y_at, y_row):
-    """Sixteen planes of the output, `vectors` vectors of their rows: COLUMN_SPAN floats for each plane, pooled, or for
-    each plane of the first row and then of the second."""
+    """Sixteen planes of the output, `vectors` vectors of their rows: COLUMN_SPAN floats for each plane, pooled,
+    or for each plane of the first row and then of the second."""
     for out in range(0, 16, COLUMN_OUTS):
         for k in range(out * vectors >> pooled, (out + COLUMN_OUTS) * vectors >> pooled):
             if pooled:
@@ -194,10 +194,11 @@ def _convolve_span(vectors, pooled, work, t_at, pitch, filters, first_out, sums,
 def convolve_picture(address, x_at, filters, y, y_at, activation, queue, workers, work, work_size):
     """y = activation(bias + weights * x), or where `x_at.pooled` is 1 the largest of each 2 x 2 cells of that.
 
-    address: of x, (pictures, channels, height, width) float32; x_at: NchwRows, its width at least COLUMN_SPAN, both
-    sides even where they are pooled; then the slope is applied afterwards, and no activation. filters: NchwFilters in
-    the order of `nchw_microkernel.make_column_tile`, of whole blocks. A task is some pairs of rows; a worker's `work`
-    is for a pair after B^T, `x_at.pitch` floats apart, and for two rows of sixteen planes of COLUMN_SPAN pixels.
+    address: of x, (pictures, channels, height, width) float32; x_at: NchwRows, its width at least COLUMN_SPAN,
+    both sides even where they are pooled; then the slope is applied afterwards, and no activation. filters:
+    NchwFilters in the order of `nchw_microkernel.make_column_tile`, of whole blocks. A task is some pairs of
+    rows; a worker's `work` is for a pair after B^T, `x_at.pitch` floats apart, and for two rows of sixteen
+    planes of COLUMN_SPAN pixels.
     """
     channels, height, width, pitch, pooled = x_at.channels, x_at.height, x_at.width, x_at.pitch, x_at.pooled
     pairs, plane = (height + 1) // 2, height * width
@@ -238,8 +239,8 @@ def convolve_picture(address, x_at, filters, y, y_at, activation, queue, workers
 
 
 class Ring(NamedTuple):
-    """The rows of `channels` expanded planes that a row of the output reads, `size` of them, one written over another:
-    row r in slot r % size, `side` cells of zeros left and right of its `width`."""
+    """The rows of `channels` expanded planes that a row of the output reads, `size` of them, one written over
+    another: row r in slot r % size, `side` cells of zeros left and right of its `width`."""
 
     at: int
     channels: int
@@ -262,7 +263,8 @@ def _expand_row(x, x_at, filters, work, ring, row, exists):
 
 @device
 def _depthwise_row(work, ring, stride, padding, filters, phase, to, width):
-    """One row of each channel with its own filter, `width` floats apart from `to` on; `phase`: the first row's slot."""
+    """One row of each channel with its own filter, `width` floats apart from `to` on; `phase`: the first row's
+    slot."""
     taps = ring.size * ring.size
     plane, first = ring.size * (ring.width + 2 * ring.side), phase * taps
     if ring.size == 3 and padding == 1:
@@ -307,8 +309,9 @@ def convolve_nchw_bottleneck(
     """y = project(depthwise(expand(x))), plus the residual, an NCHW tensor.
 
     address: of x, NCHW float32; x_at: NchwRows; expand, depthwise, project: NchwFilters, of which depthwise has
-    offsets for each slot of the first row. y: NCHW, or where `x_at.blocked` one block of nChw16c. A task is some rows;
-    a worker's `work` is for a Ring, one row of its planes after the depthwise convolution, and one of the output's.
+    offsets for each slot of the first row. y: NCHW, or where `x_at.blocked` one block of nChw16c. A task is some
+    rows; a worker's `work` is for a Ring, one row of its planes after the depthwise convolution, and one of the
+    output's.
     """
     height, width, size, stride, padding = y_at.height, y_at.width, x_at.size, x_at.stride, x_at.padding
     middle, channels, blocked = depthwise.bias.shape[0], project.bias.shape[0], x_at.blocked

@@ -1,18 +1,18 @@
-"""The micro-kernels of convolutions in NCHW planes: as in `microkernel.py`, but the lanes of a vector are pixels of one
-row.
+"""The micro-kernels of convolutions in NCHW planes: as in `microkernel.py`, but the lanes of a vector are pixels
+of one row.
 
     y[out][pixel] = bias[out] + sum over taps t of  weights[t, out] * x[taps[t] + stride * pixel]
 
-Layers with few channels leave most lanes of a block of 16 channels empty, in products as in memory. Where their rows
-are long, their tensors are NCHW instead, as pictures are.
+Layers with few channels leave most lanes of a block of 16 channels empty, in products as in memory. Where their
+rows are long, their tensors are NCHW instead, as pictures are.
 
 Filters of 3 x 3 cells over a picture's planes are computed by Winograd's F(2, 3) along the columns:
 
     y[r] = sum over a picture's planes, the three columns of a filter and the points k of  A[r, k] g[k] * t[k]
 
-with t = B^T d of the four rows d that two rows of the output read, and g = G w of the three rows w of a filter: four
-products where a direct convolution takes six. A picture has few planes, so their transformed rows, which all filters
-share, cost next to nothing.
+with t = B^T d of the four rows d that two rows of the output read, and g = G w of the three rows w of a filter:
+four products where a direct convolution takes six. A picture has few planes, so their transformed rows, which
+all filters share, cost next to nothing.
 """
 
 from llvmlite import ir
@@ -50,8 +50,8 @@ def _split(b: Emitter, first, second, phase: int) -> ir.Value:
 
 
 def make_planar_tile(outs: int, vectors: int, stride: int):
-    """The tile for `outs` planes of the output and `vectors` vectors of their row, as a Numba intrinsic. With stride 2
-    one float more is read.
+    """The tile for `outs` planes of the output and `vectors` vectors of their row, as a Numba intrinsic. With
+    stride 2 one float more is read.
 
     filters: NchwFilters, of which it takes `count` taps from `first_tap` on."""
 
@@ -83,9 +83,9 @@ def split_pairs(b, x, x_at, y, even_at, odd_at):
 
 
 def make_plane3_tile(stride: int):
-    """The tile for one plane and one 3 x 3 filter, as a Numba intrinsic: the outer columns of the filter take their
-    pixels from the vectors that the middle column loads. `above`, `here`, `below`: where the middle column reads in
-    three rows; a vector before and a vector behind each row may be read too."""
+    """The tile for one plane and one 3 x 3 filter, as a Numba intrinsic: the outer columns of the filter take
+    their pixels from the vectors that the middle column loads. `above`, `here`, `below`: where the middle column
+    reads in three rows; a vector before and a vector behind each row may be read too."""
 
     @instructions
     def tile(b, x, above, here, below, filters, channel, y, y_at):
@@ -121,12 +121,12 @@ def _neighbours(b: Emitter, cell, stride: int) -> tuple[list[ir.Value], list[ir.
 
 
 def make_column_tile(vectors: int, pooled: int):
-    """The tile for two rows of COLUMN_OUTS output planes, `vectors` vectors of each, as a Numba intrinsic; `pooled`:
-    for one row, the larger of the two.
+    """The tile for two rows of COLUMN_OUTS output planes, `vectors` vectors of each, as a Numba intrinsic;
+    `pooled`: for one row, the larger of the two.
 
-    filters: NchwFilters, their `count` offsets in t those of what the columns of a filter read, plane by plane; the
-    points of t are `t_point` floats apart. Their weights: (2, count, 2, COLUMN_OUTS) for the planes of a tile, of the
-    two middle points and of the two outer ones.
+    filters: NchwFilters, their `count` offsets in t those of what the columns of a filter read, plane by plane;
+    the points of t are `t_point` floats apart. Their weights: (2, count, 2, COLUMN_OUTS) for the planes of a
+    tile, of the two middle points and of the two outer ones.
     """
 
     @instructions

@@ -1,12 +1,13 @@
 """Filters in the order in which the tiles read them, with batch normalisation folded in.
 
-Winograd's may be kept as signed 24-bit integers with one scale per output channel: four vectors in the space of three,
-for products that are limited by memory bandwidth. That is as exact as float32 where weights are not far below the
-largest one, and sums over channels are dominated by those. Of four numbers, each of the first three is the upper 24
-bits of a 32-bit word. The lower 8 bits of the three words are the fourth, its lowest bits in the first word; below it
-follow the uppermost 8 bits of the first word. Numbers are rounded so that every whole word is 256 times its number as
-nearly as can be: three vectors need no unpacking but the conversion to float, the fourth three instructions. A panel is
-NR vectors of scales, and then words: vectors in the order (input channel, output block).
+Winograd's may be kept as signed 24-bit integers with one scale per output channel: four vectors in the space of
+three, for products that are limited by memory bandwidth. That is as exact as float32 where weights are not far
+below the largest one, and sums over channels are dominated by those. Of four numbers, each of the first three is
+the upper 24 bits of a 32-bit word. The lower 8 bits of the three words are the fourth, its lowest bits in the
+first word; below it follow the uppermost 8 bits of the first word. Numbers are rounded so that every whole word
+is 256 times its number as nearly as can be: three vectors need no unpacking but the conversion to float, the
+fourth three instructions. A panel is NR vectors of scales, and then words: vectors in the order (input channel,
+output block).
 """
 
 from collections.abc import Iterator
@@ -33,11 +34,12 @@ SCALES = NR * LANES
 
 @kernel
 def pack_filters(weights, size, channels, filters_per_group, gain, taps, tap_lanes, panels, packed):
-    """Order (n, channels, size, size) filters by panel of output blocks, tap, input lane, output block, output lane.
+    """Order (n, channels, size, size) filters by panel of output blocks, tap, input lane, output block, output
+    lane.
 
-    weights: flat; `channels`: of one group of the convolution; gain: (n,) float32, a factor for each filter. taps: (all
-    taps, 3) int64, the columns CHANNEL (the first of `tap_lanes`), ROW and COLUMN; panels: see PackedFilters. Lanes of
-    no filter, or whose input channel another group reads, become 0.
+    weights: flat; `channels`: of one group of the convolution; gain: (n,) float32, a factor for each filter.
+    taps: (all taps, 3) int64, the columns CHANNEL (the first of `tap_lanes`), ROW and COLUMN; panels: see
+    PackedFilters. Lanes of no filter, or whose input channel another group reads, become 0.
     """
     for p in prange(panels.shape[0]):
         block, oc_vectors, first_tap = panels[p, BLOCK], panels[p, OC_VECTORS], panels[p, FIRST_TAP]
@@ -59,8 +61,9 @@ def pack_filters(weights, size, channels, filters_per_group, gain, taps, tap_lan
 
 @kernel
 def pack_winograd(m, stride, weights, channels, gain, int24, packed, queue, workers, work, work_size):
-    """G g G^T of (n, channels, 3, 3) filters, times a factor a filter: (panels, points, channels rounded up to blocks,
-    NR, 16), zeros where there is no filter or channel; where `int24` is not 0, as many panels of 24-bit integers.
+    """G g G^T of (n, channels, 3, 3) filters, times a factor a filter: (panels, points, channels rounded up to
+    blocks, NR, 16), zeros where there is no filter or channel; where `int24` is not 0, as many panels of 24-bit
+    integers.
 
     weights: flat; gain: (n,) float32. Each worker has `work_size` floats of `work` for itself: a PATCH, and with
     `int24` a panel of each point.
@@ -148,8 +151,8 @@ def pack_int24_panel(values, at, blocks, panel, to):
 
 @device
 def _write_scales(bits, scales):
-    """The largest of each lane's numbers, whose bits these are, as a multiple of the largest word. From 2^31 - 2^8 on
-    nothing would be rounded up. A filter that is no number makes no numbers."""
+    """The largest of each lane's numbers, whose bits these are, as a multiple of the largest word. From 2^31 -
+    2^8 on nothing would be rounded up. A filter that is no number makes no numbers."""
     largest = scales.view(np.int32)  # of numbers without their sign: what is larger has larger bits
     for lane in range(SCALES):
         largest[lane] = 0

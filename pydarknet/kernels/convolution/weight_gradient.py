@@ -53,10 +53,10 @@ def tile_gradient(
 def weight_gradient(x, x_at, offsets, delta, delta_at, tasks, extent, out, sums):
     """out[part] = sum over pictures and pixels of delta * input, for the filters and channels of each task.
 
-    x_at, delta_at: `Strides`; extent: `Extent` of delta; sums: `PartialSums` in out. tasks: (m, 4) int64: offsets of
-    the first input channel in x, of the first filter's block in delta, of the result in out, and 1 or 2 blocks of
-    filters. offsets: (size * size,) int64, of the filter's cells in x. The number of parts does not depend on the
-    number of threads, so the order of the sums is always the same.
+    x_at, delta_at: `Strides`; extent: `Extent` of delta; sums: `PartialSums` in out. tasks: (m, 4) int64:
+    offsets of the first input channel in x, of the first filter's block in delta, of the result in out, and 1 or
+    2 blocks of filters. offsets: (size * size,) int64, of the filter's cells in x. The number of parts does not
+    depend on the number of threads, so the order of the sums is always the same.
     """
     lines = extent.pictures * extent.height
     for number in prange(tasks.shape[0] * sums.parts):

@@ -2,10 +2,10 @@
 
     Y = A^T [ sum over channels of (G g G^T) o (B^T d B) ] A
 
-d: an input tile of m + 2 cells a side, g: a filter, Y: m x m cells of the output. Where the direct method takes 9
-products an output cell, this takes (m + 2)^2 / m^2 of them: 2.25 with m = 4. With stride 2 input tiles have 2 m + 1
-cells a side, and 5.4 products are taken with m = 3 (see `winograd_transforms.py`); several points then share a filter.
-Andrew Lavin and Scott Gray, "Fast Algorithms for Convolutional Neural Networks" (2016).
+d: an input tile of m + 2 cells a side, g: a filter, Y: m x m cells of the output. Where the direct method takes
+9 products an output cell, this takes (m + 2)^2 / m^2 of them: 2.25 with m = 4. With stride 2 input tiles have 2
+m + 1 cells a side, and 5.4 products are taken with m = 3 (see `winograd_transforms.py`); several points then
+share a filter. Andrew Lavin and Scott Gray, "Fast Algorithms for Convolutional Neural Networks" (2016).
 
 A task of a worker is `tiles_per_task` tiles x a range of panels of filters:
 
@@ -62,8 +62,8 @@ def make_products(columns: int, int24: bool = False):
 
     y[column][row] = sum over t < tap_count, lanes i of  weights[t, i, row] * x[column + t * x_tap + i]
 
-    weights: (tap_count, 16, NR, 16), with `int24` a panel of 24-bit integers (`pack.py`); y: (columns, NR, 16); columns
-    of x are 16 floats apart. Meanwhile some of the next weights, from `next_at` on, are prefetched.
+    weights: (tap_count, 16, NR, 16), with `int24` a panel of 24-bit integers (`pack.py`); y: (columns, NR, 16);
+    columns of x are 16 floats apart. Meanwhile some of the next weights, from `next_at` on, are prefetched.
     """
     vectors, head = (int24_vectors, SCALES) if int24 else (float_vectors, 0)
     steps = LANES // STEP
@@ -107,8 +107,8 @@ _product = one_of(
 
 
 class Tiles(NamedTuple):
-    """The tiles of one task: `used` of them from `first` on, in reading order over all pictures. Memory is for `width`
-    tiles, an even number, in as few `parts` as products can take, as each reads all filters."""
+    """The tiles of one task: `used` of them from `first` on, in reading order over all pictures. Memory is for
+    `width` tiles, an even number, in as few `parts` as products can take, as each reads all filters."""
 
     m: int
     stride: int
@@ -123,8 +123,8 @@ class Tiles(NamedTuple):
 
 
 class Prefetch(NamedTuple):
-    """What is prefetched while products are computed: input tiles of the task `tiles`, and where the products' own
-    tiles go in so many output blocks, with the residual there. Nothing of tensors that are not LARGE."""
+    """What is prefetched while products are computed: input tiles of the task `tiles`, and where the products'
+    own tiles go in so many output blocks, with the residual there. Nothing of tensors that are not LARGE."""
 
     tiles: Tiles
     first: int
@@ -173,8 +173,8 @@ def _copy_patch(x, x_at, pitch, rows, columns, n, work, patch):
 
 @device
 def transform_input(x, source, tiles, work, scratch, patches):
-    """B^T d B of a task's input tiles, to work from `patches` on: (n n, for each part: (blocks, its width, 16)), SKEW
-    between planes."""
+    """B^T d B of a task's input tiles, to work from `patches` on: (n n, for each part: (blocks, its width, 16)),
+    SKEW between planes."""
     n, stride, form = tiles.side, tiles.stride, tiles.form
     plane = source.blocks * tiles.width * 16 + SKEW
     for part in range(tiles.parts):
@@ -231,8 +231,8 @@ def _multiply_point(tiles, work, x_at, blocks, weights, int24, w_at, next_at, y_
 @device
 def _multiply(tiles, work, patches, filters, first_panel, count, products, prefetch, x, source, y, y_at,
               residual):  # fmt: skip
-    """The products of all transformed tiles with `count` panels of filters. work from `products` on: (count, points,
-    width, NR, 16)."""
+    """The products of all transformed tiles with `count` panels of filters. work from `products` on: (count,
+    points, width, NR, 16)."""
     points, width, blocks = tiles.side * tiles.side, tiles.width, source.blocks
     plane = blocks * width * 16 + SKEW
     panel = panel_size(blocks, filters.int24)
@@ -281,7 +281,8 @@ def _finish_activated(work, cells, m, epilogue, block, rows, columns, pool, y, y
 
 @device
 def transform_output(tiles, source, block, work, products, scratch, bias, y, y_at, epilogue, residual):
-    """A^T M A of a task's tiles for one output block, with bias and activation; pooled, or with the residual added."""
+    """A^T M A of a task's tiles for one output block, with bias and activation; pooled, or with the residual
+    added."""
     m, n, pool, finish = tiles.m, tiles.side, source.pool, FINISHES * tiles.form
     step, activated = tiles.width * NR * 16, epilogue.activation != 0
     if not activated:
@@ -311,7 +312,8 @@ def _clear_first_halos(tiles, block, y, y_at):
 
 @device
 def fetch_targets(y, y_at, residual, tiles, pool, first_block, begin, end):
-    """Prefetch where some tiles of a task are to be written, and their residual, in the order of tiles of blocks."""
+    """Prefetch where some tiles of a task are to be written, and their residual, in the order of tiles of
+    blocks."""
     side = tiles.m >> pool
     for number in range(begin, end):
         block = number // tiles.used
@@ -331,11 +333,11 @@ def fetch_targets(y, y_at, residual, tiles, pool, first_block, begin, end):
 
 @kernel
 def convolve_winograd(x, source, filters, y, y_at, epilogue, residual, schedule, queue, workers, work, work_size):
-    """y = activation(bias + filters * x); of that the largest of each 2 x 2 cells where `source.pool` is 1 (m even), or
-    plus the residual.
+    """y = activation(bias + filters * x); of that the largest of each 2 x 2 cells where `source.pool` is 1 (m
+    even), or plus the residual.
 
-    source: WinogradInput; filters: WinogradFilters; schedule: WinogradSchedule; queue: the tasks of `workers` workers
-    (`addressing.next_task`), each of which has `work_size` floats of `work`.
+    source: WinogradInput; filters: WinogradFilters; schedule: WinogradSchedule; queue: the tasks of `workers`
+    workers (`addressing.next_task`), each of which has `work_size` floats of `work`.
     """
     points, blocks, ranges = side_of(filters.m, filters.stride) ** 2, source.blocks, schedule.panel_ranges
     whole = tiles_of(filters, source, y_at.pictures, 0, schedule.tiles_per_task)

@@ -4,8 +4,9 @@ F(m, 3) interpolates at the first m + 1 of the points 0, 1, -1, 2, -2 and at inf
 coefficients of the product of (x - p) over the other points p, row k of A^T the k-th powers of the
 points, row i of G the powers of point i over the product of its distances from the other points.
 
-With stride 2, three filter cells meet two cells at even places and one at an odd place between them: F(m, 2) of the
-even ones, at the first m of the points and at infinity, and m products of the odd ones with the middle of the filter.
+With stride 2, three filter cells meet two cells at even places and one at an odd place between them: F(m, 2) of
+the even ones, at the first m of the points and at infinity, and m products of the odd ones with the middle of
+the filter.
 
 A formula transforms one line of cells; a square is transformed column by column and then row by row.
 """
@@ -126,9 +127,9 @@ FORMS = {
 
 
 def square(b: Emitter, x, row, column, half, side: int, formula: Formula) -> Iterator[Sequence[Term]]:
-    """The formula over the columns and then the rows of side x side vectors from x on, `row` and `column` floats apart,
-    line by line; the caller stores each before it asks for the next. Half-transformed vectors stay in registers where
-    AVX-512 has enough of them, else they go to `half`, which may be where they came from."""
+    """The formula over the columns and then the rows of side x side vectors from x on, `row` and `column` floats
+    apart, line by line; the caller stores each before it asks for the next. Half-transformed vectors stay in
+    registers where AVX-512 has enough of them, else they go to `half`, which may be where they came from."""
 
     def transformed(start, step):
         return formula(*(Term(b, vector) for vector in b.load_vectors(start, step, side)))
@@ -200,8 +201,8 @@ def _largest(b: Emitter, values: Sequence[ir.Value], both: ir.Value) -> ir.Value
 
 
 class Points(NamedTuple):
-    """A tile's products: the first one, floats from row to row and from column to column, and where in the same memory
-    there is room for the tile halfway."""
+    """A tile's products: the first one, floats from row to row and from column to column, and where in the same
+    memory there is room for the tile halfway."""
 
     at: int
     row_stride: int
@@ -210,7 +211,8 @@ class Points(NamedTuple):
 
 
 class Cells(NamedTuple):
-    """A tile's cells in the output: the first one, floats from row to row, and how many rows and columns are stored."""
+    """A tile's cells in the output: the first one, floats from row to row, and how many rows and columns are
+    stored."""
 
     at: int
     row_stride: int
@@ -219,8 +221,8 @@ class Cells(NamedTuple):
 
 
 def _make_last_transform(side: int, formula: Formula, finish: Callable[..., None], adds: bool = False):
-    """A^T M A of the products in `work`: bias added, what is then not above zero multiplied by `slope`, and the cells
-    finished, of which residual's are `residual_row` floats from row to row. points: Points; cells: Cells."""
+    """A^T M A of the products in `work`: bias added, what is then not above zero multiplied by `slope`, and the
+    cells finished, of which residual's are `residual_row` floats from row to row. points: Points; cells: Cells."""
 
     @instructions
     def transform(b, work, points, bias, bias_at, slope, y, cells, residual, residual_at, residual_row):

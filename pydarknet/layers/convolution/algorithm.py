@@ -81,8 +81,9 @@ def tile_count(m: int, out: Shape, batch: int) -> int:
 class Blocking:
     """The division of one convolution into tasks: tiles of a task, panels of a pass over them, ranges of panels.
 
-    The fastest one has the least cost. With P points of an input tile, T tiles of a task, B input blocks, G panels of
-    NR output blocks, S ranges, F floats of filters, and C = ceil(all tiles / T), all tasks together take
+    The fastest one has the least cost. With P points of an input tile, T tiles of a task, B input blocks, G
+    panels of NR output blocks, S ranges, F floats of filters, and C = ceil(all tiles / T), all tasks together
+    take
 
         work  =  P C T 16 B G NR                                                products
               +  patch P T B min(C S, C + workers - 1)                          input transforms

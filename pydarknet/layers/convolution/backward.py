@@ -86,8 +86,8 @@ def _channel_sums(tensor: Tensor) -> Array:
 class ConvolutionGradient:
     """Gradients of one convolution for given sizes.
 
-    spread: the delta of the raw output, its cells a stride apart with zeros between and round them; the input gradient
-    is a convolution of it with turned filters.
+    spread: the delta of the raw output, its cells a stride apart with zeros between and round them; the input
+    gradient is a convolution of it with turned filters.
     """
 
     x: Tensor

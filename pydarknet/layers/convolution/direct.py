@@ -35,8 +35,8 @@ class TiledConvolution(PackedConvolution):
     def __init__(
         self, weights: Array, gain: Array, bias: Array, groups: int, oc_vectors: int = NR, tap_lanes: int = TAP_LANES
     ) -> None:  # fmt: skip
-        """weights: (n, channels / groups, size, size); gain, bias: (n,); oc_vectors: output blocks that are computed
-        together; tap_lanes: input channels of a tap."""
+        """weights: (n, channels / groups, size, size); gain, bias: (n,); oc_vectors: output blocks that are
+        computed together; tap_lanes: input channels of a tap."""
         n, channels, self.size, _ = weights.shape
         self.filters = n
         self.used = COLOURS if groups == 1 and channels == COLOURS else TAP_LANES
@@ -104,8 +104,8 @@ def padded(numbers: Array, size: int) -> Array:
 def output_panels(
     n: int, channels: int, groups: int, together: int, lanes: int
 ) -> Iterator[tuple[int, int, int, int]]:  # fmt: skip
-    """(block, blocks, low, high) of each panel of up to `together` output blocks, which read the input channels from
-    unit `low` to unit `high`, of `lanes` channels each."""
+    """(block, blocks, low, high) of each panel of up to `together` output blocks, which read the input channels
+    from unit `low` to unit `high`, of `lanes` channels each."""
     per_group, all_blocks, block = n // groups, -(-n // LANES), 0
     while block < all_blocks:
         count = together if block + together <= all_blocks else 1
@@ -193,8 +193,8 @@ class NumberType(NamedTuple):
 
 
 def integer_filters(weights: Array, gain: Array, biases: Array, inputs: IntegerInputs) -> tuple[Array, Array]:
-    """A scale for each filter (n, channels, size, size) that makes -127..127 of it. Biases and the scales of sums, 16
-    of each for each block; from the bias is taken what the `zero` of all inputs adds to a sum."""
+    """A scale for each filter (n, channels, size, size) that makes -127..127 of it. Biases and the scales of
+    sums, 16 of each for each block; from the bias is taken what the `zero` of all inputs adds to a sum."""
     largest = np.abs(weights * gain[:, None, None, None]).max((1, 2, 3))
     unit = np.where(largest > 0, largest / np.float32(int8.LARGEST_FILTER), np.float32(1))
     gain = gain / unit
@@ -246,7 +246,8 @@ def number_type(precision: str) -> NumberType:
 
 
 def _kernels_of(module: str) -> Any:
-    """A module of kernels, imported late: shipped code has none of these, and asks Numba what this processor can do."""
+    """A module of kernels, imported late: shipped code has none of these, and asks Numba what this processor can
+    do."""
     return import_module(f"{__package__.split('.')[0]}.kernels.convolution.{module}")
 
 

@@ -91,8 +91,8 @@ class PackedConvolution:
         self, x: Tensor, y: Tensor, window: Window, slope: np.float32, code: int, pooled: bool = False,
         added: Tensor | None = None,
     ) -> Call:  # fmt: skip
-        """The call that computes y from x, with the slope below zero and the activation's code. `pooled`: y takes the
-        largest of each 2 x 2 cells. `added`, which may be y, is added after the activation."""
+        """The call that computes y from x, with the slope below zero and the activation's code. `pooled`: y
+        takes the largest of each 2 x 2 cells. `added`, which may be y, is added after the activation."""
         assert (self.pools or not pooled) and (self.adds or added is None)
         out = window.out_shape(x.shape, self.filters) if pooled else y.shape
         begins = self.begins_with_output and added is y

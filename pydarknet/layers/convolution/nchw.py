@@ -1,5 +1,6 @@
 """Convolutions that read NCHW tensors: of the network's picture, and of layers with few channels. And inverted
-bottlenecks, which one kernel computes: pointwise (expand), depthwise, pointwise (project) convolution, or the last two.
+bottlenecks, which one kernel computes: pointwise (expand), depthwise, pointwise (project) convolution, or the
+last two.
 """
 
 from __future__ import annotations
@@ -192,8 +193,8 @@ NOTHING = BottleneckLink(
 class Bands:
     """The division of an inverted bottleneck's output rows into `count` bands for each picture.
 
-    x: what the depthwise convolution reads, computed here where the bottleneck `expands`; window: its own. With size k
-    and stride s, neighbouring bands overlap by k - s rows of x, which both compute.
+    x: what the depthwise convolution reads, computed here where the bottleneck `expands`; window: its own. With
+    size k and stride s, neighbouring bands overlap by k - s rows of x, which both compute.
     """
 
     x: Shape

@@ -72,8 +72,8 @@ class Statistics:
 class Head(NchwLayer):
     """A layer whose output is decoded into boxes, as centre and size in fractions of the network's input.
 
-    A *prediction* is one anchor (or box number) in one cell. `loss` fills `loss_delta`, the delta of the source in
-    its NCHW order, and `statistics`, which darknet prints.
+    A *prediction* is one anchor (or box number) in one cell. `loss` fills `loss_delta`, the delta of the source
+    in its NCHW order, and `statistics`, which darknet prints.
     """
 
     is_head = True

@@ -27,8 +27,8 @@ _FAR = np.float32(20)  # the distance at which every box is equally far
 class DetectionHead(Head):
     """side x side cells, each with class probabilities and `num` boxes with an objectness.
 
-    The output is a vector: cells x classes, then cells x num objectness, then cells x num x (x, y in the cell; w, h as
-    fractions of the picture, or with `sqrt` their roots).
+    The output is a vector: cells x classes, then cells x num objectness, then cells x num x (x, y in the cell;
+    w, h as fractions of the picture, or with `sqrt` their roots).
     """
 
     row = "Detection Layer"

@@ -33,8 +33,8 @@ _NOWHERE = 100000  # a label with x and y above this has a class, but no box
 class Region(Head):
     """Entries of a prediction: x, y, w, h (more with coords > 4), objectness, classes. Anchors are in cells.
 
-    pjreddie's output is in NCHW order. AlexeyAB's is ordered cell, anchor, entry; x and y stay pre-activations until
-    they are decoded, as do classes without softmax or tree.
+    pjreddie's output is in NCHW order. AlexeyAB's is ordered cell, anchor, entry; x and y stay pre-activations
+    until they are decoded, as do classes without softmax or tree.
     """
 
     row = "detection"

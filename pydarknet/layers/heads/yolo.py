@@ -29,7 +29,8 @@ _IOU_LOSS = {"iou": 0, "giou": 1, "mse": 2, "diou": 3, "ciou": 4}
 class Yolo(YoloLoss):
     """Entries of a prediction: x, y, w, h, objectness, classes; the output is in NCHW order.
 
-    The logistic function is applied to all but w and h; with `new_coords` the convolution before applies it to all.
+    The logistic function is applied to all but w and h; with `new_coords` the convolution before applies it to
+    all.
     x and y are then stretched about the cell's centre by `scale_x_y`."""
 
     type_number = 28
@@ -135,8 +136,8 @@ class GaussianYolo(Yolo):
 
     Class probabilities are multiplied by 1 - the mean sigma. `point`: the point of the box that x and y give.
 
-    A coordinate with mean m and deviation s has the density g(z) = exp(-z^2 / 2) / (sqrt(2 pi) (s + 0.3)), z = (t - m)
-    / s; the deltas are those of log(g + 1e-9) / 2 as darknet derives it.
+    A coordinate with mean m and deviation s has the density g(z) = exp(-z^2 / 2) / (sqrt(2 pi) (s + 0.3)), z =
+    (t - m) / s; the deltas are those of log(g + 1e-9) / 2 as darknet derives it.
     """
 
     is_gaussian = True

@@ -1,7 +1,7 @@
 """`[rnn]`, `[gru]`, `[lstm]`: layers whose state continues from one forward pass to the next.
 
-Each is made of connected layers, its parts: those called u... read the input, those called w... the state. In the
-formulas a prime marks the state after a step, and `delta_` is minus the gradient of the loss.
+Each is made of connected layers, its parts: those called u... read the input, those called w... the state. In
+the formulas a prime marks the state after a step, and `delta_` is minus the gradient of the loss.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ def bind_alone(part: Layer, batch: int) -> None:
 class Recurrent(NchwLayer):
     """A layer of parts, in file order, with named states of (batch, n) float32 that begin as zeros.
 
-    In training, every part has a copy with tensors of its own for each time step; all share parameters and updates.
-    Time step t of sequence i of b is sample t b + i of a mini-batch.
+    In training, every part has a copy with tensors of its own for each time step; all share parameters and
+    updates. Time step t of sequence i of b is sample t b + i of a mini-batch.
     """
 
     indent = "\t\t"  # of the parts' rows in the layer table, which are in the order of `made_in_order`
@@ -330,7 +330,8 @@ class Rnn(RnnSteps, _ConnectedRecurrent):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Gru(_ConnectedRecurrent):
-    """`[gru]`: y = h' = z h + (1 - z) g, with z, r = logistic(U x + W h) and g = logistic or tanh(U x + W (r h))."""
+    """`[gru]`: y = h' = z h + (1 - z) g, with z, r = logistic(U x + W h) and g = logistic or tanh(U x + W (r
+    h))."""
 
     made_in_order: ClassVar[Iterable[str]] = ("uz", "wz", "ur", "wr", "uh", "wh")
     tanh: bool = flag()
@@ -363,8 +364,8 @@ class Gru(_ConnectedRecurrent):
 class Lstm(LstmSteps, _ConnectedRecurrent):
     """`[lstm]`: the formulas of `LstmSteps` without its options.
 
-    As in darknet, the backward pass of the first time step takes its own output and cell for those before it; the
-    cell's delta, and the state after that step, continue in the next mini-batch.
+    As in darknet, the backward pass of the first time step takes its own output and cell for those before it;
+    the cell's delta, and the state after that step, continue in the next mini-batch.
     """
 
     carried_names: ClassVar[Mapping[str, str]] = {**LstmSteps.state_names, "delta_c": "cell_delta"}

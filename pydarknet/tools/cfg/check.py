@@ -219,7 +219,8 @@ class Retarget:
         return np.array([used[number] for number in sorted(used)], np.float64).reshape(-1, 2)
 
     def masks(self, count: int) -> dict[int, list[int]]:
-        """The mask of each head for `count` anchors sorted by area: heads with fewer cells get the larger anchors.
+        """The mask of each head for `count` anchors sorted by area: heads with fewer cells get the larger
+        anchors.
 
         They keep their numbers if these add up, else get equal parts. Raises OptionError.
         """

@@ -1,7 +1,9 @@
-"""Build a network from a .cfg file that may have faults: build each layer as far as possible, record every fault.
+"""Build a network from a .cfg file that may have faults: build each layer as far as possible, record every
+fault.
 
-`Network` stops at the first fault. `LenientBuild` continues as if the option at fault were absent. It notes whether the
-channels and the plane size of each output are certain, so that consequences are not reported as further faults.
+`Network` stops at the first fault. `LenientBuild` continues as if the option at fault were absent. It notes
+whether the channels and the plane size of each output are certain, so that consequences are not reported as
+further faults.
 """
 
 import re

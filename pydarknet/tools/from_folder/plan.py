@@ -1,7 +1,8 @@
-"""The training plan for a data set: the network, its input size, its anchors, the number of iterations; and advice.
+"""The training plan for a data set: the network, its input size, its anchors, the number of iterations; and
+advice.
 
-darknet's rules: max_batches is 2000 for each class, at least 6000 and at least the number of pictures; the steps are at
-80 % and 90 % of it.
+darknet's rules: max_batches is 2000 for each class, at least 6000 and at least the number of pictures; the steps
+are at 80 % and 90 % of it.
 """
 
 import math

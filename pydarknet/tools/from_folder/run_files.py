@@ -106,8 +106,8 @@ def split(
 ) -> tuple[list[Path], list[Path]]:
     """(training pictures, validation pictures), both in their original order; the same for the same seed.
 
-    The groups are sorted by their rarest class, and `share` of them taken at even distances, so that each class has
-    nearly that share. Raises DataError, OptionError.
+    The groups are sorted by their rarest class, and `share` of them taken at even distances, so that each class
+    has nearly that share. Raises DataError, OptionError.
     """
     if not 0 < share < 1:
         raise OptionError(f"share {share:g}: expected a number between 0 and 1")

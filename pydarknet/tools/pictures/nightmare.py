@@ -24,8 +24,8 @@ TO_GREY = np.float32(0.1)  # the fraction of the distance from grey that each st
 class InputGradient:
     """Forward and backward pass of layers 0 to `last` at one input size, to the gradient of the input.
 
-    The forward pass uses the rolling statistics of batch normalisation; as in darknet's `nightmare`, the backward
-    pass treats them as those of the picture. The network's parameters do not change.
+    The forward pass uses the rolling statistics of batch normalisation; as in darknet's `nightmare`, the
+    backward pass treats them as those of the picture. The network's parameters do not change.
     """
 
     def __init__(self, network: Network, last: int, width: int, height: int) -> None:
