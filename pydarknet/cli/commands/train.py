@@ -6,7 +6,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence, Set
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -160,8 +160,11 @@ def first_interrupt_stops(trainer: Trainer | TextTrainer) -> Interruption:
     """Ctrl-C ends training after the iteration in progress; a second one ends it at once."""
 
     def stop() -> None:
-        note(f"{CLEAR_LINE if sys.stderr.isatty() else ''}Finishing the iteration; press Ctrl-C again to end at once.")
         trainer.stop()
+        with suppress(RuntimeError):  # "reentrant call": the signal came while a line was being written
+            note(
+                f"{CLEAR_LINE if sys.stderr.isatty() else ''}Finishing the iteration; press Ctrl-C again to end at once."
+            )
 
     return Interruption(stop, [signal.SIGINT])
 

@@ -188,7 +188,7 @@ def test_learn_stop_go_on_write_and_measure(files):
         pass
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 130, err
     assert "Saving weights to backup/net.backup" in err
     learn[learn.index("2000")] = "60"
     process = start(*learn)

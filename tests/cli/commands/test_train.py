@@ -4,15 +4,18 @@ import json
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from support.training_files import classification_files, detection_files
 
 import pydarknet
+from pydarknet.cli.commands import train
 from pydarknet.cli.formats.training import RECENT, HoursLeft, RecentPace, no_objects
 from pydarknet.layers.heads.base import Statistics
 from pydarknet.layers.heads.region import Region
@@ -364,3 +367,14 @@ def test_at_a_terminal_there_is_progress(files):
     assert b"\a\r\n 2: " in text
     assert re.search(rb"2/3  loss [\d.e+]+  rate [\d.e-]+  [\d.]+ images/s  0:00:\d\d left\r\033\[K", text)
     assert not list(Path.cwd().glob("*.part"))
+
+
+def test_an_interrupt_while_a_line_is_written_stops_training_all_the_same(monkeypatch):
+    def busy(*lines):
+        raise RuntimeError("reentrant call inside <_io.BufferedWriter name='<stderr>'>")
+
+    stopped = []
+    monkeypatch.setattr(train, "note", busy)
+    with train.first_interrupt_stops(SimpleNamespace(stop=lambda: stopped.append(True))):
+        signal.raise_signal(signal.SIGINT)
+    assert stopped == [True]
