@@ -161,10 +161,9 @@ def first_interrupt_stops(trainer: Trainer | TextTrainer) -> Interruption:
 
     def stop() -> None:
         trainer.stop()
+        start = CLEAR_LINE if sys.stderr.isatty() else ""
         with suppress(RuntimeError):  # "reentrant call": the signal came while a line was being written
-            note(
-                f"{CLEAR_LINE if sys.stderr.isatty() else ''}Finishing the iteration; press Ctrl-C again to end at once."
-            )
+            note(f"{start}Finishing the iteration; press Ctrl-C again to end at once.")
 
     return Interruption(stop, [signal.SIGINT])
 
