@@ -1,6 +1,7 @@
 """Arguments and options as darknet spells them (`-ext_output`) and as others do (`--ext-output`): the table of
 those that several commands share, and the commands that have them."""
 
+import gc
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -120,7 +121,13 @@ def command(
     def run(**options: Any) -> None:
         module, _, function = work.partition(".")
         further = {key: value for key, value in defaults.items() if options.get(key) is None}
-        getattr(import_module(f".commands.{module}", __package__), function)(**options | further)
+        gc.disable()  # imports make no garbage; to look for some takes a tenth of a start
+        try:
+            work_of_module = getattr(import_module(f".commands.{module}", __package__), function)
+        finally:
+            gc.freeze()
+            gc.enable()
+        work_of_module(**options | further)
 
     what, *examples = cleandoc(text).split("\n$ ")
     if examples:
