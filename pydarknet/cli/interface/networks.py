@@ -147,7 +147,7 @@ quantize_command = command(
 )  # fmt: skip
 
 speed_command = command(
-    "speed", "export.run_speed",
+    "speed", "speed.run_speed",
     """Time N forward passes on black pictures (default: 1000; with --layers 20), as darknet does.
 
     With --layers, prints for each layer: input and output size, median time, share of the total, GFLOP/s, and the
