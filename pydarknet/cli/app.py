@@ -1,6 +1,7 @@
 """The `pydarknet` program: its commands, each imported when it is called, and how errors and signals end it."""
 
 import errno
+import gc
 import os
 import signal
 import warnings
@@ -137,6 +138,7 @@ def pydarknet() -> None:
 
 
 def main() -> None:
+    gc.disable()  # imports make no garbage; to look for some takes a tenth of a start
     # NumPy's warnings of overflow name lines of our code; our error, which follows, names the layer.
     warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"pydarknet\.")
     try:

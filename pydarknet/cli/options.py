@@ -121,10 +121,8 @@ def command(
     def run(**options: Any) -> None:
         module, _, function = work.partition(".")
         further = {key: value for key, value in defaults.items() if options.get(key) is None}
-        gc.disable()  # imports make no garbage; to look for some takes a tenth of a start
-        try:
-            work_of_module = getattr(import_module(f".commands.{module}", __package__), function)
-        finally:
+        work_of_module = getattr(import_module(f".commands.{module}", __package__), function)
+        if not gc.isenabled():  # as `app.main` leaves it until everything is imported
             gc.freeze()
             gc.enable()
         work_of_module(**options | further)
