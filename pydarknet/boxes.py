@@ -121,8 +121,7 @@ def iou(a: Floats, b: Floats) -> Floats:
 
 @np.errstate(all="ignore")
 def giou(a: Floats, b: Floats) -> Floats:
-    """Generalised IoU: IoU − the part of the enclosing box without either box, −1 to 1 (Rezatofighi et al.
-    2019)."""
+    """Generalised IoU: IoU − the part of the enclosing box without either box, −1 to 1 (Rezatofighi et al. 2019)."""
     intersection, union = _intersection_and_union(a, b)
     width, height = _enclosing_spans(a, b)
     enclosing = width * height
@@ -230,8 +229,7 @@ def _drop_empty(candidates: Candidates) -> Candidates:
 def _survivors(
     boxes: Floats, rows: Floats, threshold: float, exponent: float | None
 ) -> tuple[Floats, NDArray[np.intp]]:
-    """A copy of the rows (n, k) with 0 for boxes that overlap better ones of their row; the order by the last
-    row."""
+    """A copy of the rows (n, k) with 0 for boxes that overlap better ones of their row; the order by the last row."""
     from .kernels.boxes import suppress_classes  # imported late: commands that only compare boxes need no kernels
 
     rows, order = np.array(rows, np.float32, order="C"), np.arange(len(boxes))

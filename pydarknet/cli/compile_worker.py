@@ -30,8 +30,7 @@ OTHER = 0.7
 
 
 def find_kernels(work: Work) -> Recorded:
-    """The kernels that the work calls, with the types of their arguments; after a failure, those called before
-    it."""
+    """The kernels that the work calls, with the types of their arguments; after a failure, those called before it."""
     with recording() as found, warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         # The kernels compute nothing here, so the Python code between them may fail on their outputs.
@@ -73,8 +72,7 @@ def _cost(kernel: object) -> float:
 
 
 def compile_all(kernels: Recorded) -> None:
-    """Compile all kernels: first those that no other process is compiling, then those that such a process gave
-    up."""
+    """Compile all kernels: first those that no other process is compiling, then those that such a process gave up."""
     for _ in range(2):
         for kernel, types in kernels:
             with contextlib.suppress(TakenError):

@@ -43,8 +43,7 @@ def load_weights(network: Network, weights: str, options: Options) -> None:
 
 
 def load_model(cfg: str, weights: str | None, options: Options, **more: Any) -> "Model":
-    """A network with its weights (None: random ones) and class names. more: further arguments of
-    `model.load_model`."""
+    """A network with its weights (None: random ones) and class names. more: further arguments of `model.load_model`."""
     from ..model import load_model as model_of  # late: some commands read no pictures
 
     if options["quantized"] and options["precision"] != "int8":

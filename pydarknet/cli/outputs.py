@@ -41,8 +41,7 @@ _NOT_IN_FILE_NAMES = re.compile(r'[\0-\x1f/\\:*?"<>|]+')
 
 
 def file_name(path: str) -> str:
-    """The name for output files of an input: its file name; for an address, the last part of its path, or its
-    host."""
+    """The name for output files of an input: its file name; for an address, the last part of its path, or its host."""
     if not is_address(path):
         return Path(path).name if camera_number(path) is None and path != STDIN_PICTURE else re.sub("[: ]", "_", path)
     address = urlsplit(path)
@@ -102,8 +101,7 @@ class Outputs:
                 self._json_file.write(JSON_END)
 
     def write_rows(self, item: Item[Any], rows: Iterable[Iterable[Any]]) -> None:
-        """Write a line of the table for each thing found in a picture or frame: what follows `filename` and
-        `frame`."""
+        """Write a line of the table for each thing found in a picture or frame: what follows `filename` and `frame`."""
         if self._table is not None:
             self._write([item.path, item.frame, *row] for row in rows)
 

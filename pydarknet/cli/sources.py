@@ -88,8 +88,7 @@ def _expand_input(argument: str) -> list[Name]:
 
 
 def expand_path(argument: str, extensions: frozenset[str] = EXTENSIONS) -> list[Name]:
-    """The files of a name, folder or pattern; see `expand_inputs`. extensions: of the files to take from
-    folders."""
+    """The files of a name, folder or pattern; see `expand_inputs`. extensions: of the files to take from folders."""
     if exists(argument):
         return _in_folder(argument, extensions) if Path(argument).is_dir() else [argument]
     return (_matching(argument, extensions) if glob.has_magic(argument) else []) or [argument]
@@ -157,8 +156,7 @@ Thing = TypeVar("Thing")
 
 
 class Video(NamedTuple):
-    """The source of frames. rate: frames per second. live: a camera or stream, which does not wait for its
-    reader."""
+    """The source of frames. rate: frames per second. live: a camera or stream, which does not wait for its reader."""
 
     path: str
     rate: float

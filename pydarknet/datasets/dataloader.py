@@ -45,8 +45,7 @@ class DataLoader:
         position: int = 0,
         size_at: Callable[[int], tuple[int, int]] | None = None,
     ) -> None:
-        """position: samples delivered so far. size_at: (width, height) at a position. Raises DataError,
-        OptionError."""
+        """position: samples delivered so far. size_at: (width, height) at a position. Raises DataError, OptionError."""
         if not len(data):
             raise DataError("the training set has no pictures")
         if mini_batch < 1 or threads < 1 or position < 0:

@@ -60,8 +60,7 @@ class Model:
         return _with(self, _scale=scalar(scale))
 
     def setInputMean(self: SomeModel, mean: float | Sequence[float]) -> SomeModel:  # noqa: N802
-        """What is subtracted, one number a channel of the blob; a single number is the first's. Raises
-        OptionError."""
+        """What is subtracted, one number a channel of the blob; a single number is the first's. Raises OptionError."""
         return _with(self, _mean=scalar(mean))
 
     def setInputSwapRB(self: SomeModel, swapRB: bool) -> SomeModel:  # noqa: N802

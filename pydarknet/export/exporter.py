@@ -268,8 +268,7 @@ def _model(network: Network, graph: Graph, options: ExportOptions, names: Sequen
 
 
 def _metadata(network: Network, options: ExportOptions, names: Sequence[str]) -> dict[str, str]:
-    """All are JSON, except `names` and `args` of yolov5 and yolov8: Python literals, as Ultralytics' programs
-    read."""
+    """All are JSON, except `names` and `args` of yolov5 and yolov8: Python literals, as Ultralytics' programs read."""
     heads = _heads(network)
     in_rows = [getattr(head, "side", 0) or head.shape.width for head in heads]  # cells
     known = {

@@ -195,8 +195,7 @@ def _local(layer: Local, source: Value) -> Tensor:
 
 
 def _patches(layer: Local, shape: Shape) -> np.ndarray:
-    """(cells, channels x size x size): the flat index of each input under each output's window, `outputs`
-    outside."""
+    """(cells, channels x size x size): the flat index of each input under each output's window, `outputs` outside."""
     inside = np.arange(shape.outputs, dtype=np.int64).reshape(shape.channels, shape.height, shape.width)
     padded = np.pad(inside, ((0, 0), *[(layer.pad, layer.size)] * 2), constant_values=shape.outputs)
     windows = sliding_window_view(padded, (layer.size, layer.size), axis=(1, 2))[:, :: layer.stride, :: layer.stride]
@@ -242,8 +241,7 @@ def _batchnorm(layer: BatchNormLayer, source: Value) -> Value:
 
 @writes(Normalization)
 def _normalization(layer: Normalization, source: Value) -> Tensor:
-    """x (kappa + alpha sum of squares)^-beta; darknet's recurrence over channels as a 1x1 convolution of
-    squares."""
+    """x (kappa + alpha sum of squares)^-beta; darknet's recurrence over channels as a 1x1 convolution of squares."""
     channels, half = layer.shape.channels, layer.size // 2
     entering, leaving = (np.eye(channels, k=k, dtype=np.float32) for k in (half, -((layer.size - 1) // 2) - 1))
     changes = entering - leaving

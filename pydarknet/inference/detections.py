@@ -174,8 +174,7 @@ class Detections(list[Detection]):
         return [[d.class_id, d.name, f"{d.confidence:.6f}", *(f"{value:.3f}" for value in d.box.xyxy)] for d in self]
 
     def to_labels(self) -> str:
-        """A darknet label file: class, centre x, centre y, width, height as fractions of the picture, a line
-        each."""
+        """A darknet label file: class, centre x, centre y, width, height as fractions of the picture, a line each."""
         return "".join("{} {:.6f} {:.6f} {:.6f} {:.6f}\n".format(d.class_id, *self._relative(d)) for d in self)
 
     def to_supervision(self) -> Any:

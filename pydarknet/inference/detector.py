@@ -212,8 +212,7 @@ def result_of(
 
 
 class TiledInput(NamedTuple):
-    """A picture prepared for the network: whole and without tiles, or its tiles, the first of which is the
-    whole."""
+    """A picture prepared for the network: whole and without tiles, or its tiles, the first of which is the whole."""
 
     tiles: list[Tile]
     inputs: list[DetectorInput]
@@ -233,8 +232,7 @@ def prepare_picture(
 def detect_prepared(
     network: Network, pictures: Sequence[TiledInput], names: Sequence[str], batch: int = 1
 ) -> list[DetectionResult]:
-    """The objects of prepared pictures, `batch` pictures or tiles per pass. `seconds`: of all tiles of a
-    picture."""
+    """The objects of prepared pictures, `batch` pictures or tiles per pass. `seconds`: of all tiles of a picture."""
     inputs = [each for picture in pictures for each in picture.inputs]
     parts: list[tuple[Candidates, float]] = []
     for start in range(0, len(inputs), batch):
@@ -327,8 +325,7 @@ class Tile:
         return (boxes * scale + corner).astype(np.float32)
 
     def cuts(self, boxes: Array) -> NDArray[np.bool_]:
-        """(k,) bool: the boxes (k, 4), fractions of the tile, that end at an edge of the tile inside the
-        picture."""
+        """(k,) bool: the boxes (k, 4), fractions of the tile, that end at an edge of the tile inside the picture."""
         half = boxes[:, 2:] / 2
         ends = self.left + self.width < self.picture_width, self.top + self.height < self.picture_height
         near = (boxes[:, :2] - half <= NEAR) & np.array([self.left > 0, self.top > 0])

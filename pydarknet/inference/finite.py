@@ -36,8 +36,7 @@ def all_finite(outputs: Sequence[Array]) -> bool:
 
 
 def require_finite(network: Network, x: Array, outputs: Sequence[Array]) -> None:
-    """Raise DivergedError, which names the first such layer, if the outputs of `network.forward(x)` are not
-    finite."""
+    """Raise DivergedError, which names the first such layer, if the outputs of `network.forward(x)` are not finite."""
     if not all_finite(outputs):
         raise DivergedError(explain(network, x))
 

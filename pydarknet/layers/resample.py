@@ -299,8 +299,7 @@ class Reorg(NchwLayer):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Reorg3d(Reorg):
-    """`[reorg3d]`: space to depth, y[k, j, i] = x[k mod c, j s + (k / c) / s, i s + (k / c) mod s] for c
-    channels."""
+    """`[reorg3d]`: space to depth, y[k, j, i] = x[k mod c, j s + (k / c) / s, i s + (k / c) mod s] for c channels."""
 
     row = "reorg                    /{self.stride:2d} {x_sizes} -> {y_sizes}"
     any_channels = True

@@ -256,8 +256,7 @@ def save_weights(path: str | os.PathLike[str], layers: Sequence[Layer], header: 
 
 @dataclass(frozen=True)
 class Quantization:
-    """ranges: (low, high) of what layers read, by their index. digest: of the parameters. path: of the file, if
-    any."""
+    """ranges: (low, high) of what layers read, by their index. digest: of the parameters. path: of the file, if any."""
 
     ranges: Mapping[int, Range]
     digest: str

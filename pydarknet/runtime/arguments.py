@@ -72,8 +72,7 @@ def _tuple_kind(class_: type, members: Sequence[str] | None) -> str | None:
 
 
 def words_of(argument: Any) -> list[int]:
-    """An argument of a kernel as 64-bit words: a number, what Numba knows of an array, or the members of a
-    tuple."""
+    """An argument of a kernel as 64-bit words: a number, what Numba knows of an array, or the members of a tuple."""
     if type(argument) is int:  # most are: start-up counts
         return [argument]
     if isinstance(argument, tuple):

@@ -84,8 +84,7 @@ def processor() -> Processor:
 
 
 def read_processor(cpuinfo: Path) -> Processor:
-    """The first processor that a file like Linux's /proc/cpuinfo describes; of other systems only the kind is
-    known."""
+    """The first processor that a file like Linux's /proc/cpuinfo describes; of other systems only the kind is known."""
     machine = ALIASES.get(platform.machine(), platform.machine())
     try:
         text = cpuinfo.read_text(errors="replace")
@@ -218,8 +217,7 @@ def is_cold() -> bool:
 
 @cache
 def remove_old() -> None:
-    """Remove what other versions have left and nobody has used for KEPT_DAYS, and what killed processes left
-    behind."""
+    """Remove what other versions have left and nobody has used for KEPT_DAYS, and what killed processes left behind."""
     if CACHE_FOLDER is None:
         return
     now = time.time()
@@ -260,8 +258,7 @@ def write_checked(path: Path, data: bytes) -> None:
 
 
 def read_checked(path: Path) -> bytes | None:
-    """What `write_checked` wrote, or None where there is nothing, or nothing whole; a damaged file is taken
-    away."""
+    """What `write_checked` wrote, or None where there is nothing, or nothing whole; a damaged file is taken away."""
     try:
         data = path.read_bytes()
     except OSError:

@@ -138,8 +138,7 @@ def progress() -> Progress | None:
 
 
 def processes() -> int:
-    """How many processes compile at a time: $PYDARKNET_COMPILE_PROCESSES, else one for each processor, MOST at
-    most."""
+    """How many processes compile at a time: $PYDARKNET_COMPILE_PROCESSES, else one for each processor, MOST at most."""
     try:
         return max(1, int(os.environ[VARIABLE]))
     except (KeyError, ValueError):

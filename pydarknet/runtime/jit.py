@@ -145,8 +145,7 @@ def pickled(kernel: Any, types: tuple[Any, ...]) -> bytes:
 
 
 def compile_pickled(data: bytes) -> None:
-    """Compile what another process of the same user has pickled. Raises TakenError where somebody else compiles
-    it."""
+    """Compile what another process of the same user has pickled. Raises TakenError where somebody else compiles it."""
     module, name, types = pickle.loads(data)
     before, compile_ahead.never_waits = compile_ahead.never_waits, True
     try:
@@ -165,8 +164,7 @@ def _compile_another() -> bool:
 
 
 def _give_claims_back(dispatcher: Any) -> None:
-    """Ctrl-C or an error while a kernel is compiled gives its claim back: other programs would wait for this
-    one."""
+    """Ctrl-C or an error while a kernel is compiled gives its claim back: other programs would wait for this one."""
     compile_it = dispatcher.compile
 
     def compiled_or_given_back(types: Any) -> Any:

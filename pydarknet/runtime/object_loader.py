@@ -282,8 +282,7 @@ def team() -> Team | None:
 
 
 def linked(code: bytes, addresses: dict[str, int | None], thunk: bytes | None = None) -> Any:
-    """An engine of llvmlite's with an object file, in which the names have these addresses, and perhaps a
-    thunk's."""
+    """An engine of llvmlite's with an object file, in which the names have these addresses, and perhaps a thunk's."""
     import llvmlite.binding as llvm
 
     # An engine of its own for each: the names of inner functions are unique in one process only.
@@ -297,8 +296,7 @@ def linked(code: bytes, addresses: dict[str, int | None], thunk: bytes | None = 
 
 
 def load(module: str, name: str, kinds: tuple[str, ...]) -> Callable[..., Any] | None:
-    """Code as a function: this machine's own, else what was shipped; None where there is none that can be used
-    here."""
+    """Code as a function: this machine's own, else what was shipped; None where there is none that can be used here."""
     library = shipped.library()
     if not shipped.is_forced() and own_catalogue() is not None and (own := load_own(module, name, kinds)):
         return own

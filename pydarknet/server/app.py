@@ -112,8 +112,7 @@ class Service:
     def __init__(
         self, engine: Engine, *, address: str = LOOPBACK, token: str | None = None, limits: Limits | None = None
     ) -> None:
-        """address: what it listens on; it decides with `token` whose requests are refused
-        (`utils/http_server.py`)."""
+        """address: what it listens on; it decides with `token` whose requests are refused (`utils/http_server.py`)."""
         self.engine, self.limits, self.metrics = engine, limits or Limits(), Metrics(engine)
         self._address, self._token = address, token
         self._bytes = 0  # of all bodies under way

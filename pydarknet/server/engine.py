@@ -143,8 +143,7 @@ class Engine:
         return decode_image(content)
 
     def _result(self, picture: TiledInput) -> DetectionResult:
-        """What the network finds, in a pass of its own or, where a batch of pictures waits, together with
-        others."""
+        """What the network finds, in a pass of its own or, where a batch of pictures waits, together with others."""
         if self._batch_model is None:
             with self._idle_model() as model:
                 return detect_prepared(model, [picture], self._names)[0]

@@ -278,8 +278,7 @@ class Learner:
 
     @contextlib.contextmanager
     def _uninterrupted(self) -> Iterator[None]:
-        """Ctrl-C waits for the end of the block. After anything that ends it earlier, the learner cannot be
-        used."""
+        """Ctrl-C waits for the end of the block. After anything that ends it earlier, the learner cannot be used."""
         with interrupts_held(lambda: log.warning("%s", WAITING)):
             half_done, self._half_done = self._half_done, True
             yield

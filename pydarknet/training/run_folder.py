@@ -98,8 +98,7 @@ class MetricsLog(Hook):
         self.append(record.entry())
 
     def start(self, iteration: int, keep: bool) -> None:
-        """Truncate the file after `iteration`; if it is of another run (not `keep`), rename it. Raises
-        OutputError."""
+        """Truncate the file after `iteration`; if it is of another run (not `keep`), rename it. Raises OutputError."""
         if not self.path.exists():
             return
         if not keep:

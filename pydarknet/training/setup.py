@@ -265,8 +265,7 @@ class MultiScaleSchedule:
         return width, height
 
     def batch_at(self, width: int, height: int) -> int:
-        """With `dynamic_minibatch`, about 0.8 times the pictures that take as much memory as at the largest
-        size."""
+        """With `dynamic_minibatch`, about 0.8 times the pictures that take as much memory as at the largest size."""
         if not self.grows_batch:
             return self.mini_batch
         fits = self.mini_batch * math.prod(self._scaled(self.coefficient)) // (width * height)

@@ -50,8 +50,7 @@ def prefetch(
 
 
 class BackgroundWriter:
-    """One thread that does work in order while the caller continues. A context manager, which ends with
-    `finish`."""
+    """One thread that does work in order while the caller continues. A context manager, which ends with `finish`."""
 
     def __init__(self, count: int = 2) -> None:
         """count: how many pieces of work may wait, which bounds memory."""

@@ -22,8 +22,7 @@ NAMES_BY_CLASSES = {
 
 
 def bundled(relative: str) -> Path | None:
-    """The bundled file of that name, such as `data/coco.names` or `cfg/tiny.cfg`; None where the package has
-    none."""
+    """The bundled file of that name, such as `data/coco.names` or `cfg/tiny.cfg`; None where the package has none."""
     parts = PurePosixPath(relative).parts
     if len(parts) < 2 or parts[0] not in FOLDERS or ".." in parts:
         return None
@@ -46,8 +45,7 @@ def _first_bundled(names: list[str]) -> Path | None:
 
 
 def models_folder() -> Path:
-    """The folder of downloaded weights: what PYDARKNET_MODELS names, else `models` in the user's cache of
-    pydarknet."""
+    """The folder of downloaded weights: what PYDARKNET_MODELS names, else `models` in the user's cache of pydarknet."""
     if os.environ.get("PYDARKNET_MODELS"):
         return Path(os.environ["PYDARKNET_MODELS"])
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111, which may raise

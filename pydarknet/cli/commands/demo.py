@@ -52,8 +52,7 @@ class Window:
         self._newest: deque[Picture] = deque(maxlen=1)
 
     def take(self, number: int, picture: Picture) -> None:
-        """Store the picture to show next. Called by the thread that draws; only the main thread may use the
-        screen."""
+        """Store the picture to show next. Called by the thread that draws; only the main thread may use the screen."""
         self._newest.append(picture)
 
     def show(self) -> int:

@@ -88,8 +88,7 @@ def _end(unreadable: int) -> None:
 
 
 def _prepare(cfg: str, weights: str, options: Options, checks: bool = True) -> tuple[Model, GroundTruth]:
-    """The network and the ground truth. checks: whether it must be a detector, and can write the files asked
-    for."""
+    """The network and the ground truth. checks: whether it must be a detector, and can write the files asked for."""
     data = read_data_file(options["data_file"])
     model = load_model(cfg, weights, options)
     if checks:

@@ -162,8 +162,7 @@ def _fit_cfg(change: Retarget, anchors: Sizes, classes: int | None, out: str | N
 
 
 def _labels(path: str) -> tuple[Sizes, int | None]:
-    """(n, 2) float64: widths and heights of all valid boxes, as fractions of the picture; the .data file's
-    classes."""
+    """(n, 2) float64: widths and heights of all valid boxes, as fractions of the picture; the .data file's classes."""
     data = ImageLists.open(network_file(path), "train")
     rows, missing, wrong = [], 0, 0
     for picture in data.pictures("train"):

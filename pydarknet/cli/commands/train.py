@@ -206,8 +206,7 @@ def _print_use_of_weights(trainer: Trainer, data: str, cfg: str) -> None:
 
 
 def train_folder(source: str, options: dict[str, Any], given: Set[str]) -> None:
-    """Train on a data set, or resume the run of a folder, which has kept its options; those `given` go before
-    them."""
+    """Train on a data set, or resume the run of a folder, which has kept its options; those `given` go before them."""
     check_precision(options)
     for name in ("backup", "topk", "clear"):
         if name in given:

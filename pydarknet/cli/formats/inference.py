@@ -72,8 +72,7 @@ def relative_box(detection: Detection, found: DetectionResult) -> tuple[float, f
 
 
 def json_frame(number: int, path: str | None, found: DetectionResult) -> str:
-    """One picture of `-out FILE.json` in AlexeyAB's format, detections in array order. path: None for a video
-    frame."""
+    """One picture of `-out FILE.json` in AlexeyAB's format, detections in array order. path: None for a video frame."""
     name = "" if path is None else f'\n "filename":{_quoted(path)}, '
     objects = ", \n".join(_json_object(d, found) for d in replace(found, thresh=JSON_THRESH).in_array_order())
     return f'{{\n "frame_id":{number}, {name}\n "objects": [ \n{objects}\n ] \n}}'

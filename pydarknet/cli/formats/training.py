@@ -103,8 +103,7 @@ class Printer:
             yield from head_lines(trainer.model)
 
     def _crops(self, width: int) -> str:
-        """The shortest and the longest side to which pjreddie's classifiers scale pictures before they crop
-        them."""
+        """The shortest and the longest side to which pjreddie's classifiers scale pictures before they crop them."""
         net, sides = self.setup.net, []
         for which, default in (("min", width), ("max", 2 * width)):
             side = net.integer(f"{which}_crop", default)

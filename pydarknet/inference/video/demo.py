@@ -127,8 +127,7 @@ class Drawer:
     """Draws objects into frames and passes these to `sinks`, in order, in a thread."""
 
     def __init__(self, classes: int, sinks: Sequence[Sink], delay: int = 0, hold: int = 0, boxes: bool = True) -> None:
-        """delay: see `DemoOptions`. hold: how many further frames a drawn one replaces. boxes: whether to draw
-        any."""
+        """delay: see `DemoOptions`. hold: how many further frames a drawn one replaces. boxes: whether to draw any."""
         self._classes, self._sinks, self._delay, self._hold, self._boxes = classes, sinks, delay, hold, boxes
         self._waiting: deque[tuple[int, Picture]] = deque()
         self._last: DetectionResult | None = None
@@ -296,8 +295,7 @@ class HttpPost(BackgroundWriter):
     """
 
     def __init__(self, url: str, source: str, once: bool = False) -> None:
-        """url: `host/path` or `http://host:port/path`. source: the video. once: one frame only. Raises
-        OptionError."""
+        """url: `host/path` or `http://host:port/path`. source: the video. once: one frame only. Raises OptionError."""
         self._url = url if "://" in url else f"http://{url}"
         parts = urlsplit(self._url)
         if parts.scheme not in ("http", "https") or not parts.hostname:

@@ -30,8 +30,7 @@ from .section import UNUSED, blur_row, convolution_row, read_groups, read_paddin
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Convolutional(FusableConvolution):
-    """y[f, i, j] = activation(bias[f] + sum over c, u, v of w[f, c, u, v] x[c, i s - p d + u d, j s - p d + v
-    d])."""
+    """y[f, i, j] = activation(bias[f] + sum over c, u, v of w[f, c, u, v] x[c, i s - p d + u d, j s - p d + v d])."""
 
     xnor_padding: float = 0.0
     xnor_folds: bool = False

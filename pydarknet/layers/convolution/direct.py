@@ -246,8 +246,7 @@ def number_type(precision: str) -> NumberType:
 
 
 def _kernels_of(module: str) -> Any:
-    """A module of kernels, imported late: shipped code has none of these, and asks Numba what this processor can
-    do."""
+    """A module of kernels, imported late: shipped code has none of these, and asks Numba what this processor can do."""
     return import_module(f"{__package__.split('.')[0]}.kernels.convolution.{module}")
 
 

@@ -330,8 +330,7 @@ class Rnn(RnnSteps, _ConnectedRecurrent):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Gru(_ConnectedRecurrent):
-    """`[gru]`: y = h' = z h + (1 - z) g, with z, r = logistic(U x + W h) and g = logistic or tanh(U x + W (r
-    h))."""
+    """`[gru]`: y = h' = z h + (1 - z) g, with z, r = logistic(U x + W h) and g = logistic or tanh(U x + W (r h))."""
 
     made_in_order: ClassVar[Iterable[str]] = ("uz", "wz", "ur", "wr", "uh", "wh")
     tanh: bool = flag()
