@@ -76,6 +76,18 @@ class PartialSums(NamedTuple):
     block_stride: int  # from one block of output channels to the next
 
 
+class GradientTiles(NamedTuple):
+    """Tiles of 4 x 4 cells of a delta for Winograd's method, in reading order over all pictures."""
+
+    a_row: int  # tiles of a row of tiles
+    a_picture: int  # tiles of a picture
+    first: int
+    used: int  # from `first` on
+    width: int  # an even number: for so many there is memory
+    x_at: int  # where in the workspace the transformed tiles of the input begin
+    delta_at: int  # and those of the delta
+
+
 # --- convolutions -----------------------------------------------------------------------------------------------------
 
 
