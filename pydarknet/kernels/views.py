@@ -112,6 +112,16 @@ class Origins(NamedTuple):
     zero: Any = 0.0
 
 
+class FilterOrder(NamedTuple):
+    """Where the numbers of filters are in a flat array: that of (filter f, channel c, cell t) is the number `first + f
+    filter + c channel + t cell`."""
+
+    filter: int
+    channel: int
+    first: int
+    cell: int
+
+
 class PackedFilters(NamedTuple):
     """Filters of a direct convolution in panels of up to NR output blocks (`pack.pack_filters`). Where each
     channel has one filter, a panel is one block, and a tap one vector of weights."""

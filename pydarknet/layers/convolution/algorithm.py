@@ -29,7 +29,7 @@ from .direct import (
     number_type,
     padded,
 )  # fmt: skip
-from .geometry import PackedConvolution, Window, neutral
+from .geometry import PackedConvolution, Window, filters_in_memory, neutral
 from .nchw import NchwConvolution, PictureConvolution, is_picture_filter
 
 PANEL_CHANNELS = NR * LANES  # output channels of one panel of filters
@@ -148,8 +148,8 @@ class WinogradConvolution(PackedConvolution):
         self.panels = -(-n // PANEL_CHANNELS)
         self.packed = aligned_empty(packed_size(m, n, channels, int24))
         room = PATCH + (packed_size(m, PANEL_CHANNELS, channels) if int24 else 0)
-        flat = weights.reshape(-1)
-        with_workspace(pack_winograd, threads(), room, m, stride, flat, channels, gain, int(int24), self.packed)()
+        filters = *filters_in_memory(weights), channels, gain, int(int24)
+        with_workspace(pack_winograd, threads(), room, m, stride, *filters, self.packed)()
         self.bias = padded(bias, self.panels * PANEL_CHANNELS)
 
     def call(

@@ -205,10 +205,10 @@ class ConvolutionGradient:
 
 
 def _transposed(weights: Array, groups: int) -> Array:
-    """(c groups, n / groups, k, k) filters, turned, inputs and outputs exchanged."""
+    """(c groups, n / groups, k, k) filters, turned, inputs and outputs exchanged; of one group a view."""
     n, channels, size, _ = weights.shape
     parts = weights.reshape(groups, n // groups, channels, size, size)[..., ::-1, ::-1].transpose(0, 2, 1, 3, 4)
-    return np.ascontiguousarray(parts).reshape(groups * channels, n // groups, size, size)
+    return parts.reshape(groups * channels, n // groups, size, size)
 
 
 def _tasks(
