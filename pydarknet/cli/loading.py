@@ -94,6 +94,12 @@ def note_partial_weights(network: Network, weights: str) -> None:
     note(f"{weights}: loaded {loaded.layers} of {layers} layers{rest}")
 
 
+def note_decode(options: Options, scaled: bool, why: str = "no JPEG file is twice the network's size") -> None:
+    """A line where --decode scaled has changed nothing. scaled: whether a picture was decoded at a reduced size."""
+    if options["decode"] == "scaled" and not scaled:
+        note(f"--decode scaled has no effect: {why}")
+
+
 def letterbox_choice(options: Mapping[str, Any]) -> bool | None:
     """True for -letter_box, False for -stretch, None for neither. Raises UsageError for both."""
     if options["letter_box"] and options["stretch"]:

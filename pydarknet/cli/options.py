@@ -261,6 +261,10 @@ SHARED: dict[str, Callable[[Any], Any]] = {
         flag("height H", "Height of the network's input in pixels, instead of the cfg's."),
     ),
     "batch": batch_option(default=1),
+    "decode": flag("decode", "scaled: decode JPEG files at a half, a quarter or an eighth of their "
+                   "size where that is at least the network's (in training twice that): faster, and "
+                   "slightly other numbers. Sizes and boxes stay those of the file.",
+                   type=click.Choice(["whole", "scaled"]), default="whole"),
     # every command that looks at pictures and videos
     "input": together(
         "size batch",
@@ -269,6 +273,7 @@ SHARED: dict[str, Callable[[Any], Any]] = {
         flag("classes NAME,NAME", "Report these classes only: names or numbers."),
         flag("json", "Print one JSON object per line and nothing else.", "as_json"),
         flag("csv FILE", "Write a CSV table with one line per result."),
+        "decode",
         flag("quiet", "Print no progress bar, and no results except those of --json."),
     ),
     "names": together(
@@ -357,7 +362,7 @@ SHARED: dict[str, Callable[[Any], Any]] = {
         flag("token TOKEN", "Viewers of --live need ?token=TOKEN in the address; also in "
              "$PYDARKNET_TOKEN.", envvar="PYDARKNET_TOKEN", needs=("live",)),
         flag("mjpeg_port PORT", "Serve chart.png as MJPEG over HTTP. 0: any free port."),
-        "no_chart",
+        "no_chart decode",
         flag("dont_show", "Accepted; nothing is shown.", expose_value=False),
         "network",
     ),
@@ -374,7 +379,7 @@ SHARED: dict[str, Callable[[Any], Any]] = {
         flag("plot FILE", "Draw the precision-recall curves: FILE.png, .svg or .pdf (extra "
              "`plot`)."),
         batch_option(default=4),
-        "names size network",
+        "decode names size network",
     ),
     "clustering": together(
         flag("width W", "Width of the network's input in pixels."),

@@ -22,7 +22,7 @@ from ..config.sections import Section
 from ..datasets.labels import candidates as label_candidates
 from ..datasets.labels import label_path, parse_labels, read_list
 from ..errors import DataError, ImageError, OptionError
-from ..images.image import Picture, load_image
+from ..images.image import Picture, least_size, load_image, picture_of_size
 from ..images.operations import Colour, draw_boxes, one_thread_per_call, percent_label
 from ..inference.detector import (
     DetectionResult,
@@ -56,7 +56,8 @@ class InferenceOptions:
 
     thresh: the lowest probability of a class. nms: IoU above which boxes are suppressed; 0 keeps all. hier:
     threshold of word trees. letterbox, nms_kind: None: as darknet's own command, that of the last head. pixels:
-    convert boxes before suppression; the unit matters to kinds that compare distances.
+    convert boxes before suppression; the unit matters to kinds that compare distances. decode: see
+    `images.image.least_size`.
     """
 
     thresh: float = 0.005
@@ -65,6 +66,7 @@ class InferenceOptions:
     letterbox: bool | None = None
     nms_kind: str | None = None
     pixels: bool = False
+    decode: str = "whole"
 
     def __post_init__(self) -> None:
         check_finite(thresh=self.thresh, nms=self.nms, hier=self.hier)
@@ -157,6 +159,8 @@ class BatchDetector(ListRun):
         self._none = Candidates.empty(heads_of(network)[-1].classes)
         letterbox = letterboxes(network, network.config.net) if options.letterbox is None else options.letterbox
         self._how = DetectorOptions(options.thresh, options.hier, options.nms, letterbox, options.nms_kind)
+        self.scaled = False  # whether any picture was decoded at a reduced size
+        self._least = least_size(options.decode, network.input_shape)
 
     def __iter__(self) -> Iterator[ImageResult]:
         """The network computes the next batch while the caller uses a result."""
@@ -175,7 +179,9 @@ class BatchDetector(ListRun):
                         yield ImageResult(index, self.paths[index], picture.width, picture.height, next(found))
 
     def _load(self, path: Path) -> DetectorInput:
-        return prepare_input(self.network, load_image(path), self._how)
+        picture, size = picture_of_size(path, least=self._least)
+        self.scaled |= picture.shape[1] != size[0]
+        return prepare_input(self.network, picture, self._how, size)
 
     def _compute(
         self, pictures: Sequence[DetectorInput | ImageError]
@@ -262,13 +268,15 @@ MAP = InferenceOptions(thresh=0.005, nms=0.45, hier=0.0)  # those of `detector m
 
 @dataclass(frozen=True)
 class Evaluation:
-    """records: from which the report is computed. unreadable: the number of pictures."""
+    """records: from which the report is computed. unreadable: the number of pictures. scaled: whether any was
+    decoded at a reduced size."""
 
     report: Report
     records: MeanAveragePrecision
     timing: Timing
     unreadable: int
     coco: CocoReport | None = None
+    scaled: bool = False
 
 
 def evaluate(
@@ -303,7 +311,7 @@ def evaluate(
         if each is not None:
             each(result, missed)
     coco_report = coco_metrics.report() if coco_metrics is not None else None
-    return Evaluation(records.report(), records, detector.timing, detector.unreadable, coco_report)
+    return Evaluation(records.report(), records, detector.timing, detector.unreadable, coco_report, detector.scaled)
 
 
 @dataclass

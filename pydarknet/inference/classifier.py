@@ -10,7 +10,7 @@ import numpy as np
 from ..boxes import letterbox_size
 from ..config.names import WordTree
 from ..errors import OptionError
-from ..images.image import Picture, crop, fit_for_classify
+from ..images.image import Picture, Size, crop, fit_for_classify
 from ..images.operations import mirrored
 from ..network.network import Network
 from ..utils.arrays import Array
@@ -68,11 +68,12 @@ def best_fit(network: Network) -> str:
     return "shorter" if network.resizable else "crop"
 
 
-def prepare_input(network: Network, image: Picture, fit: str = "auto") -> Array:
+def prepare_input(network: Network, image: Picture, fit: str = "auto", size: Size | None = None) -> Array:
     """A (height, width, 3) uint8 RGB picture -> the network's input, (channels, height, width) float32; needs no
     lock.
 
-    fit: auto, or one of FITS; `shorter` becomes `crop` if the network runs at one size only. Raises OptionError.
+    fit: auto, or one of FITS; `shorter` becomes `crop` if the network runs at one size only. size: of the file, if
+    the picture is a scaled one, see `images.image.picture_of_size`. Raises OptionError.
     """
     if fit != "auto" and fit not in FITS:
         raise OptionError(f"fit {fit!r}: expected auto, {', '.join(FITS)}")
@@ -81,7 +82,7 @@ def prepare_input(network: Network, image: Picture, fit: str = "auto") -> Array:
         if fit == "shorter" and max(image.shape[:2]) > MAX_ASPECT * min(image.shape[:2]):
             fit = "letterbox"  # resized by its shorter side, it would take too much memory
     channels, height, width = network.input_shape
-    return fit_for_classify(image, fit, width, height, channels)
+    return fit_for_classify(image, fit, width, height, channels, size)
 
 
 def classify_inputs(

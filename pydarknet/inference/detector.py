@@ -16,7 +16,7 @@ from ..boxes import Box, Candidates, Detection, suppress, undo_letterbox
 from ..config.dialect import Dialect
 from ..config.sections import Section
 from ..errors import ImageError, OptionError
-from ..images.image import Image, Picture, as_picture, check_image, fit_for_detect
+from ..images.image import Image, Picture, Size, check_image, fit_for_detect, least_size, picture_of_size
 from ..layers.heads.base import Head
 from ..network.network import Network
 from ..utils.arrays import Array
@@ -173,11 +173,16 @@ class DetectorInput(NamedTuple):
     options: DetectorOptions
 
 
-def prepare_input(network: Network, image: Picture, options: DetectorOptions) -> DetectorInput:
-    """Fit an HxWx3 uint8 RGB picture to the network; needs no lock. Raises OptionError."""
+def prepare_input(
+    network: Network, image: Picture, options: DetectorOptions, size: Size | None = None
+) -> DetectorInput:  # fmt: skip
+    """Fit an HxWx3 uint8 RGB picture to the network; needs no lock. size: of the file, if the picture is a scaled
+    one, see `images.image.picture_of_size`. Raises OptionError."""
     rows, columns, _ = check_image(image).shape
     channels, height, width = network.input_shape
-    return DetectorInput(fit_for_detect(image, width, height, options.letterbox, channels), columns, rows, options)
+    pixels = fit_for_detect(image, width, height, options.letterbox, channels, size)
+    width, height = size or (columns, rows)
+    return DetectorInput(pixels, width, height, options)
 
 
 def find_candidates(
@@ -219,14 +224,25 @@ class TiledInput(NamedTuple):
 
 
 def prepare_picture(
-    network: Network, image: Picture, options: DetectorOptions, tiling: Tiling | None = None
+    network: Network, image: Picture, options: DetectorOptions, tiling: Tiling | None = None,
+    size: Size | None = None,
 ) -> TiledInput:  # fmt: skip
-    """Fit an HxWx3 uint8 RGB picture, or each of its tiles, to the network; needs no lock. Raises OptionError,
-    and ImageError for a picture with fewer pixels than tiles."""
+    """Fit an HxWx3 uint8 RGB picture, or each of its tiles, to the network; needs no lock. size: see
+    `prepare_input`. Raises OptionError, and ImageError for a picture with fewer pixels than tiles."""
     rows, columns, _ = check_image(image).shape
     tiles = [] if tiling is None else tiling.tiles(columns, rows)
-    parts = [tile.of(image) for tile in tiles] or [image]
-    return TiledInput(tiles, [prepare_input(network, part, options) for part in parts])
+    parts = [prepare_input(network, tile.of(image), options) for tile in tiles[1:]]
+    return TiledInput(tiles, [prepare_input(network, image, options, size), *parts])
+
+
+def load_picture(
+    network: Network, image: Image, options: DetectorOptions, tiling: Tiling | None, decode: str, bgr: bool
+) -> TiledInput:  # fmt: skip
+    """`prepare_picture` of anything that is a picture, decoded as a whole or scaled. Raises OptionError, ImageError."""
+    parts = (tiling.columns, tiling.rows) if tiling else ()
+    least = least_size(decode, network.input_shape, *parts)
+    picture, size = picture_of_size(image, bgr, least)
+    return prepare_picture(network, picture, options, tiling, size)
 
 
 def detect_prepared(
@@ -266,19 +282,21 @@ def detect_each(
     *,
     batch: int = 8,
     bgr: bool = False,
+    decode: str = "whole",
 ) -> Iterator[tuple[Image, DetectionResult]]:
     """Detect objects in many pictures, `batch` of them per pass. Returns an iterator of (picture as given,
     result).
 
     Threads load and resize the pictures of the next batches while the network computes; memory is bounded.
-    `images` is iterated in the caller's thread. tiling: see `detect`; bgr: see `as_picture`. Raises OptionError
-    at once, and ImageError in place of the result of an unreadable picture.
+    `images` is iterated in the caller's thread. tiling: see `detect`; bgr: see `as_picture`; decode: see
+    `least_size`. Raises OptionError at once, and ImageError in place of the result of an unreadable picture.
     """
     if batch < 1:
         raise OptionError(f"batch {batch}: expected at least 1")
+    least_size(decode, network.input_shape)
 
     def load(image: Image) -> tuple[Image, TiledInput]:
-        return image, prepare_picture(network, as_picture(image, bgr), options, tiling)
+        return image, load_picture(network, image, options, tiling, decode, bgr)
 
     def results() -> Iterator[tuple[Image, DetectionResult]]:
         failure: Exception | None = None

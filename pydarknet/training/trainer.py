@@ -14,6 +14,7 @@ from ..config.sections import Section
 from ..datasets.dataloader import DataLoader, Text, TextStreams
 from ..datasets.training_sets import ClassificationDataset, DetectionDataset
 from ..errors import DivergedError, OptionError, OutputError
+from ..images.image import least_size
 from ..layers.heads.base import Head
 from ..runtime.compile_time import clock
 from ..utils.arrays import Array
@@ -26,6 +27,8 @@ from .learner import Learner
 from .run_folder import CHART, METRICS_LOG, Chart, MetricsLog, set_aside
 from .setup import File, TrainingSetup, TrainOptions, open_pictures
 from .validation import make_validator
+
+ROOM_TO_CROP = 2, 2  # scaled pictures have twice the network's size, since augmentation enlarges parts of them
 
 
 class Trainer:
@@ -73,7 +76,10 @@ class Trainer:
         self.finished = self.interrupted = self._stop = False
 
     def _open_dataset(self) -> DetectionDataset | ClassificationDataset | Text:
-        return open_pictures(self.setup.data, self.setup.model)
+        setup = self.setup
+        found, (width, height) = open_pictures(setup.data, setup.model), setup.sizes.largest
+        found.pictures.least = least_size(setup.options.decode, (0, height, width), *ROOM_TO_CROP)
+        return found
 
     def _open_source(self) -> DataLoader | TextStreams:
         setup, pictures = self.setup, self.dataset

@@ -10,19 +10,19 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ImageError, OptionError
-from ...images.image import Picture
+from ...images.image import Picture, least_size
 from ...inference.classifier import Classification, classify_inputs, prepare_input
 from ...model import Model
 from ...utils.arrays import Array
 from ...utils.prefetch import BackgroundWriter
 from ..console import say
 from ..formats.inference import classification_lines, detection_line, head_lines, predicted_line
-from ..loading import Options, class_numbers, letterbox_choice, load_model, read_data_file, refuse_detector
+from ..loading import Options, class_numbers, letterbox_choice, load_model, note_decode, read_data_file, refuse_detector
 from ..outputs import CLASSES, DETECTIONS, TRACKS, Outputs
 from ..sources import STANDARD_INPUT, Interruption, Item, Source, Video, process
 
 if TYPE_CHECKING:
-    from ...inference.detector import DetectionResult, TiledInput
+    from ...inference.detector import DetectionResult, TiledInput, Tiling
     from ...inference.tracking import CountLine, Track
 
 Prepare = Callable[[Picture], Any]
@@ -32,16 +32,23 @@ SEQUENCE_RATE = 25.0  # frames per second that a sequence of pictures is taken t
 
 
 def _go_through(
-    images: Sequence[str], options: Options, outputs: Outputs, steps: tuple[Prepare, Compute],
+    model: Model, images: Sequence[str], options: Options, outputs: Outputs, steps: tuple[Prepare, Compute],
     show: Callable[[Item[Any], Any], None], at_end: Callable[[], None] = lambda: None,
 ) -> None:  # fmt: skip
     prepare, compute = steps
-    source = Source(images, prepare, **options)
+    tiling = _tiling(options)
+    least = least_size(options["decode"], model.input_shape, *((tiling.columns, tiling.rows) if tiling else ()))
+    if least is not None and outputs.draws:
+        note_decode(options, False, "pictures are drawn or cut out; see --no-picture")
+        least = None
+    source = Source(images, prepare, least=least, **options)
     with Interruption() as stop, outputs, ExitStack() as stack:
         if images and STANDARD_INPUT not in images:
             outputs.writer = stack.enter_context(BackgroundWriter())
         process(source, stop, options["batch"], compute, show)
     at_end()
+    if least is not None:
+        note_decode(options, source.scaled)
     stop.exit(source.good)
 
 
@@ -57,12 +64,18 @@ def run_detect(cfg: str, weights: str, images: tuple[str, ...], **options: Any) 
         outputs.take(item, found)
 
     outputs = Outputs(options, DETECTIONS, out_is_json=model.dialect.detects_best_class_first)
-    _go_through(images, options, outputs, steps, show)
+    _go_through(model, images, options, outputs, steps, show)
+
+
+def _tiling(options: Options) -> Tiling | None:
+    from ...inference.detector import Tiling
+
+    return Tiling.parse(options["tiles"], options["tile_overlap"]) if options.get("tiles") else None
 
 
 def _detector_steps(model: Model, options: Options) -> tuple[Prepare, Compute]:
     """What makes a detector's input from a picture, and results from inputs. Raises OptionError."""
-    from ...inference.detector import DetectorOptions, Tiling, detect_prepared, heads_of, prepare_picture
+    from ...inference.detector import DetectorOptions, detect_prepared, heads_of, prepare_picture
 
     heads_of(model)
     classes = class_numbers(options["classes"], model.names)
@@ -70,13 +83,12 @@ def _detector_steps(model: Model, options: Options) -> tuple[Prepare, Compute]:
     thresh = getattr(model.dialect, options.get("thresh_of", "detect_thresh")) if thresh is None else thresh
     letterbox = options.get("letterbox") if letterbox is None else letterbox
     how = DetectorOptions.of(model, thresh, options["hier"], 0.45 if nms is None else nms, letterbox)
-    tiling = Tiling.parse(options["tiles"], options["tile_overlap"]) if options.get("tiles") else None
 
     def compute(pictures: Sequence[TiledInput]) -> list[DetectionResult]:
         results = detect_prepared(model, pictures, model.names, options["batch"])
         return results if classes is None else [found.only(classes) for found in results]
 
-    return partial(prepare_picture, model, options=how, tiling=tiling), compute
+    return partial(prepare_picture, model, options=how, tiling=_tiling(options)), compute
 
 
 def print_found(item: Item[Any], found: DetectionResult, model: Model, in_milliseconds: bool, options: Options) -> None:
@@ -115,7 +127,7 @@ def run_classify(cfg: str, weights: str, images: tuple[str, ...], **options: Any
         ))  # fmt: skip
 
     outputs = Outputs(options, CLASSES)
-    _go_through(images, options, outputs, (partial(prepare_input, model, fit=options["fit"]), compute), show)
+    _go_through(model, images, options, outputs, (partial(prepare_input, model, fit=options["fit"]), compute), show)
 
 
 def run_track(cfg: str, weights: str, images: tuple[str, ...], **options: Any) -> None:
@@ -138,7 +150,7 @@ def run_track(cfg: str, weights: str, images: tuple[str, ...], **options: Any) -
             say(*map(line_total, options["count_line"], follower.lines))
 
     outputs = Outputs(options, TRACKS)
-    _go_through(images, options, outputs, steps, show, print_totals)
+    _go_through(model, images, options, outputs, steps, show, print_totals)
 
 
 class Follower:

@@ -31,7 +31,7 @@ from ...utils.resources import models_folder, network_file
 from ...zoo.download import download
 from ..console import CLEAR_LINE, Interruption, bar, counted, note, say
 from ..formats.training import Printer
-from ..loading import Options, note_partial_weights, print_table
+from ..loading import Options, note_decode, note_partial_weights, print_table
 from .evaluate import report_of_run
 from .files import report_lines
 from .serve import NO_PASSWORD, note_open
@@ -43,7 +43,7 @@ SHOWN = 3  # findings of each kind that are printed
 # Options that a run keeps for --resume: those that affect its numbers or its files.
 KEPT = (
     "seed", "threads", "save_every", "min_size", "map", "map_epochs", "thresh", "iou_thresh", "patience", "no_chart",
-    "dialect",
+    "dialect", "decode",
 )  # fmt: skip
 
 
@@ -95,6 +95,8 @@ def run_with_cfg(
     printer.close()
     if trainer.seconds:
         share = trainer.waited / trainer.seconds
+        dataset: Any = trainer.dataset  # with pictures, not a text
+        note_decode(options, dataset.pictures.scaled, "no JPEG file is four times the network's size")
         note(f"Waited {trainer.waited:.1f} of {trainer.seconds:.1f} seconds for pictures ({share:.1%})")
     print_end(trainer, resume_command)
     if options["live"] is not None:
@@ -148,7 +150,7 @@ def _live_page(trainer: Trainer, options: Options) -> AbstractContextManager[obj
 def _library_options(options: Options) -> dict[str, Any]:
     same = ("seed", "threads", "max_batches", "clear", "dialect", "backup", "resume", "save_every", "allow_partial")
     return {
-        **{name: options[name] for name in (*same, "min_size")},
+        **{name: options[name] for name in (*same, "min_size", "decode")},
         "checks": not options["no_check"],
         "chart": not options["no_chart"],
         "measure": options["map"] or options["topk"],
