@@ -3,10 +3,12 @@
 import contextlib
 import logging
 import os
+import socket
 from collections.abc import Iterator
 
 from ..errors import OptionError
 
+PATIENCE = 5.0  # seconds to wait for a cluster
 LEAST_STORE = 80 << 20  # bytes; Ray takes no smaller object store
 
 
@@ -27,10 +29,13 @@ def cluster(address: str | None = None, store: int = LEAST_STORE) -> Iterator[No
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     address = address or os.environ.get("RAY_ADDRESS") or "local"
-    of_our_own = {"include_dashboard": False, "object_store_memory": max(store, LEAST_STORE)}
+    own = {"include_dashboard": False, "object_store_memory": max(store, LEAST_STORE)} if address == "local" else {}
     try:
-        ray.init(address, logging_level=logging.WARNING, **(of_our_own if address == "local" else {}))
-    except (ConnectionError, RuntimeError, ValueError) as error:
+        host, found, port = address.rpartition(":")
+        if found and "/" not in host:
+            socket.create_connection((host.strip("[]"), int(port)), PATIENCE).close()  # Ray itself waits for minutes
+        ray.init(address, logging_level=logging.ERROR, **own)
+    except (OSError, RuntimeError, ValueError) as error:
         raise OptionError(f"--address {address}: no Ray cluster answers: {str(error).splitlines()[0]}") from None
     try:
         yield
