@@ -61,7 +61,7 @@ def in_threads(work, count, threads=4):
     barrier = threading.Barrier(threads)
 
     def some(thread):
-        barrier.wait()
+        barrier.wait(60)
         return [(i, work(i)) for i in range(thread, count, threads)]
 
     with ThreadPoolExecutor(threads) as pool:

@@ -6,6 +6,7 @@ import urllib.request
 
 import numpy as np
 import pytest
+from support.processes import wait_until
 from support.training_files import OFTEN, classification_files
 
 from pydarknet.images.image import load_image
@@ -112,8 +113,7 @@ def test_the_chart_is_streamed(files):
         run = trainer.run()
         next(run)
         with urllib.request.urlopen(stream.url, timeout=20) as reply:
-            while not stream.has_clients:
-                pass
+            wait_until(lambda: stream.has_clients)
             for _ in run:
                 pass
             stream.close()

@@ -362,7 +362,7 @@ def test_at_a_terminal_there_is_progress(files):
     except OSError:  # Linux, when the other side is closed
         pass
     os.close(master)
-    assert process.wait() == 0
+    assert process.wait(60) == 0
     assert b"\033[H\033[J2/3: loss=" in text
     assert b"\a\r\n 2: " in text
     assert re.search(rb"2/3  loss [\d.e+]+  rate [\d.e-]+  [\d.]+ images/s  0:00:\d\d left\r\033\[K", text)

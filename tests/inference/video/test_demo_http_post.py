@@ -36,7 +36,7 @@ def server() -> Iterator[tuple[str, Received]]:
     thread.start()
     yield f"127.0.0.1:{listening.server_port}", received
     listening.shutdown()
-    thread.join()
+    thread.join(60)
     listening.server_close()
 
 
