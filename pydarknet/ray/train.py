@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -132,6 +133,13 @@ class Pool:
             raise OptionError(f"a worker cannot be started: {_last_line(error)}") from None
         return True
 
+    def close(self) -> None:
+        """End all workers."""
+        import ray
+
+        for worker in [*self.ready, *self._begun.values()]:
+            ray.kill(worker)
+
     def drop_dead(self) -> None:
         """Forget workers that answer no more."""
         import ray
@@ -168,9 +176,8 @@ class ClusterTrainer(Trainer):
 
     def run(self) -> Iterator[IterationRecord]:
         store = 4 * self.learner.update.size * (self.setup.subdivisions + COPIES)
-        with cluster(self._address, store):
-            self._pool = self._make_pool()
-            self._pool.refill(START)
+        with cluster(self._address, store), closing(self._make_pool()) as self.pool:
+            self.pool.refill(START)
             yield from super().run()
 
     def _make_pool(self) -> Pool:
@@ -183,7 +190,7 @@ class ClusterTrainer(Trainer):
 
     def _learn(self, width: int, height: int, batch: int) -> Iterator[MiniBatchResult]:
         done, subdivisions, position = 0, self.setup.subdivisions, self.source.position
-        self._pool.refill()
+        self.pool.refill()
         while done < subdivisions:
             count = min(subdivisions - done, self.learner.until_update)
             tasks = [Task(position + i * batch, i, width, height, batch) for i in range(count)]
@@ -203,8 +210,8 @@ class ClusterTrainer(Trainer):
                 if cause is not None and not isinstance(cause, ray.exceptions.RayError):
                     raise cause from None  # an error of the work itself
                 reason = _last_line(error)
-            self._pool.drop_dead()
-            self._pool.refill()
+            self.pool.drop_dead()
+            self.pool.refill()
         raise OptionError(
             f"iteration {self.iteration + 1}: workers died {ATTEMPTS} times in a row: {reason}; "
             f"{self.checkpointer.last_good()}"
@@ -213,7 +220,7 @@ class ClusterTrainer(Trainer):
     def _attempt(self, tasks: Sequence[Task], number: int) -> list[MiniBatchResult]:
         import ray
 
-        workers, n = self._pool.ready, len(self._pool.ready)
+        workers, n = self.pool.ready, len(self.pool.ready)
         given = [
             workers[(number + i) % n].gradient.options(num_returns=2 + n).remote(task, n)
             for i, task in enumerate(tasks)
