@@ -21,7 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "build" / "matrix"
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
-TOOLS = ["pytest>=8", "pytest-xdist>=3.5", "mypy>=1.11", "ruff>=0.6", "matplotlib>=3.7"]
+TOOLS = ["pytest>=9", "pytest-xdist>=3.5", "mypy>=1.11", "ruff>=0.6", "matplotlib>=3.7"]
 
 # The lower bounds of pyproject.toml; of what they leave open, the oldest that exists for this Python.
 OLDEST = {

@@ -10,8 +10,7 @@ import click
 import pytest
 from support.documents import listings, program, stage
 
-from pydarknet.cli.app import COMMANDS
-from pydarknet.cli.app import pydarknet as program_of_commands
+from pydarknet.cli.app import COMMANDS, pydarknet as program_of_commands
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "pydarknet"

@@ -20,6 +20,7 @@ ORDER = [
     {"evaluation", "export", "model"},
     {"training"},
     {"tools", "api", "server", "dnn"},
+    {"ray"},
     {"cli"},
     {"__init__", "__main__"},
 ]
@@ -41,6 +42,7 @@ DOORS = {
     "python_multipart": {"server"},
     "pooch": {"zoo"},
     "requests": {"zoo"},
+    "ray": {"ray"},
     "matplotlib": {"utils", "tools", "evaluation", "training"},
 }
 

@@ -88,15 +88,19 @@ class TrainingSet:
 
 @dataclass
 class ImageCache:
-    """Decoded pictures by index, until PICTURES_IN_MEMORY is full. Safe for threads. least: see `picture_of_size`."""
+    """Decoded pictures by index, until PICTURES_IN_MEMORY is full. Safe for threads. Copies begin without any.
+    least: see `images.image.picture_of_size`."""
 
     paths: Sequence[Path]
     channels: int
     least: tuple[int, int] | None = None
-    _kept: dict[int, Picture] = field(default_factory=dict)
     scaled: bool = False  # whether any was decoded at a reduced size
+    _kept: dict[int, Picture] = field(default_factory=dict)
     _bytes: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __reduce__(self) -> tuple[type[ImageCache], tuple[Any, ...]]:
+        return ImageCache, (self.paths, self.channels, self.least)
 
     def __getitem__(self, index: int) -> Picture:
         picture = self._kept.get(index)

@@ -19,8 +19,7 @@ import numpy as np
 from ..boxes import Box, Candidates
 from ..config.dialect import ALEXEYAB, Dialect
 from ..config.sections import Section
-from ..datasets.labels import candidates as label_candidates
-from ..datasets.labels import label_path, parse_labels, read_list
+from ..datasets.labels import candidates as label_candidates, label_path, parse_labels, read_list
 from ..errors import DataError, ImageError, OptionError
 from ..images.image import Picture, least_size, load_image, picture_of_size
 from ..images.operations import Colour, draw_boxes, one_thread_per_call, percent_label

@@ -36,6 +36,7 @@ from .engine import BusyError, Engine, StoppedError
 PAGE, OPENAPI = (Path(__file__).with_name(name) for name in ("page.html", "openapi.json"))
 CONNECTIONS = 256  # at a time, those that have sent nothing yet among them; more are answered with 503
 HEADER = 10.0  # seconds in which the header of a request must arrive
+LATE = "late"  # said to the task whose request did not arrive in time
 STOPPING = 30  # seconds in which requests under way are finished
 READ: dict[str, Callable[[str], Any]] = {
     "number": float,
@@ -241,14 +242,14 @@ class Service:
         """
         here, body, loop = asyncio.current_task(), bytearray(), asyncio.get_running_loop()
         assert here is not None
-        overdue = loop.call_later(self.limits.reading, here.cancel)  # cheaper than the task of `asyncio.wait_for`
+        overdue = loop.call_later(self.limits.reading, here.cancel, LATE)  # cheaper than `asyncio.wait_for`
         try:
             await self._read(request, body)
             overdue.cancel()
             is_form = request.headers.get("content-type", "").startswith("multipart/form-data")
             yield _file_of_form(request, body) if is_form else (bytes(body), None)
-        except asyncio.CancelledError:
-            if overdue.cancelled() or loop.time() < overdue.when():
+        except asyncio.CancelledError as error:
+            if error.args != (LATE,):
                 raise
             raise HTTPException(408, f"the request did not arrive within {self.limits.reading:g} s") from None
         except ClientDisconnect:

@@ -150,7 +150,7 @@ def run_block(kind, seed, first, count, deadline):
             line = child.stdout.readline() if ready else ""
             if not line:
                 child.kill()
-                what = "hung" if not ready else f"ended with {child.wait()}"
+                what = "hung" if not ready else f"ended with {child.wait(60)}"
                 return last - first + 1, [*findings, (max(last, first), f"the process {what}")]
             number, result = json.loads(line)
             if time.monotonic() >= deadline:

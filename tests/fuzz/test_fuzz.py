@@ -78,7 +78,7 @@ def test_a_child_that_computes_or_waits_for_ever_hangs_and_one_that_was_stopped_
     finally:
         for child in children.values():
             child.kill()
-            child.communicate()
+            child.communicate(timeout=60)
 
 
 @pytest.mark.slow

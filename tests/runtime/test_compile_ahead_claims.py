@@ -37,7 +37,7 @@ def holder(tmp_path):
     yield start
     for each in started:
         each.kill()
-        each.wait()
+        each.wait(60)
 
 
 def test_a_claim_can_be_taken_again_by_its_own_process(tmp_path):

@@ -99,7 +99,7 @@ thread = threading.Thread(target=work)
 thread.start()
 told["exits"] = in_children(20, lambda: 17 if outputs() == first == outputs(other) else 1)
 done = True
-thread.join()
+thread.join(60)
 told["parent"] = outputs() == first
 """
     told, _ = run(added)
@@ -180,7 +180,7 @@ def test_a_fork_waits_for_who_holds_the_lock():
     if child == 0:
         os._exit(17 if lock.acquire(blocking=False) else 1)
     seen.append("forked")
-    thread.join()
+    thread.join(60)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 17
     assert seen == ["let go", "forked"]
 
@@ -195,9 +195,9 @@ held, let_go = threading.Event(), threading.Event()
 def hold():
     with parallel._backend_init_thread_lock:
         held.set()
-        let_go.wait()
+        let_go.wait(60)
 threading.Thread(target=hold).start()
-held.wait()
+assert held.wait(60)
 child = os.fork()
 signal.alarm(20)
 if child == 0:

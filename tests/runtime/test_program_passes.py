@@ -52,16 +52,16 @@ inside, go_on = threading.Event(), threading.Event()
 def other():
     with pass_under_way():
         inside.set()
-        go_on.wait()
+        go_on.wait(60)
 
 assert not alone()
 with pass_under_way(), pass_under_way():
     assert not alone(), "one thread, however often it asks"
     thread = in_thread(other)
-    inside.wait()
+    assert inside.wait(60)
     assert alone()
     go_on.set()
-    thread.join()
+    thread.join(60)
     assert alone()
 assert alone()
 with pass_under_way():
@@ -90,7 +90,7 @@ with pass_under_way():
     thread = in_thread(other)
     assert not began.wait(0.2)
 assert began.wait(10)
-thread.join()
+thread.join(60)
 """
     run(added)
 
@@ -114,7 +114,7 @@ for _ in range(20):
     assert os.waitpid(child, 0)[1] == 0
 done.set()
 for thread in threads:
-    thread.join()
+    thread.join(60)
 """
     run(added)
 
@@ -132,12 +132,12 @@ def nested(outer, inner, mine, other):
             inner.forward(x)
 
 threads = [in_thread(lambda: nested(first, second, *have))]
-have[0].wait()
+assert have[0].wait(60)
 child = os.fork()
 if not child:
     os._exit(0 if (second.forward(x)[0] == expected).all() else 1)
 assert os.waitpid(child, 0)[1] == 0
 for thread in threads:
-    thread.join()
+    thread.join(60)
 """
     run(added)

@@ -80,7 +80,7 @@ def test_loops_within_loops_and_beside_one_another():
 check(3, inner=lambda: check(2))
 others = [threading.Thread(target=lambda: [check(n) for n in range(40)]) for _ in range(4)]
 for other in others: other.start()
-for other in others: other.join()
+for other in others: other.join(60)
 """
     run(added)
 

@@ -9,6 +9,7 @@ import time
 import zlib
 
 import pytest
+from support.processes import wait_until
 
 from pydarknet.server.engine import Engine
 
@@ -20,14 +21,6 @@ from pydarknet.server.app import Limits
 def ask(toys, start):
     """A client of the toys' service."""
     return start(Engine(toys))
-
-
-def wait_until(condition):
-    """Ask again and again, half a minute at most."""
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def form(content, name="my dog.jpg", field="image"):
@@ -231,7 +224,7 @@ def test_more_requests_than_may_wait_are_told_so(toys, start, sample):
         wait_until(lambda: engine.under_way == 1)
         status, headers, answer = ask("POST", "/v1/detect", sample)
         assert (status, headers["Retry-After"], answer["error"]) == (429, "1", "1 requests are under way")
-    first.join()
+    first.join(60)
     assert statuses == [200]
 
 
@@ -269,5 +262,5 @@ def test_many_clients_get_their_own_answers(toys, start, batch):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(60)
     assert (wrong, refused) == ([], [])

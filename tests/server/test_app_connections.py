@@ -5,6 +5,7 @@ import threading
 import time
 
 import pytest
+from support.processes import wait_until
 
 uvicorn = pytest.importorskip("uvicorn", reason="needs pydarknet[serve]")
 from uvicorn.protocols.http.h11_impl import H11Protocol  # noqa: E402
@@ -12,7 +13,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol  # noqa: E402
 from pydarknet.server.app import bounded_protocol  # noqa: E402
 from pydarknet.utils.http_server import listen  # noqa: E402
 
-SECONDS = 0.5
+SECONDS = 0.3
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
@@ -37,8 +38,7 @@ def connect(request):
     server = uvicorn.Server(uvicorn.Config(answer, http=protocol, lifespan="off", log_level="error"))
     thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
     thread.start()
-    while not server.started:
-        time.sleep(0.01)
+    wait_until(lambda: server.started)
     yield lambda: socket.create_connection(listening.getsockname(), timeout=20)
     server.should_exit = True
     thread.join(20)
@@ -65,7 +65,9 @@ def seconds_until_closed(client, every=b""):
 def read_answer(client):
     content = b""
     while not content.endswith(b"yes"):
-        content += client.recv(1000)
+        part = client.recv(1000)
+        assert part, content
+        content += part
     return content
 
 

@@ -2,6 +2,9 @@
 
 import random
 
+import pytest
+
+from pydarknet.layers.convolution.direct import NUMBER_TYPES, TILE_TYPES, tiles_are_allowed
 from pydarknet.layers.convolution.geometry import Window
 from pydarknet.tensor import Shape
 from support.tensors import values
@@ -27,3 +30,15 @@ def sampled_convolution(seed):
 
 def parameters(filters, channels, size, seed=0):
     return values(filters, channels, size, size, seed=seed), values(filters, seed=seed)
+
+
+def ways_to_multiply(name, missing):
+    """A fixture: numbers of this type are multiplied by vectors, then by tiles, where the processor misses nothing."""
+    no_tiles = pytest.mark.skipif(bool(missing) or not tiles_are_allowed(), reason="no tiles of AMX")
+    tiles = pytest.param(TILE_TYPES[name], id="tiles", marks=no_tiles)
+
+    @pytest.fixture(params=[pytest.param(NUMBER_TYPES[name], id="vectors"), tiles])
+    def numbers(request, monkeypatch):
+        monkeypatch.setitem(NUMBER_TYPES, name, request.param)
+
+    return numbers

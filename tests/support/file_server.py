@@ -83,4 +83,4 @@ def serving(content):
     finally:
         server.shutdown()
         server.server_close()
-        thread.join()
+        thread.join(60)

@@ -12,6 +12,7 @@ import time
 
 import numpy as np
 import pytest
+from support.processes import read_to
 from support.training_files import detection_files
 
 from pydarknet.training.checkpoint import newest
@@ -39,12 +40,10 @@ def test_random_kills_lose_nothing(tmp_path):
     rng, reached = np.random.default_rng(KILLS), 0
     for _ in range(KILLS):
         process = start(files, "--resume", "--save-every", "1", "--max-batches", "1000000")
-        for line in process.stdout:
-            if line.startswith("Loaded"):
-                break
+        read_to(process.stdout, "Loaded")
         time.sleep(float(rng.uniform(0, 0.3)))
         process.send_signal(signal.SIGKILL)
-        process.communicate()
+        process.communicate(timeout=60)
         found = newest(files.folder, "net")
         iteration = found.iteration if found else 0
         assert iteration >= reached

@@ -6,6 +6,7 @@ import urllib.request
 
 import numpy as np
 import pytest
+from support.processes import wait_until
 from support.training_files import OFTEN, classification_files
 
 from pydarknet.images.image import load_image
@@ -108,12 +109,11 @@ def test_large_pictures_are_drawn_smaller_and_others_not():
 def test_the_chart_is_streamed(files):
     pytest.importorskip("matplotlib", reason="needs pydarknet[plot]")
     with Stream(0, MJPEG) as stream:
-        trainer = Trainer(files.data, files.cfg, hooks=[ChartStream(stream)], max_batches=6, save_every=1)
+        trainer = Trainer(files.data, files.cfg, hooks=[ChartStream(stream)], max_batches=3, save_every=1)
         run = trainer.run()
         next(run)
         with urllib.request.urlopen(stream.url, timeout=20) as reply:
-            while not stream.has_clients:
-                pass
+            wait_until(lambda: stream.has_clients)
             for _ in run:
                 pass
             stream.close()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.processes import read_to
 from support.training_files import classification_files, detection_files
 
 import pydarknet
@@ -132,12 +133,10 @@ def test_kill_at_any_moment(files, tmp_path):
     rng = np.random.default_rng(0)
     for iterations in (2, 5, 8):
         process = command(files, "--save-every", "2", "--resume")
-        for line in process.stdout:
-            if line.startswith(f"{iterations}: "):
-                break
+        next((line for line in process.stdout if line.startswith(f"{iterations}: ")), None)
         time.sleep(float(rng.uniform(0, 0.02)))
         process.send_signal(signal.SIGKILL)
-        process.communicate()
+        process.communicate(timeout=60)
     process = command(files, "--save-every", "2", "--resume")
     _, remarks = process.communicate(timeout=120)
     assert process.returncode == 0, remarks
@@ -150,9 +149,7 @@ def test_kill_at_any_moment(files, tmp_path):
 def test_ctrl_c_finishes_the_iteration(tmp_path):
     files = detection_files(tmp_path, max_batches=1000000)
     process = command(files)
-    for line in process.stdout:
-        if line.startswith("3: "):
-            break
+    read_to(process.stdout, "3: ")
     process.send_signal(signal.SIGINT)
     _, remarks = process.communicate(timeout=120)
     assert process.returncode == 130

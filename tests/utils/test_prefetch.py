@@ -86,7 +86,7 @@ def test_no_more_than_count_works_wait_behind():
         late.join(0.05)
         assert late.is_alive()
         gate.set()
-        late.join()
+        late.join(60)
     assert begun.is_set()
 
 
@@ -172,7 +172,7 @@ def test_other_threads_hold_nothing():
 
     thread = threading.Thread(target=work)
     thread.start()
-    thread.join()
+    thread.join(60)
     assert seen == [signal.getsignal(signal.SIGINT)]
 
 

@@ -95,11 +95,11 @@ def test_a_killed_download_goes_on_where_it_ended(tmp_path):
             before = len(server.requests)
             process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
             while len(server.requests) == before:
-                assert process.poll() is None, process.communicate()
+                assert process.poll() is None, process.communicate(timeout=60)
                 time.sleep(0.01)
             time.sleep(rng.uniform(0, 0.1))
             process.kill()
-            process.communicate()
+            process.communicate(timeout=60)
             assert not path.exists()
         starts = [start for _, start in server.requests]
         server.pause = 0
@@ -124,7 +124,7 @@ def test_a_terminal_shows_a_bar_on_standard_error(tmp_path):
         with contextlib.suppress(OSError):  # the terminal ends with the process
             while block := os.read(terminal, 1 << 16):
                 shown += block
-        assert process.communicate()[0] == f"{tmp_path / 'tiny.weights'}\n".encode()
+        assert process.communicate(timeout=60)[0] == f"{tmp_path / 'tiny.weights'}\n".encode()
     os.close(terminal)
     assert b"4185968/4185968" in shown
     assert b"100%" in shown

@@ -8,6 +8,7 @@ import sys
 import urllib.request
 
 import pytest
+from support.processes import read_to
 from support.training_files import detection_files
 
 PYDARKNET = [sys.executable, "-m", "pydarknet"]
@@ -57,8 +58,7 @@ def test_the_page_of_a_run_that_goes_on_and_of_one_that_has_ended(tmp_path):
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
             url = next(found[1] for line in process.stderr if (found := re.search(r"browser: (http\S+)", line)))
             with urllib.request.urlopen(url + "events", timeout=60) as reply:
-                while reply.readline() != b"event: log\n":  # the first iteration
-                    assert process.poll() is None
+                read_to(reply, b"event: log\n")  # the first iteration
             process.terminate()
     with subprocess.Popen(
         [*PYDARKNET, "live", str(files.folder), "--port=0"], stderr=subprocess.PIPE, text=True

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.processes import read_to
 from support.text_files import cfg, words
 
 import pydarknet
@@ -184,8 +185,7 @@ def test_learn_stop_go_on_write_and_measure(files):
 
     learn = ["train", "net.cfg", "-file", "text", "--max-batches", "2000", "--resume", "--no-chart"]
     process = start(*learn)
-    while not process.stderr.readline().startswith("5: "):
-        pass
+    read_to(process.stderr, "5: ")
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err

@@ -258,17 +258,17 @@ def test_compiling_is_no_time_of_training(run, files, monkeypatch):
 
     def compiles(self, *batch):
         compile_time.begin()
-        time.sleep(1)
+        time.sleep(0.5)
         compile_time.end()
         return step(self, *batch)
 
     monkeypatch.setattr(Learner, "step", compiles)
     result = run("train", files.data, files.cfg, "--max-batches", "1")
     seconds = [float(text) for text in re.findall(r"rate, (\S+) seconds", result.stdout)]
-    assert len(seconds) == 1 and seconds[0] < 0.9
+    assert len(seconds) == 1 and seconds[0] < 0.45
     entries = [json.loads(line) for line in (files.folder / "train.jsonl").read_text().splitlines()]
-    assert all(0 <= entry["seconds"] < 0.9 for entry in entries)
-    assert float(re.search(r"Waited \S+ of (\S+) seconds", result.stderr)[1]) < 0.9
+    assert all(0 <= entry["seconds"] < 0.45 for entry in entries)
+    assert float(re.search(r"Waited \S+ of (\S+) seconds", result.stderr)[1]) < 0.45
 
 
 def test_resume_says_where_it_goes_on(run, files):
@@ -362,7 +362,7 @@ def test_at_a_terminal_there_is_progress(files):
     except OSError:  # Linux, when the other side is closed
         pass
     os.close(master)
-    assert process.wait() == 0
+    assert process.wait(60) == 0
     assert b"\033[H\033[J2/3: loss=" in text
     assert b"\a\r\n 2: " in text
     assert re.search(rb"2/3  loss [\d.e+]+  rate [\d.e-]+  [\d.]+ images/s  0:00:\d\d left\r\033\[K", text)

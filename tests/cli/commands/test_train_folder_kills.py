@@ -12,6 +12,7 @@ import time
 import numpy as np
 import pytest
 from support.picture_folders import labelled, with_names
+from support.processes import read_to, wait_until
 
 from pydarknet.training.checkpoint import newest
 
@@ -44,7 +45,7 @@ def test_the_folder_is_enough_after_every_kill(tmp_path):
             next((line for line in process.stdout if line.startswith(f"{reached + KILLS + 2}: ")), None)
         time.sleep(float(rng.uniform(0, 0.5 if number % 4 else 3.0)))
         process.send_signal(signal.SIGKILL)
-        _, remarks = process.communicate()
+        _, remarks = process.communicate(timeout=60)
         assert "Traceback" not in remarks
         if (tmp_path / "killed").exists():
             found = newest(tmp_path / "killed", "small")
@@ -57,10 +58,9 @@ def test_the_folder_is_enough_after_every_kill(tmp_path):
     assert f"iteration {reached}" in finish(tmp_path, (*GO_ON, *end))
     # The same without a kill: the cfg's own schedule, so that only the end is another one.
     process = start(tmp_path, [word if word != "killed" else "whole" for word in NEW])
-    while not (tmp_path / "whole" / "run.json").exists():
-        time.sleep(0.01)
+    wait_until((tmp_path / "whole" / "run.json").exists)
     process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process.communicate(timeout=60)
     for path in (tmp_path / "whole").glob("small*.weights"):
         path.unlink()
     finish(tmp_path, ("train", "whole", "--resume", *end))
@@ -72,7 +72,7 @@ def test_the_folder_is_enough_after_every_kill(tmp_path):
 def test_a_stopped_run_says_how_to_go_on(tmp_path):
     with_names(labelled(tmp_path / "set", 10))
     process = start(tmp_path, NEW)
-    next(line for line in process.stdout if line.startswith("Loaded"))
+    read_to(process.stdout, "Loaded")
     process.send_signal(signal.SIGINT)
     _, remarks = process.communicate(timeout=300)
     assert process.returncode == 130, remarks

@@ -7,18 +7,17 @@ import numba
 import numpy as np
 import pytest
 from reference import layers as naive
-from support.convolutions import parameters, sampled_convolution
+from support.convolutions import parameters, sampled_convolution, ways_to_multiply
 from support.tensors import assert_blocked, blocked, dirty, numbers_of_threads, values
 
 from pydarknet.kernels.convolution import amx
-from pydarknet.kernels.convolution.bf16 import BF16 as PAIRS
-from pydarknet.kernels.convolution.bf16 import MISSING, pack_bf16
+from pydarknet.kernels.convolution.bf16 import BF16 as PAIRS, MISSING, pack_bf16
 from pydarknet.kernels.convolution.direct import make_convert_cell
 from pydarknet.kernels.convolution.microkernel import MR, MR_SHORT, NR, Panel, Run, TileSource, TileTarget, make_tile
 from pydarknet.kernels.views import Epilogue, PackedFilters
 from pydarknet.layers.activations import ACTIVATIONS
 from pydarknet.layers.convolution import direct
-from pydarknet.layers.convolution.direct import BF16, NUMBER_TYPES, TILE_TYPES, ConvertedConvolution, tiles_are_allowed
+from pydarknet.layers.convolution.direct import BF16, NUMBER_TYPES, ConvertedConvolution
 from pydarknet.layers.convolution.geometry import Window
 from pydarknet.runtime import codegen
 from pydarknet.tensor import Shape
@@ -27,17 +26,7 @@ from pydarknet.utils.arrays import LANES
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"this processor has no {' and no '.join(MISSING)}")
 
 
-NO_TILES = bool(amx.MISSING_BF16) or not tiles_are_allowed()
-WAYS = [
-    pytest.param(NUMBER_TYPES[BF16], id="pairs"),
-    pytest.param(TILE_TYPES[BF16], id="tiles", marks=pytest.mark.skipif(NO_TILES, reason="no tiles of AMX")),
-]
-
-
-@pytest.fixture(params=WAYS)
-def numbers(request, monkeypatch):
-    """Both ways to multiply; the functions below take them from the table."""
-    monkeypatch.setitem(NUMBER_TYPES, BF16, request.param)
+numbers = ways_to_multiply(BF16, amx.MISSING_BF16)
 
 
 def convolved(x, weights, bias, window, groups=1, out_halo=0, kind="linear", added=None, gain=None):

@@ -3,21 +3,14 @@
 import numpy as np
 import pytest
 from reference import layers as naive
-from support.convolutions import parameters, sampled_convolution
+from support.convolutions import parameters, sampled_convolution, ways_to_multiply
 from support.tensors import assert_blocked, blocked, dirty
 
 from pydarknet.kernels.convolution import amx
 from pydarknet.kernels.convolution.int8 import LARGEST_FILTER, MISSING
 from pydarknet.kernels.convolution.microkernel import MR, NR
 from pydarknet.layers.activations import ACTIVATIONS
-from pydarknet.layers.convolution.direct import (
-    INT8,
-    NUMBER_TYPES,
-    TILE_TYPES,
-    ConvertedConvolution,
-    IntegerInputs,
-    tiles_are_allowed,
-)
+from pydarknet.layers.convolution.direct import INT8, NUMBER_TYPES, ConvertedConvolution, IntegerInputs
 from pydarknet.layers.convolution.geometry import Window
 from pydarknet.tensor import Shape
 
@@ -26,17 +19,7 @@ pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"this processor has no {'
 INPUTS = IntegerInputs(np.float32(32), np.float32(100))
 
 
-NO_TILES = bool(amx.MISSING_INT8) or not tiles_are_allowed()
-WAYS = [
-    pytest.param(NUMBER_TYPES[INT8], id="vnni"),
-    pytest.param(TILE_TYPES[INT8], id="tiles", marks=pytest.mark.skipif(NO_TILES, reason="no tiles of AMX")),
-]
-
-
-@pytest.fixture(params=WAYS)
-def numbers(request, monkeypatch):
-    """Both ways to multiply; the functions below take them from the table."""
-    monkeypatch.setitem(NUMBER_TYPES, INT8, request.param)
+numbers = ways_to_multiply(INT8, amx.MISSING_INT8)
 
 
 def inputs(*shape, seed=0):
