@@ -15,7 +15,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from ..errors import DataError, ImageError, OptionError, ShapeError
 from ..images.image import Picture, Size, load_remote_image, picture_of_size
 from ..inference.video.capture import Capture, Reader, is_pattern, numbered_paths
-from ..utils.prefetch import prefetch
+from ..utils.prefetch import THREADS, prefetch
 from ..utils.resources import exists
 from .console import Interruption, note, progress, say
 
@@ -148,7 +148,6 @@ def names_from_stdin(quiet: bool, prompts: bool = False) -> Iterator[Name]:
 
 
 AHEAD = 2  # batches that are read while the network computes one
-PREPARING = 2  # threads that read and prepare pictures, for batches of more than one
 
 Prepared = TypeVar("Prepared")
 Result = TypeVar("Result")
@@ -236,8 +235,8 @@ class Source(Generic[Prepared]):
     def _load_all(self, names: Iterable[Name]) -> Iterator[Loaded[Prepared]]:
         if not isinstance(names, list) or len(names) == 1:
             return map(self._load, names)
-        threads = 1 if self._batch == 1 else PREPARING
-        return self._with_bar(prefetch(self._load, names, threads, AHEAD * self._batch), len(names), "pictures")
+        ahead = max(AHEAD * self._batch, THREADS)
+        return self._with_bar(prefetch(self._load, names, count=ahead), len(names), "pictures")
 
     def _with_bar(self, things: Iterator[Thing], total: int, label: str) -> Iterator[Thing]:
         return things if self._silent else progress(things, min(total, self._limit or total), label)

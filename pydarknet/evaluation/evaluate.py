@@ -38,7 +38,7 @@ from ..runtime.compile_time import clock
 from ..runtime.threads import set_threads, threads
 from ..utils.arrays import Array
 from ..utils.files import LimitedLog
-from ..utils.prefetch import prefetch
+from ..utils.prefetch import THREADS, prefetch
 from .average_precision import NOTHING, MeanAveragePrecision, Report
 from .coco import CocoAveragePrecision, CocoReport
 
@@ -151,7 +151,7 @@ class BatchDetector(ListRun):
     counts_as = "a picture without detections"
 
     def __init__(
-        self, network: Network, paths: Sequence[Path], options: InferenceOptions, batch: int = 1, threads: int = 2
+        self, network: Network, paths: Sequence[Path], options: InferenceOptions, batch: int = 1, threads: int = THREADS
     ) -> None:
         super().__init__(network, batch, threads)
         self.paths, self.options = paths, options
@@ -287,7 +287,7 @@ def evaluate(
     points: int = 0,
     options: InferenceOptions = MAP,
     batch: int = 4,
-    threads: int = 2,
+    threads: int = THREADS,
     coco: bool = False,
     each: Callable[[ImageResult, int], None] | None = None,
 ) -> Evaluation:

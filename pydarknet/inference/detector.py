@@ -300,7 +300,7 @@ def detect_each(
 
     def results() -> Iterator[tuple[Image, DetectionResult]]:
         failure: Exception | None = None
-        with closing(prefetch(load, images, threads=2, count=batch * (1 + BATCHES_AHEAD))) as loaded:
+        with closing(prefetch(load, images, count=batch * (1 + BATCHES_AHEAD))) as loaded:
             while failure is None:
                 ready: list[tuple[Image, TiledInput]] = []
                 try:

@@ -20,6 +20,7 @@ from ..model import Model
 from ..runtime.compile_time import clock
 from ..utils.arrays import Array
 from ..utils.files import make_folder
+from ..utils.prefetch import THREADS
 from . import checkpoint
 from .checkpoint import Progress
 from .checkpoint_schedule import BestWeights, Checkpointer, CheckpointSchedule
@@ -101,7 +102,7 @@ class Trainer:
     def _open_source(self) -> DataLoader | TextStreams:
         setup, pictures = self.setup, self.dataset
         assert not isinstance(pictures, Text)
-        threads, position = setup.options.threads or 2, setup.progress.position
+        threads, position = setup.options.threads or THREADS, setup.progress.position
         return DataLoader(pictures, self.model.batch, setup.seed, threads=threads, position=position)
 
     def _all_hooks(self, hooks: Sequence[Hook]) -> list[Hook]:

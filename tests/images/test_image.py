@@ -96,7 +96,7 @@ EXIF_TURNED = b"\xff\xe1\0\x22Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\
 @pytest.fixture
 def jpeg(tmp_path):
     """A smooth picture of 333 x 250 pixels that a viewer turns, by its EXIF data."""
-    content = encode_image(resize_to(photo(10, 14), 333, 250), ".jpg", 95)
+    content = encode_image(resize_to(photo(3, 4), 333, 250), ".jpg", 95)
     (tmp_path / "a.jpg").write_bytes(content[:2] + EXIF_TURNED + content[2:])
     return tmp_path / "a.jpg"
 
