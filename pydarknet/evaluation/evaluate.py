@@ -282,19 +282,21 @@ def evaluate(
     threads: int = 2,
     coco: bool = False,
     each: Callable[[ImageResult, int], None] | None = None,
+    detector: Callable[..., BatchDetector] | None = None,
 ) -> Evaluation:
     """Detect objects in all pictures, at the network's current size, and compare them with the ground truth.
 
     thresh: records above it count as detections in the report. iou_thresh: a match needs a larger IoU. points:
     see `average_precision`. batch: pictures per forward pass. threads: that load pictures. each: called after
-    every picture with its result and the number of missed objects. Raises OptionError without a detection head.
+    every picture with its result and the number of missed objects. detector: made in the place of a
+    `BatchDetector`, with its arguments. Raises OptionError without a detection head.
     """
     check_finite(thresh=thresh, iou_thresh=iou_thresh)
     heads = heads_of(network)
     records = MeanAveragePrecision(heads[-1].classes, thresh, iou_thresh, points)
     coco_metrics = CocoAveragePrecision(heads[-1].classes) if coco else None
-    detector = BatchDetector(network, truth.paths, options, batch, threads)
-    for result in detector:
+    run = (detector or BatchDetector)(network, truth.paths, options, batch, threads)
+    for result in run:
         rows = truth.boxes[result.index]
         missed = records.add(result.candidates, rows, truth.difficult_in(result.index))
         if coco_metrics is not None:
@@ -302,7 +304,7 @@ def evaluate(
         if each is not None:
             each(result, missed)
     coco_report = coco_metrics.report() if coco_metrics is not None else None
-    return Evaluation(records.report(), records, detector.timing, detector.unreadable, coco_report)
+    return Evaluation(records.report(), records, run.timing, run.unreadable, coco_report)
 
 
 @dataclass

@@ -49,6 +49,10 @@ class DetectionResult:
         listed = self._best_class_first() if self.dialect.detects_best_class_first else self.in_array_order()
         return Detections(listed, width=self.width, height=self.height, classes=len(self.names), seconds=self.seconds)
 
+    def to_json(self, filename: str | None = None, frame: int | None = None) -> str:
+        """See `Detections.to_json`."""
+        return self.detections().to_json(filename, frame)
+
     def only(self, classes: Sequence[int]) -> DetectionResult:
         """The result with only the objects of these classes, given by their numbers."""
         probabilities = np.zeros_like(self.candidates.probabilities)
@@ -244,6 +248,30 @@ def detect_prepared(
         merged = merge_tiles(tiles, candidates) if tiles else candidates[0]
         results.append(result_of(network, own[0], merged, names, sum(spent)))
     return results
+
+
+@dataclass(frozen=True)
+class DetectorSteps:
+    """Detection in two steps: the network's input from a picture, which needs no lock; results from inputs.
+
+    names: of the classes. classes: the numbers of those to report; None: all. batch: pictures or tiles per pass.
+    """
+
+    network: Network
+    names: Sequence[str]
+    options: DetectorOptions
+    tiling: Tiling | None = None
+    classes: Sequence[int] | None = None
+    batch: int = 1
+
+    def prepare(self, picture: Picture) -> TiledInput:
+        """See `prepare_picture`."""
+        return prepare_picture(self.network, picture, self.options, self.tiling)
+
+    def compute(self, pictures: Sequence[TiledInput]) -> list[DetectionResult]:
+        """See `detect_prepared`."""
+        results = detect_prepared(self.network, pictures, self.names, self.batch)
+        return results if self.classes is None else [found.only(self.classes) for found in results]
 
 
 def detect(

@@ -112,6 +112,7 @@ def _evaluate(
 
         return evaluate(
             model, truth, options=replace(MAP, letterbox=letterbox), coco=True, each=seen,
+            detector=options.get("detector"),
             **{name: options[name] for name in ("thresh", "iou_thresh", "points", "batch")},
         )  # fmt: skip
 
