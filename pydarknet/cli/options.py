@@ -354,6 +354,10 @@ SHARED: dict[str, Callable[[Any], Any]] = {
         "max_batches",
         flag("backup DIR", "The folder for weights, instead of the .data file's."),
         "resume save_every",
+        flag("workers N", "Divide each iteration's mini-batches among N processes of a Ray cluster (extra "
+             "`ray`); --threads is then of each. The weights are the same for any N."),
+        flag("address HOST:PORT", "The Ray cluster, or auto: the one of this machine. Default: a new "
+             "one of this machine's processors.", needs=("workers",)),
         flag("no_check", "Do not check all labels before the first iteration."),
         flag("map", "Measure mAP on the list `valid` every 4 epochs, and keep the best weights."),
         flag("mAP_epochs N", "Epochs between two measurements of -map.", "map_epochs",

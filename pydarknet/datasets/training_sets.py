@@ -88,13 +88,16 @@ class TrainingSet:
 
 @dataclass
 class ImageCache:
-    """Decoded pictures by index, until PICTURES_IN_MEMORY is full. Safe for threads."""
+    """Decoded pictures by index, until PICTURES_IN_MEMORY is full. Safe for threads. Copies begin without any."""
 
     paths: Sequence[Path]
     channels: int
     _kept: dict[int, Picture] = field(default_factory=dict)
     _bytes: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __reduce__(self) -> tuple[type[ImageCache], tuple[Sequence[Path], int]]:
+        return ImageCache, (self.paths, self.channels)
 
     def __getitem__(self, index: int) -> Picture:
         picture = self._kept.get(index)

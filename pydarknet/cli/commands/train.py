@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, closing, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ def run_with_cfg(
     if Path(data_file).is_dir() or Path(data_file).suffix.lower() in (".yaml", ".yml", ".json"):
         instead = f"pydarknet train {data_file} --model {cfg}"
         raise OptionError(f"{data_file}: with a CFG, expected a .data file; for this data set: {instead}")
-    trainer = Trainer(
+    trainer = _trainer_class(options)(
         network_file(data_file), network_file(cfg), weights, hooks=_hooks(options), **_library_options(options)
     )
     is_detector = bool(trainer.model.heads)
@@ -105,6 +106,14 @@ def run_with_cfg(
         _print_use_of_weights(trainer, data_file, cfg)
     if trainer.interrupted:
         raise click.exceptions.Exit(130)
+
+
+def _trainer_class(options: Options) -> Callable[..., Trainer]:
+    if options["workers"] is None:
+        return Trainer
+    from ...ray.train import ClusterTrainer
+
+    return partial(ClusterTrainer, workers=options["workers"], address=options["address"])
 
 
 def check_precision(options: Options) -> None:
@@ -222,6 +231,8 @@ def train_folder(source: str, options: dict[str, Any], given: Set[str]) -> None:
             raise DataError(f"{run.folder}: run.json is damaged: expected a mapping of options")
         _train(run, {**options, **{name: kept[name] for name in KEPT if name in kept and name not in given}})
         return
+    if options["workers"] and options["minutes"]:
+        raise OptionError("--minutes times iterations of one process; with --workers, give --max-batches")
     if options["resume"]:
         raise DataError(
             f"{source}: no run to continue; expected a folder that `train FOLDER` made, such as runs/train1"
