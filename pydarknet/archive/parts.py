@@ -24,13 +24,15 @@ class Parts:
     what the parts are of; another plan is refused.
     """
 
-    def __init__(self, folder: str, names: Sequence[str], block: int, format: str, plan: Mapping[str, Any]) -> None:
+    def __init__(
+        self, folder: str, names: Sequence[str], block: int | None, format: str, plan: Mapping[str, Any]
+    ) -> None:
         """names: all pictures. plan: what else the results depend on, in JSON's types. Raises DarknetError."""
         if format == "parquet":
             table_of("errors", ())  # raises without pyarrow
-        self.folder, self.names, self.block, self.format = Path(folder), names, block, format
+        self.folder, self.names, self.block, self.format = Path(folder), names, block or BLOCK, format
         digest = hashlib.sha256("\0".join(names).encode("utf-8", "surrogateescape")).hexdigest()
-        self._plan = {**plan, "pictures": len(names), "names": digest, "block": block, "format": format}
+        self._plan = {**plan, "pictures": len(names), "names": digest, "block": self.block, "format": format}
         self._command = plan["command"]
         make_folder(self.folder)
         self._check()

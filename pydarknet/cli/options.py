@@ -356,8 +356,7 @@ SHARED: dict[str, Callable[[Any], Any]] = {
         "resume save_every",
         flag("workers N", "Divide each iteration's mini-batches among N processes of a Ray cluster (extra "
              "`ray`); --threads is then of each. The weights are the same for any N."),
-        flag("address HOST:PORT", "The Ray cluster, or auto: the one of this machine. Default: a new "
-             "one of this machine's processors.", needs=("workers",)),
+        "address",
         flag("no_check", "Do not check all labels before the first iteration."),
         flag("map", "Measure mAP on the list `valid` every 4 epochs, and keep the best weights."),
         flag("mAP_epochs N", "Epochs between two measurements of -map.", "map_epochs",
@@ -414,13 +413,14 @@ SHARED: dict[str, Callable[[Any], Any]] = {
              required=True),
         flag("format", "The format of the parts: JSON lines or Parquet.",
              type=click.Choice(["json", "parquet"]), default="json"),
-        flag("block N", "Pictures of a part.", type=click.IntRange(1, 1 << 16), default=64),
+        flag("block N", "Pictures of a part. Default: 64.", type=click.IntRange(1, 1 << 16)),
         flag("column NAME", "In Parquet files, the column that holds the bytes of the pictures. "
              "Default: the only one of bytes."),
     ),
+    "address": flag("address HOST:PORT", "The Ray cluster, or auto: the one of this machine. Default: a "
+                    "new one of this machine's processors.", needs=("workers",)),
     "cluster": together(
-        flag("address HOST:PORT", "The Ray cluster; auto: that of this machine. Default: what "
-             "$RAY_ADDRESS names, else a cluster of this machine's processors for this command."),
+        "address",
         flag("cpus N", "Processors, and threads, of each copy of the network.", default=1),
         flag("actors N", "Copies of the network. Default: as many as the cluster has processors "
              "for, also when nodes come and go.", type=COUNT, default=0, show_default=False),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -42,6 +43,8 @@ class SpreadDetector(ListRun):
     ) -> None:  # fmt: skip
         super().__init__(network, batch, threads)
         self.spread, self.paths = spread, paths
+        self.timing.forward = math.nan  # passes of several machines at the same time
+        self.timing.forward = math.nan  # passes of several machines at the same time
         self._work = _Work(network, options, batch, threads)
         self._none = Candidates.empty(heads_of(network)[-1].classes)
 

@@ -138,7 +138,11 @@ class _Run(Generic[Result]):
             return
         self._looked = time.monotonic()
         cpus = [int(node["Resources"].get("CPU", 0)) for node in self._ray.nodes() if node["Alive"]]
-        wanted = self._spread.actors or max(1, sum(each // self._spread.cpus for each in cpus))
+        wanted = self._spread.actors or sum(each // self._spread.cpus for each in cpus)
+        if not wanted and not self._failed_starts:
+            raise OptionError(
+                f"--cpus {self._spread.cpus}: no node has so many; the largest has {max(cpus, default=0)}"
+            )
         remaining = len(self._todo) + sum(piece is not None for _, piece in self._under_way.values())
         for _ in range(min(wanted, remaining) - len(self._actors)):
             made = self._ray.remote(_Actor).options(num_cpus=self._spread.cpus, scheduling_strategy="SPREAD")

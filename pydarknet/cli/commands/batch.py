@@ -13,7 +13,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from ...archive.parts import BLOCK, Parts
+from ...archive.parts import Parts
 from ...archive.store import TABLE, Store, is_uri
 from ...archive.work import Failure, Work
 from ...errors import DataError, ImageError
@@ -23,9 +23,8 @@ from ...utils.files import hash_of
 from ...utils.resources import exists, network_file
 from ...version import __version__
 from ..console import Interruption, draw_line, note, redraws
-from ..loading import Options, load_model
+from ..loading import Options, classifier_steps, detector_steps, load_model
 from ..sources import EXTENSIONS, expand_inputs, expand_path, is_video
-from .detect import classifier_steps, detector_steps
 
 LOG_INTERVAL = 10.0  # seconds between two lines of progress if standard error is not a terminal
 KILLED = "the process that computed it ended, each time that it was tried"
@@ -53,7 +52,7 @@ def run_shard(kind: str, cfg: str, weights: str, images: Sequence[str], options:
         if each.name not in OF_SHARDS and ctx.get_parameter_source(each.name or "") is ParameterSource.COMMANDLINE:
             note(f"{each.opts[-1]} has no effect with --shard")
     number, count = options["shard"]
-    shards: Options = {"block": BLOCK, "column": None, "format": "json", **options}
+    shards: Options = {"block": None, "column": None, "format": "json", **options}
     _run(kind, cfg, weights, images, shards, lambda index: index % count == number - 1)
 
 
@@ -73,7 +72,7 @@ def _run(
     blocks = {index: parts.names_of(index) for index in parts.missing() if is_mine(index)}
     all_of_mine = [index for index in range(len(parts)) if is_mine(index)]
     if len(blocks) < len(all_of_mine):
-        note(f"{len(all_of_mine) - len(blocks)} of {len(all_of_mine)} parts are there; the others are computed")
+        note(f"{len(all_of_mine) - len(blocks)} of {len(all_of_mine)} parts are there")
     work, progress = Work(store, steps, options["batch"]), _Progress(sum(map(len, blocks.values())), options)
     if spread is None or not blocks:
         found: Any = ((index, work(listed)) for index, listed in blocks.items())

@@ -15,7 +15,7 @@ from ...utils.arrays import Array
 from ...utils.prefetch import BackgroundWriter
 from ..console import say
 from ..formats.inference import classification_lines, detection_line, head_lines, predicted_line
-from ..loading import Options, class_numbers, letterbox_choice, load_model, read_data_file, refuse_detector
+from ..loading import TOP, Options, classifier_steps, detector_steps, letterbox_choice, load_model, read_data_file
 from ..outputs import CLASSES, DETECTIONS, TRACKS, Outputs
 from ..sources import STANDARD_INPUT, Interruption, Item, Source, Video, process
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from ...inference.detector import DetectionResult, DetectorSteps, TiledInput
     from ...inference.tracking import CountLine, Track
 
-TOP = 5  # classes that `classify` prints by default
 SEQUENCE_RATE = 25.0  # frames per second that a sequence of pictures is taken to have
 
 
@@ -64,20 +63,6 @@ def _run_shard(kind: str, cfg: str, weights: str, images: Sequence[str], options
     run_shard(kind, cfg, weights, images, options)
 
 
-def detector_steps(model: Model, options: Options) -> DetectorSteps:
-    """Raises OptionError."""
-    from ...inference.detector import DetectorOptions, DetectorSteps, Tiling, heads_of
-
-    heads_of(model)
-    classes = class_numbers(options["classes"], model.names)
-    thresh, nms, letterbox = options["thresh"], options["nms"], letterbox_choice(options)
-    thresh = getattr(model.dialect, options.get("thresh_of", "detect_thresh")) if thresh is None else thresh
-    letterbox = options.get("letterbox") if letterbox is None else letterbox
-    how = DetectorOptions.of(model, thresh, options["hier"], 0.45 if nms is None else nms, letterbox)
-    tiling = Tiling.parse(options["tiles"], options["tile_overlap"]) if options.get("tiles") else None
-    return DetectorSteps(model, model.names, how, tiling, classes, options["batch"])
-
-
 def print_found(item: Item[Any], found: DetectionResult, model: Model, in_milliseconds: bool, options: Options) -> None:
     if options["as_json"]:
         say(found.to_json(item.path, item.frame))
@@ -111,13 +96,6 @@ def run_classify(cfg: str, weights: str, images: tuple[str, ...], **options: Any
 
     outputs = Outputs(options, CLASSES)
     _go_through(images, options, outputs, steps, show)
-
-
-def classifier_steps(model: Model, cfg: str, options: Options, top: int = TOP) -> ClassifierSteps:
-    """top: classes that are reported by default. Raises OptionError."""
-    refuse_detector(model, cfg, "detect")
-    classes = class_numbers(options["classes"], model.names)
-    return ClassifierSteps(model, model.names, options["top"] or top, options["fit"], classes)
 
 
 def run_track(cfg: str, weights: str, images: tuple[str, ...], **options: Any) -> None:
