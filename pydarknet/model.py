@@ -172,11 +172,11 @@ class Model(Network):
         decode: str = "whole",
     ) -> DetectionResult:
         """Like `detect` for one picture, with all candidates and the time of the forward pass."""
-        from .inference.detector import DetectorOptions, detect_prepared, load_picture
+        from .inference.detector import DetectorOptions, DetectorSteps
 
         options = DetectorOptions.of(self, thresh, hier, nms, letterbox)
-        picture = load_picture(self, image, options, _tiling(tiles, overlap), decode, bgr)
-        return detect_prepared(self, [picture], self.names)[0]
+        steps = DetectorSteps(self, self.names, options, _tiling(tiles, overlap))
+        return steps.compute([steps.load(image, decode, bgr)])[0]
 
     def train_step(self, images: Array, truth: Sequence[Array]) -> float:
         """Train on one mini-batch. Returns its loss. The weights are updated after every `subdivisions` calls.

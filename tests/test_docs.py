@@ -18,7 +18,11 @@ DOCUMENTS = sorted(
     [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("tests/**/*.md"), *ROOT.glob("benchmarks/*.md")]
 )
 IDS = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
-EXTRAS = {"docs/export.md": ["onnxruntime"], "docs/video.md": ["trackers"]}  # what examples need beside pydarknet
+EXTRAS = {
+    "docs/export.md": ["onnxruntime"],
+    "docs/video.md": ["trackers"],
+    "docs/batch.md": ["ray"],
+}  # what examples need beside pydarknet
 SLOW = {"README.md", "docs/export.md"}  # whose examples build whole networks
 PROGRAMS = [
     pytest.param(name, id=name, marks=pytest.mark.slow if name in SLOW else ())

@@ -17,7 +17,7 @@ ORDER = [
     {"layers", "datasets"},
     {"network"},
     {"inference", "zoo"},
-    {"evaluation", "export", "model"},
+    {"evaluation", "export", "model", "archive"},
     {"training"},
     {"tools", "api", "server", "dnn"},
     {"ray"},
@@ -43,6 +43,7 @@ DOORS = {
     "pooch": {"zoo"},
     "requests": {"zoo"},
     "ray": {"ray"},
+    "pyarrow": {"archive"},
     "matplotlib": {"utils", "tools", "evaluation", "training"},
 }
 

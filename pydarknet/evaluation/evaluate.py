@@ -116,13 +116,15 @@ def check_finite(**options: float) -> None:
 
 
 class ListRun:
-    """Over a list of pictures. unreadable: the number of pictures, which are logged."""
+    """Over a list of pictures. unreadable: the number of pictures, which are logged. scaled: whether any was
+    decoded at a reduced size."""
 
     counts_as = ""  # what a picture that cannot be read counts as
 
     def __init__(self, network: Network, batch: int, threads: int) -> None:
         self.network, self.batch, self.threads = network, batch, threads
         self.timing, self.unreadable, self._warnings = Timing(), 0, LimitedLog()
+        self.scaled = False
 
     def loaded(self, load: Callable[[P], T], pictures: Sequence[P]) -> Generator[T | ImageError, None, None]:
         """What `load`, called by threads, gives for each picture, or its error."""
@@ -158,7 +160,6 @@ class BatchDetector(ListRun):
         self._none = Candidates.empty(heads_of(network)[-1].classes)
         letterbox = letterboxes(network, network.config.net) if options.letterbox is None else options.letterbox
         self._how = DetectorOptions(options.thresh, options.hier, options.nms, letterbox, options.nms_kind)
-        self.scaled = False  # whether any picture was decoded at a reduced size
         self._least = least_size(options.decode, network.input_shape)
 
     def __iter__(self) -> Iterator[ImageResult]:
@@ -290,19 +291,21 @@ def evaluate(
     threads: int = THREADS,
     coco: bool = False,
     each: Callable[[ImageResult, int], None] | None = None,
+    detector: Callable[..., BatchDetector] | None = None,
 ) -> Evaluation:
     """Detect objects in all pictures, at the network's current size, and compare them with the ground truth.
 
     thresh: records above it count as detections in the report. iou_thresh: a match needs a larger IoU. points:
     see `average_precision`. batch: pictures per forward pass. threads: that load pictures. each: called after
-    every picture with its result and the number of missed objects. Raises OptionError without a detection head.
+    every picture with its result and the number of missed objects. detector: made in the place of a
+    `BatchDetector`, with its arguments. Raises OptionError without a detection head.
     """
     check_finite(thresh=thresh, iou_thresh=iou_thresh)
     heads = heads_of(network)
     records = MeanAveragePrecision(heads[-1].classes, thresh, iou_thresh, points)
     coco_metrics = CocoAveragePrecision(heads[-1].classes) if coco else None
-    detector = BatchDetector(network, truth.paths, options, batch, threads)
-    for result in detector:
+    run = (detector or BatchDetector)(network, truth.paths, options, batch, threads)
+    for result in run:
         rows = truth.boxes[result.index]
         missed = records.add(result.candidates, rows, truth.difficult_in(result.index))
         if coco_metrics is not None:
@@ -310,7 +313,7 @@ def evaluate(
         if each is not None:
             each(result, missed)
     coco_report = coco_metrics.report() if coco_metrics is not None else None
-    return Evaluation(records.report(), records, detector.timing, detector.unreadable, coco_report, detector.scaled)
+    return Evaluation(records.report(), records, run.timing, run.unreadable, coco_report, run.scaled)
 
 
 @dataclass

@@ -49,6 +49,10 @@ class DetectionResult:
         listed = self._best_class_first() if self.dialect.detects_best_class_first else self.in_array_order()
         return Detections(listed, width=self.width, height=self.height, classes=len(self.names), seconds=self.seconds)
 
+    def to_json(self, filename: str | None = None, frame: int | None = None) -> str:
+        """See `Detections.to_json`."""
+        return self.detections().to_json(filename, frame)
+
     def only(self, classes: Sequence[int]) -> DetectionResult:
         """The result with only the objects of these classes, given by their numbers."""
         probabilities = np.zeros_like(self.candidates.probabilities)
@@ -235,16 +239,6 @@ def prepare_picture(
     return TiledInput(tiles, [prepare_input(network, image, options, size), *parts])
 
 
-def load_picture(
-    network: Network, image: Image, options: DetectorOptions, tiling: Tiling | None, decode: str, bgr: bool
-) -> TiledInput:  # fmt: skip
-    """`prepare_picture` of anything that is a picture, decoded as a whole or scaled. Raises OptionError, ImageError."""
-    parts = (tiling.columns, tiling.rows) if tiling else ()
-    least = least_size(decode, network.input_shape, *parts)
-    picture, size = picture_of_size(image, bgr, least)
-    return prepare_picture(network, picture, options, tiling, size)
-
-
 def detect_prepared(
     network: Network, pictures: Sequence[TiledInput], names: Sequence[str], batch: int = 1
 ) -> list[DetectionResult]:
@@ -260,6 +254,39 @@ def detect_prepared(
         merged = merge_tiles(tiles, candidates) if tiles else candidates[0]
         results.append(result_of(network, own[0], merged, names, sum(spent)))
     return results
+
+
+@dataclass(frozen=True)
+class DetectorSteps:
+    """Detection in two steps: the network's input from a picture, which needs no lock; results from inputs.
+
+    names: of the classes. classes: the numbers of those to report; None: all. batch: pictures or tiles per pass.
+    """
+
+    network: Network
+    names: Sequence[str]
+    options: DetectorOptions
+    tiling: Tiling | None = None
+    classes: Sequence[int] | None = None
+    batch: int = 1
+
+    def least_size(self, decode: str) -> Size | None:
+        """See `images.image.least_size`; with tiles, those are not smaller than the network's input."""
+        parts = (self.tiling.columns, self.tiling.rows) if self.tiling else ()
+        return least_size(decode, self.network.input_shape, *parts)
+
+    def prepare(self, picture: Picture, size: Size | None = None) -> TiledInput:
+        """See `prepare_picture`."""
+        return prepare_picture(self.network, picture, self.options, self.tiling, size)
+
+    def load(self, image: Image, decode: str, bgr: bool) -> TiledInput:
+        """`prepare` anything that is a picture. Raises OptionError, and ImageError for an unreadable one."""
+        return self.prepare(*picture_of_size(image, bgr, self.least_size(decode)))
+
+    def compute(self, pictures: Sequence[TiledInput]) -> list[DetectionResult]:
+        """See `detect_prepared`."""
+        results = detect_prepared(self.network, pictures, self.names, self.batch)
+        return results if self.classes is None else [found.only(self.classes) for found in results]
 
 
 def detect(
@@ -293,10 +320,11 @@ def detect_each(
     """
     if batch < 1:
         raise OptionError(f"batch {batch}: expected at least 1")
-    least_size(decode, network.input_shape)
+    steps = DetectorSteps(network, names, options, tiling, batch=batch)
+    steps.least_size(decode)
 
     def load(image: Image) -> tuple[Image, TiledInput]:
-        return image, load_picture(network, image, options, tiling, decode, bgr)
+        return image, steps.load(image, decode, bgr)
 
     def results() -> Iterator[tuple[Image, DetectionResult]]:
         failure: Exception | None = None
@@ -310,7 +338,7 @@ def detect_each(
                     failure = error
                 if not ready:
                     break
-                found = detect_prepared(network, [each for _, each in ready], names, batch)
+                found = steps.compute([each for _, each in ready])
                 yield from zip([image for image, _ in ready], found, strict=True)
         if failure is not None:
             raise failure

@@ -112,6 +112,7 @@ def _evaluate(
 
         result = evaluate(
             model, truth, options=replace(MAP, letterbox=letterbox, decode=options["decode"]), coco=True, each=seen,
+            detector=options.get("detector"),
             **{name: options[name] for name in ("thresh", "iou_thresh", "points", "batch")},
         )  # fmt: skip
     note_decode(options, result.scaled)
