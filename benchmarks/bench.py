@@ -8,13 +8,14 @@ import os
 import shlex
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from file_to_box import FILE_HEAD, time_files
 from forward import PRECISIONS, available, head, summary, time_network
 from networks import ROOT, SIZES, TRAINED, chosen
 from peers import ALL_PEERS, PEERS
-from processes import time_processes
+from processes import time_processes, time_starts
 from report import processor, table, versions
 from train_step import HEAD, time_training
 from turns import warn_of_load
@@ -83,8 +84,37 @@ def training_part(options: argparse.Namespace, folder: Path) -> list[str]:
         if row is not None:
             print("  ".join(row), file=sys.stderr, flush=True)
             rows.append(row)
-    caption = "## Training\n\nMilliseconds an image of one iteration: forward, loss, backward, update."
+    caption = (
+        "## Training\n\nMilliseconds an image of one iteration: forward, loss, backward, update; and the peak memory "
+        "of a process that does it."
+    )
     return [caption, table(HEAD, rows)]
+
+
+FILES = (
+    "## From file to box\n\nPictures per second, of JPEG files: decoding, resizing, the pass, suppression. *scaled*: "
+    'with decode="scaled". *ours / fastest*: above 1, ours is the fastest.'
+)
+STARTS = (
+    "## Start and memory\n\nA program that loads a network, computes one picture and ends: seconds from start to exit, "
+    "and its peak memory. Kernels are compiled already; OpenVINO compiles anew each time."
+)
+
+
+def parts_of(options: argparse.Namespace, folder: Path) -> Iterator[list[str]]:
+    """The report, part by part."""
+    if not options.train:
+        yield inference_part(options, folder, best=False)
+        if any(peer not in PEERS for peer in available(options.peers, options.darknet)):
+            yield inference_part(options, folder, best=True)
+        if options.files:
+            yield [FILES, table(FILE_HEAD, time_files(folder, options.threads, options.files))]
+        if options.processes:
+            yield [STARTS, table(*time_starts(folder, options.threads, options.processes))]
+            rows = time_processes(folder, options.threads, options.processes)
+            yield ["## Whole processes", table(["command", "measured"], rows)]
+    if not options.no_train:
+        yield training_part(options, folder)
 
 
 def main() -> None:
@@ -97,21 +127,10 @@ def main() -> None:
     parts = [title]
     print(title + "\n", flush=True)
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        if not options.train:
-            parts += inference_part(options, folder, best=False)
-            if any(peer not in PEERS for peer in available(options.peers, options.darknet)):
-                parts += inference_part(options, folder, best=True)
-            if options.files:
-                rows = time_files(folder, options.threads, options.files)
-                parts += ["## From file to box", table(FILE_HEAD, rows)]
-            if options.processes:
-                rows = time_processes(folder, options.threads, options.processes)
-                parts += ["## Whole processes", table(["command", "measured"], rows)]
-        if not options.no_train:
-            parts += training_part(options, folder)
-    print("\n\n".join(parts[1:]))
-    options.out.write_text("\n\n".join(parts) + "\n")
+        for part in parts_of(options, Path(name)):
+            print("\n\n".join(part) + "\n", flush=True)
+            parts += part
+            options.out.write_text("\n\n".join(parts) + "\n")
 
 
 if __name__ == "__main__":

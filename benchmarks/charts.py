@@ -1,20 +1,24 @@
-"""Two charts from the report of `bench.py`: how many times longer a peer takes, in float32 and at its best precision.
+"""What the README shows of the report of `bench.py`: two charts, how many times longer a peer takes, and a table.
 
-python benchmarks/charts.py [benchmarks/results.md] [docs]
+python benchmarks/charts.py [benchmarks/results.md] [README.md]
 """
 
+import re
+import statistics
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib as mpl
 from networks import ROOT
+from report import table
 
 CHARTS = {
     "Inference in float32": ("speed-float32.png", "One picture in float32"),
     "Inference at every engine's best precision": ("speed-best.png", "One picture at the best precision of each"),
 }
 OURS = "pydarknet"
+PART = re.compile("(<!-- begin: [^\n]* -->\n).*(<!-- end -->)", re.DOTALL)  # of the README
 
 
 def sections(report: str) -> dict[str, list[dict[str, str]]]:
@@ -69,14 +73,29 @@ def draw(rows: Sequence[dict[str, str]], title: str, path: Path) -> None:
     plt.close(figure)
 
 
+def shown(report: str) -> str:
+    """The part of the README: the machine, the table in float32, what it says of other precisions and of training."""
+    tables, machine = sections(report), report.split("\n\n")[1].splitlines()
+    means = [line for line in report.splitlines() if line.startswith("Geometric mean")]
+    training = statistics.geometric_mean(float(row["PyTorch / ours"]) for row in tables["Training"])
+    (first, (chart, _)), (second, (best_chart, _)) = CHARTS.items()
+    columns = [name for name in tables[first][0] if name != "difference"]
+    rows = [[row[name] for name in columns] for row in tables[first]]
+    return "\n\n".join([
+        f"{machine[0].strip()} {machine[1].strip()} Milliseconds for one picture in float32, from {machine[2]}:",
+        table(columns, rows), means[0], f"![{first}](docs/{chart})", f"{second}: {means[1]}",
+        f"![{second}](docs/{best_chart})",
+        f"Training: geometric mean of PyTorch / pydarknet over {len(tables['Training'])} networks: {training:.2f}.\n",
+    ])  # fmt: skip
+
+
 def main() -> None:
-    report = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "benchmarks" / "results.md")
-    folder = Path(sys.argv[2] if len(sys.argv) > 2 else ROOT / "docs")
-    tables = sections(report.read_text())
+    report = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "benchmarks" / "results.md").read_text()
+    readme = Path(sys.argv[2] if len(sys.argv) > 2 else ROOT / "README.md")
     for heading, (name, title) in CHARTS.items():
-        if rows := tables.get(heading):
-            draw(rows, title, folder / name)
-            print(folder / name)
+        draw(sections(report)[heading], title, readme.parent / "docs" / name)
+    readme.write_text(PART.sub(lambda found: found[1] + shown(report) + found[2], readme.read_text()))
+    print(f"{readme}: the part on speed, and {len(CHARTS)} charts in {readme.parent / 'docs'}")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,10 @@ from pydarknet.export.exporter import export_onnx
 from pydarknet.export.formats import ExportOptions
 
 NETWORKS = {"yolo-fastest-1.1": 320, "yolov3-tiny": 416, "yolov4-tiny": 416}
-FILE_HEAD = ["network", "pictures", "pydarknet", "ONNX Runtime", "OpenVINO", "fastest / ours"]
+FILE_HEAD = [
+    "network", "pictures", "pydarknet", "pydarknet scaled", "ONNX Runtime", "OpenVINO",
+    "ours / fastest", "scaled / fastest",
+]  # fmt: skip
 THRESH, OVERLAP = 0.25, 0.45
 REPEATS = 3
 Loop = Callable[[Sequence[Path]], int]  # the number of objects found
@@ -92,11 +95,12 @@ def openvino_loop(path: str, threads: int, width: int, height: int) -> Loop:
     return loop_of(infer, width, height)
 
 
-def engine_loop(network: pydarknet.Model) -> Loop:
+def engine_loop(network: pydarknet.Model, decode: str) -> Loop:
     """Ours: the pictures are read ahead."""
 
     def run(paths: Sequence[Path]) -> int:
-        return sum(len(found) for found in network.detect(paths, thresh=THRESH, nms=OVERLAP, letterbox=False))
+        each = network.detect(paths, thresh=THRESH, nms=OVERLAP, letterbox=False, decode=decode)
+        return sum(len(found) for found in each)
 
     return run
 
@@ -132,11 +136,16 @@ def time_files(folder: Path, threads: int, count: int) -> list[list[str]]:
         path = str(folder / f"{name}-boxes.onnx")
         export_onnx(network, path, ExportOptions(format="boxes"))
         how = path, threads, network.input.width, network.input.height
-        loops = [engine_loop(network), onnx_runtime_loop(*how), openvino_loop(*how)]
+        loops = [
+            engine_loop(network, "whole"),
+            engine_loop(network, "scaled"),
+            onnx_runtime_loop(*how),
+            openvino_loop(*how),
+        ]
         for loop in loops:
             loop(sets[f"{count} of 640x480"][:8])
         for title, paths in sets.items():
-            ours, *theirs = rates(loops, paths)
-            cells = [f"{rate:.0f}" for rate in (ours, *theirs)]
-            rows.append([f"{cfg.stem} {network.input.width}", title, *cells, f"{ours / max(theirs):.2f}"])
+            whole, scaled, *theirs = found = rates(loops, paths)
+            ratios = [f"{ours / max(theirs):.2f}" for ours in (whole, scaled)]
+            rows.append([f"{cfg.stem} {network.input.width}", title, *(f"{rate:.0f}" for rate in found), *ratios])
     return rows

@@ -7,10 +7,13 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
-from networks import ROOT, random_network
+from networks import ROOT, find_cfg, random_network
 from peers import SAMPLE
+
+from pydarknet.export.exporter import export_onnx
 
 # Runs a command and prints its wall time, peak memory and exit code. A process of its own, because the peak of a child
 # counts from that of its parent.
@@ -22,6 +25,16 @@ seconds = time.perf_counter() - start
 peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
 print(json.dumps([seconds, peak, done.returncode, done.stderr[-500:]]))
 """
+# Programs that load a network, compute one picture, and end.
+PROGRAMS = {
+    "pydarknet": "import numpy as np, pydarknet; n = pydarknet.load(cfg, weights, threads=threads); n.forward(x(np))",
+    "ONNX Runtime": "import numpy as np, onnxruntime as o; s = o.SessionOptions(); s.intra_op_num_threads = threads; "
+    "o.InferenceSession(onnx, s).run(None, {'input': x(np)})",
+    "OpenVINO": "import numpy as np, openvino as ov; c = {'INFERENCE_NUM_THREADS': threads, 'PERFORMANCE_HINT': "
+    "'LATENCY'}; ov.Core().compile_model(onnx, 'CPU', c)(x(np))",
+}
+MODULES = {"pydarknet": "numpy", "ONNX Runtime": "onnxruntime", "OpenVINO": "openvino"}
+STARTED = ("tiny", "yolov3-tiny", "yolov4")
 
 
 @dataclass
@@ -46,6 +59,23 @@ def median_seconds(commands: Sequence[Sequence[str]], repeats: int) -> list[floa
     """The median time of each command; the commands take turns."""
     times = [[run_process(command).seconds for command in commands] for _ in range(repeats)]
     return [statistics.median(column) for column in zip(*times, strict=True)]
+
+
+def time_starts(folder: Path, threads: int, repeats: int) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of a table: seconds from start to exit of a program of each engine, and its peak memory."""
+    engines, rows = [name for name, module in MODULES.items() if find_spec(module)], []
+    for cfg in filter(None, map(find_cfg, STARTED)):
+        network = random_network(cfg)
+        weights, onnx = folder / f"{cfg.stem}.weights", str(folder / f"{cfg.stem}.onnx")
+        network.save_weights(weights)
+        export_onnx(network, onnx)
+        given = f"cfg, weights, onnx, threads = {str(cfg)!r}, {str(weights)!r}, {onnx!r}, {threads}; "
+        given += f"x = lambda np: np.zeros((1, *{network.input_shape}), np.float32); "
+        commands = [[sys.executable, "-c", given + PROGRAMS[name]] for name in engines]
+        peaks = [run_process(command).peak_mib for command in commands]
+        seconds = median_seconds(commands, repeats)
+        rows.append([f"{cfg.stem} {network.input.width}", *(f"{s:.2f}" for s in seconds), *(f"{p:.0f}" for p in peaks)])
+    return ["network", *(f"{name} s" for name in engines), *(f"{name} MiB" for name in engines)], rows
 
 
 def time_processes(folder: Path, threads: int, repeats: int) -> list[list[str]]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
 
-PACKAGES = ("pydarknet", "numpy", "numba", "opencv-python", "onnx", "onnxruntime", "openvino", "torch")
+PACKAGES = ("pydarknet", "numpy", "numba", "opencv-python", "onnx", "onnxruntime", "openvino", "nncf", "torch")
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

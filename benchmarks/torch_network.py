@@ -1,6 +1,7 @@
 """A network rebuilt in PyTorch layer by layer, with the same parameters: the peer of training."""
 
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 import torch
@@ -56,6 +57,14 @@ class DarknetReorg(nn.Module):
         return wide.permute(0, 3, 5, 1, 2, 4).reshape(n, c * s * s, h // s, w // s)
 
 
+def _sum(first: Tensor, other: Tensor) -> Tensor:
+    """darknet's: of a larger second input pixels are skipped; channels that it lacks stay as they are."""
+    _, channels, height, width = first.shape
+    step = max(1, other.shape[2] // height)
+    part = other[:, :channels, ::step, ::step][:, :, :height, :width]
+    return first + functional.pad(part, (0, 0, 0, 0, 0, channels - part.shape[1]))
+
+
 def _convolution(layer: Convolutional, folded: bool) -> nn.Module:
     window = layer.window
     normalised = layer.norm is not None and not folded
@@ -105,10 +114,10 @@ class TorchNetwork(nn.Module):
         if isinstance(layer, Route):
             return lambda xs: torch.cat([x.chunk(layer.groups, 1)[layer.group_id] for x in xs], 1)
         if isinstance(layer, Shortcut):
-            if layer.weights is not None or any(shape != layer.shape for shape in layer.inputs):
-                raise NotImplementedError("[shortcut] of different sizes, or with weights")
+            if layer.weights is not None or any(shape.width < layer.shape.width for shape in layer.inputs):
+                raise NotImplementedError("[shortcut] with weights, or with a smaller input")
             act = ACTIVATIONS[layer.activation.name]()
-            return lambda xs: act(sum(xs[1:], xs[0]))
+            return lambda xs: act(reduce(_sum, xs))
         if isinstance(layer, Upsample) and not layer.reverse and layer.scale == 1:
             return nn.Upsample(scale_factor=layer.stride, mode="nearest")
         if isinstance(layer, Reorg):

@@ -1,4 +1,7 @@
-"""One training iteration, ours beside PyTorch's on the same network: forward, loss, backward, update."""
+"""One training iteration, ours beside PyTorch's on the same network: forward, loss, backward, update.
+
+As a program, ENGINE CFG THREADS: STEPS iterations of one of them, for the peak memory of its process.
+"""
 
 import sys
 from importlib.util import find_spec
@@ -7,12 +10,15 @@ from typing import Any
 
 import numpy as np
 from networks import find_cfg, make_sane, with_options
+from processes import run_process
 from turns import Timed, take_turns, timed
 
 import pydarknet
 
 BATCH = 8
-HEAD = ["network", "pydarknet", "PyTorch", "PyTorch / ours"]
+HEAD = ["network", "pydarknet", "PyTorch", "PyTorch / ours", "pydarknet MiB", "PyTorch MiB"]
+STEPS = 3
+ENGINES = "pydarknet", "torch"
 TOLERANCE = 1e-3
 
 
@@ -28,7 +34,13 @@ def random_truth(network: pydarknet.Model, rng: np.random.Generator) -> list[np.
     return boxes
 
 
-def torch_step(network: pydarknet.Model, x: np.ndarray, threads: int) -> Timed:
+def mini_batch(network: pydarknet.Model) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Random pictures, and their truth."""
+    rng = np.random.default_rng(1)
+    return rng.random((BATCH, *network.input_shape), np.float32), random_truth(network, rng)
+
+
+def torch_step(network: pydarknet.Model, x: np.ndarray, threads: int, compare: bool = True) -> Timed:
     """PyTorch's iteration: channels_last, SGD with the cfg's momentum and decay. The loss of a detector is the sum of
     the squares of what its heads read, cheaper than ours.
 
@@ -40,9 +52,9 @@ def torch_step(network: pydarknet.Model, x: np.ndarray, threads: int) -> Timed:
     torch.set_num_threads(threads)
     model = TorchNetwork(network).eval().to(memory_format=torch.channels_last)
     images = torch.from_numpy(x).contiguous(memory_format=torch.channels_last)
-    every = pydarknet.Model.layer_outputs(network, x)
+    every = pydarknet.Model.layer_outputs(network, x) if compare else []
     with torch.inference_mode():
-        for index, y in zip(last_layers(network), model(images), strict=True):
+        for index, y in zip(last_layers(network), model(images), strict=True) if compare else ():
             ours: Any = every[index]
             difference = float(np.abs(y.numpy().reshape(ours.shape) - ours).max() / np.abs(ours).max())
             if not difference <= TOLERANCE:
@@ -71,9 +83,7 @@ def time_training(name: str, size: int, threads: int, repeats: int, folder: Path
     ready = with_options(cfg, folder, width=size, height=size, batch=BATCH, subdivisions=1)
     network = pydarknet.load(ready, train=True, threads=threads)
     make_sane(network)
-    rng = np.random.default_rng(1)
-    x = rng.random((BATCH, *network.input_shape), np.float32)
-    truth = random_truth(network, rng)
+    x, truth = mini_batch(network)
     runners = [timed(lambda: network.train_step(x, truth))]
     if find_spec("torch") is not None:
         still = pydarknet.load(ready, batch=BATCH, threads=threads)
@@ -81,4 +91,21 @@ def time_training(name: str, size: int, threads: int, repeats: int, folder: Path
         runners.append(torch_step(still, x, threads))
     each = [1000 * median / BATCH for median in take_turns(runners, repeats)]
     theirs = [f"{each[1]:.1f}", f"{each[1] / each[0]:.2f}"] if len(each) > 1 else ["-", "-"]
-    return [f"{name} {size}, batch {BATCH}", f"{each[0]:.1f}", *theirs]
+    program = [sys.executable, __file__]
+    peaks = [
+        f"{run_process([*program, engine, str(ready), str(threads)]).peak_mib:.0f}" for engine in ENGINES[: len(each)]
+    ]
+    return [f"{name} {size}, batch {BATCH}", f"{each[0]:.1f}", *theirs, *peaks, *["-"] * (2 - len(each))]
+
+
+def main() -> None:
+    engine, cfg, threads = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    network = pydarknet.load(cfg, train=engine == ENGINES[0], batch=BATCH, threads=threads)
+    x, truth = mini_batch(network)
+    step = timed(lambda: network.train_step(x, truth)) if network.training else torch_step(network, x, threads, False)
+    for _ in range(STEPS):
+        step()
+
+
+if __name__ == "__main__":
+    main()

@@ -11,8 +11,8 @@ from .config.dialect import choose_dialect
 from .config.names import choose_names
 from .config.sections import Config, read_config
 from .errors import OptionError
-from .images.image import Image, as_picture, is_image
-from .inference.classifier import Classification, classify
+from .images.image import Image, is_image, least_size, picture_of_size
+from .inference.classifier import Classification, classify_inputs, prepare_input
 from .layers.convolution.direct import FLOAT32, INT8, checked_precision
 from .layers.heads.base import Head
 from .network.network import Network, without_warnings
@@ -83,33 +83,41 @@ class Model(Network):
             raise OptionError(f"{len(names)} names; expected {self.classes}, the number of the network's classes")
         self._names = list(names)
 
-    def classify(self, image: Image, top: int = 5, fit: str = "auto", *, bgr: bool = False) -> list[tuple[str, float]]:
+    def classify(
+        self, image: Image, top: int = 5, fit: str = "auto", *, bgr: bool = False, decode: str = "whole"
+    ) -> list[tuple[str, float]]:
         """[(name, probability), ...] of the `top` best classes, best first.
 
         fit: how a picture is resized, see `classifier.classify`. image, bgr: see `images.image.as_picture`.
+        decode: see `detect`.
         Raises OptionError for a detector, ImageError for an unreadable picture, and DivergedError if the output
         is not finite.
         """
-        return [(p.name, p.probability) for p in self.classification(image, top, fit, bgr=bgr).predictions]
+        found = self.classification(image, top, fit, bgr=bgr, decode=decode)
+        return [(p.name, p.probability) for p in found.predictions]
 
-    def classification(self, image: Image, top: int = 5, fit: str = "auto", *, bgr: bool = False) -> Classification:
+    def classification(
+        self, image: Image, top: int = 5, fit: str = "auto", *, bgr: bool = False, decode: str = "whole"
+    ) -> Classification:
         """Like `classify`, with class numbers, parents in a word tree, and the time of the forward pass."""
         if self.heads:
             kind = self.layers[self.heads[0]].kind
             raise OptionError(f"{self.path}: a detector (it has a [{kind}] layer); use detect")
-        return classify(self, as_picture(image, bgr), self.names, top, fit)
+        picture, size = picture_of_size(image, bgr, least_size(decode, self.input_shape))
+        return classify_inputs(self, [prepare_input(self, picture, fit, size)], self.names, top)[0]
 
     @overload
     def detect(  # type: ignore[overload-overlap]
         self, image: Image, thresh: float | None = ..., hier: float = ..., nms: float = ...,
         letterbox: bool | None = ..., *, bgr: bool = ..., tiles: tuple[int, int] | None = ..., overlap: float = ...,
+        decode: str = ...,
     ) -> Detections: ...  # fmt: skip
 
     @overload
     def detect(
         self, image: Iterable[Image], thresh: float | None = ..., hier: float = ..., nms: float = ...,
         letterbox: bool | None = ..., *, batch: int = ..., bgr: bool = ..., tiles: tuple[int, int] | None = ...,
-        overlap: float = ...,
+        overlap: float = ..., decode: str = ...,
     ) -> Iterator[Detections]: ...  # fmt: skip
 
     def detect(
@@ -124,6 +132,7 @@ class Model(Network):
         bgr: bool = False,
         tiles: tuple[int, int] | None = None,
         overlap: float = 0.2,
+        decode: str = "whole",
     ) -> Detections | Iterator[Detections]:
         """The objects of a picture, in the order in which darknet prints them; boxes in pixels of the picture.
 
@@ -134,17 +143,19 @@ class Model(Network):
         the aspect ratio; default: as darknet does for this network.
         tiles: (columns, rows) of a grid of parts in which objects are detected as well, for small objects in
         large pictures. overlap: the fraction of a part's side that it shares with its neighbour. See
-        `detector.Tiling`. Raises OptionError for a classifier, and ImageError for an unreadable picture.
+        `detector.Tiling`. decode: "scaled" decodes JPEG files at a half, a quarter or an eighth of their size where
+        that is at least the network's, which is faster, with other pixels. Raises OptionError for a classifier, and
+        ImageError for an unreadable picture.
         """
         if is_image(image) or not isinstance(image, Iterable):
             one = cast(Image, image)
-            found = self.find(one, thresh, hier, nms, letterbox, bgr=bgr, tiles=tiles, overlap=overlap)
+            found = self.find(one, thresh, hier, nms, letterbox, bgr=bgr, tiles=tiles, overlap=overlap, decode=decode)
             return _with_source(found, one, bgr)
         from .inference.detector import DetectorOptions, detect_each
 
         tiling, pictures = _tiling(tiles, overlap), cast(Iterable[Image], image)
         options = DetectorOptions.of(self, thresh, hier, nms, letterbox)
-        each = detect_each(self, pictures, self.names, options, tiling, batch=batch, bgr=bgr)
+        each = detect_each(self, pictures, self.names, options, tiling, batch=batch, bgr=bgr, decode=decode)
         return (_with_source(found, source, bgr) for source, found in each)
 
     def find(
@@ -158,12 +169,14 @@ class Model(Network):
         bgr: bool = False,
         tiles: tuple[int, int] | None = None,
         overlap: float = 0.2,
+        decode: str = "whole",
     ) -> DetectionResult:
         """Like `detect` for one picture, with all candidates and the time of the forward pass."""
-        from .inference.detector import DetectorOptions, detect
+        from .inference.detector import DetectorOptions, DetectorSteps
 
-        picture, tiling = as_picture(image, bgr), _tiling(tiles, overlap)
-        return detect(self, picture, self.names, DetectorOptions.of(self, thresh, hier, nms, letterbox), tiling)
+        options = DetectorOptions.of(self, thresh, hier, nms, letterbox)
+        steps = DetectorSteps(self, self.names, options, _tiling(tiles, overlap))
+        return steps.compute([steps.load(image, decode, bgr)])[0]
 
     def train_step(self, images: Array, truth: Sequence[Array]) -> float:
         """Train on one mini-batch. Returns its loss. The weights are updated after every `subdivisions` calls.

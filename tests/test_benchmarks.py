@@ -184,6 +184,51 @@ def test_charts_are_drawn_from_a_report(tmp_path):
     assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_readme_shows_the_report():
+    import charts
+    from report import table
+
+    times, training = ["network", "pydarknet", "OpenCV", "fastest / ours", "difference"], ["network", "PyTorch / ours"]
+    parts = ["# Benchmarks", "A processor, 2 threads.  \nPython 3.  \n`bench.py`"]
+    for heading, mean in zip(charts.CHARTS, ("2.00", "1.00"), strict=True):
+        rows = [["a 1", "4.00", "8.00", mean, "1e-6"]]
+        parts += [f"## {heading}", "Milliseconds.", table(times, rows), f"Geometric mean of ...: {mean}"]
+    parts += ["## Training", table(training, [["a 1", "1.00"], ["b 1", "4.00"]])]
+    text = charts.shown("\n\n".join(parts))
+    assert text.startswith(
+        "A processor, 2 threads. Python 3. Milliseconds for one picture in float32, from `bench.py`:"
+    )
+    assert "| a 1     | 4.00      | 8.00   | 2.00           |\n" in text and "difference" not in text
+    assert [text.count(line) for line in ("Geometric mean of ...: 2.00", "best precision: Geometric mean of ...: 1.00")]
+    assert text.endswith("over 2 networks: 2.00.\n")
+    readme = (FOLDER.parent / "README.md").read_text(encoding="utf-8")
+    assert charts.PART.sub(r"\1\2", readme).count("<!-- ") == 2
+
+
+RESAMPLED = """
+    [net]
+    width=32
+    height=32
+    channels=3
+
+    [convolutional]
+    filters=4
+    size=1
+    activation=leaky
+
+    [convolutional]
+    filters=8
+    size=3
+    stride=2
+    pad=1
+    activation=leaky
+
+    [shortcut]
+    from=-2
+    activation=leaky
+"""
+
+
 def run_bench(*words, **options):
     command = [sys.executable, str(FOLDER / "bench.py"), *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, check=False, **options)
@@ -235,12 +280,13 @@ def test_a_peer_that_differs_is_an_error(write_cfg, tmp_path, monkeypatch):
         forward.time_network(str(write_cfg(SMALL)), 32, ["wrong"], ["float32"], 1, 1, tmp_path, None)
 
 
-def test_the_torch_network_is_ours(write_cfg):
+@pytest.mark.parametrize(("cfg", "dialect"), [(SMALL, "alexeyab"), (RESAMPLED, "pjreddie")])
+def test_the_torch_network_is_ours(write_cfg, cfg, dialect):
     torch = pytest.importorskip("torch")
     from networks import make_sane
     from torch_network import TorchNetwork, last_layers
 
-    network = pydarknet.load(write_cfg(SMALL), width=33, height=31, batch=2)
+    network = pydarknet.load(write_cfg(cfg), width=33, height=31, batch=2, dialect=dialect)
     make_sane(network)
     x = np.random.default_rng(0).random((2, 3, 31, 33), np.float32)
     every = network.layer_outputs(x)

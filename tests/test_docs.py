@@ -10,8 +10,7 @@ import click
 import pytest
 from support.documents import listings, program, stage
 
-from pydarknet.cli.app import COMMANDS
-from pydarknet.cli.app import pydarknet as program_of_commands
+from pydarknet.cli.app import COMMANDS, pydarknet as program_of_commands
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "pydarknet"
@@ -19,7 +18,11 @@ DOCUMENTS = sorted(
     [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("tests/**/*.md"), *ROOT.glob("benchmarks/*.md")]
 )
 IDS = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
-EXTRAS = {"docs/export.md": ["onnxruntime"], "docs/video.md": ["trackers"]}  # what examples need beside pydarknet
+EXTRAS = {
+    "docs/export.md": ["onnxruntime"],
+    "docs/video.md": ["trackers"],
+    "docs/batch.md": ["ray"],
+}  # what examples need beside pydarknet
 SLOW = {"README.md", "docs/export.md"}  # whose examples build whole networks
 PROGRAMS = [
     pytest.param(name, id=name, marks=pytest.mark.slow if name in SLOW else ())

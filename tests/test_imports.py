@@ -17,9 +17,10 @@ ORDER = [
     {"layers", "datasets"},
     {"network"},
     {"inference", "zoo"},
-    {"evaluation", "export", "model"},
+    {"evaluation", "export", "model", "archive"},
     {"training"},
     {"tools", "api", "server", "dnn"},
+    {"ray"},
     {"cli"},
     {"__init__", "__main__"},
 ]
@@ -41,6 +42,8 @@ DOORS = {
     "python_multipart": {"server"},
     "pooch": {"zoo"},
     "requests": {"zoo"},
+    "ray": {"ray"},
+    "pyarrow": {"archive"},
     "matplotlib": {"utils", "tools", "evaluation", "training"},
 }
 

@@ -5,6 +5,8 @@ import re
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 PROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 LOWER = dict(re.findall(r'^    "(numpy|numba|opencv-python|click)>=([\d.]+)"', PROJECT, re.M))
@@ -37,6 +39,7 @@ def test_every_python_of_the_classifiers_is_tested():
     assert f"versions: [{', '.join(matrix().VERSIONS)}]" in workflow
 
 
+@pytest.mark.slow
 def test_this_python_is_found():
     here = f"{sys.version_info.major}.{sys.version_info.minor}"
     assert here not in matrix().PYTHONS or matrix().interpreters()[here] == sys.executable

@@ -8,7 +8,7 @@ from support.tensors import values
 
 import pydarknet
 from pydarknet.errors import ConfigError, DataError, ImageError, OptionError, WeightsError
-from pydarknet.images.image import fit_for_classify
+from pydarknet.images.image import encode_image, fit_for_classify
 from pydarknet.runtime import threads
 
 CLASSIFIER = net() + "[convolutional]\nfilters=4\nactivation=linear\n[avgpool]\n[softmax]\n"
@@ -225,6 +225,18 @@ def test_detect_gives_boxes_in_pixels_of_the_picture(detector, picture):
     boxes = sorted((d.box.x, d.box.y, d.box.w, d.box.h) for d in found)
     expected = [(x, y, 24, 12) for x in (12, 36) for y in (12, 36)]
     assert boxes == [pytest.approx(box) for box in expected]
+
+
+def test_boxes_of_a_scaled_picture_are_those_of_the_file(detector, tmp_path):
+    path = tmp_path / "large.jpg"
+    path.write_bytes(encode_image(np.full((301, 403, 3), 90, np.uint8)))
+    for letterbox in (False, True):
+        found = [detector.detect(path, letterbox=letterbox, decode=decode) for decode in ("whole", "scaled")]
+        many = next(iter(detector.detect([path], letterbox=letterbox, decode="scaled")))
+        assert (found[1].width, found[1].height) == (403, 301)
+        assert list(found[0]) == list(found[1]) == list(many)
+    with pytest.raises(OptionError, match="decode 'half': expected whole or scaled"):
+        detector.detect(path, decode="half")
 
 
 def test_boxes_of_a_letterboxed_picture_are_moved_back(detector, picture):

@@ -22,6 +22,7 @@ GROUPS = {
     "Pictures, training, networks": ("networks", {
         "classify": "classify pictures",
         "detect": "detect objects in pictures",
+        "batch": "archives of pictures on a cluster: detect, classify, map",
         "track": "track and count objects in a video",
         "train": "train a detector or a classifier",
         "live": "show a training run in the browser",

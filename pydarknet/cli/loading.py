@@ -1,4 +1,4 @@
-"""What the options of a command mean: networks, weights, names, classes."""
+"""What the options of a command mean: networks, weights, names, classes, what is done with pictures."""
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -15,9 +15,12 @@ from ..utils.resources import find_file, network_file
 from .console import note
 
 if TYPE_CHECKING:
+    from ..inference.classifier import ClassifierSteps
+    from ..inference.detector import DetectorSteps
     from ..model import Model
 
 Options = Mapping[str, Any]
+TOP = 5  # classes that `classify` prints by default
 MODEL_OPTIONS = ("dialect", "threads", "allow_partial", "tune", "precision", "quantized")
 
 
@@ -94,6 +97,12 @@ def note_partial_weights(network: Network, weights: str) -> None:
     note(f"{weights}: loaded {loaded.layers} of {layers} layers{rest}")
 
 
+def note_decode(options: Options, scaled: bool, why: str = "no JPEG file is twice the network's size") -> None:
+    """A line where --decode scaled has changed nothing. scaled: whether a picture was decoded at a reduced size."""
+    if options["decode"] == "scaled" and not scaled:
+        note(f"--decode scaled has no effect: {why}")
+
+
 def letterbox_choice(options: Mapping[str, Any]) -> bool | None:
     """True for -letter_box, False for -stretch, None for neither. Raises UsageError for both."""
     if options["letter_box"] and options["stretch"]:
@@ -119,3 +128,26 @@ def class_numbers(text: str | None, names: Sequence[str]) -> list[int] | None:
             )
         numbers.append(number)
     return numbers
+
+
+def detector_steps(model: "Model", options: Options) -> "DetectorSteps":
+    """Raises OptionError."""
+    from ..inference.detector import DetectorOptions, DetectorSteps, Tiling, heads_of
+
+    heads_of(model)
+    classes = class_numbers(options["classes"], model.names)
+    thresh, nms, letterbox = options["thresh"], options["nms"], letterbox_choice(options)
+    thresh = getattr(model.dialect, options.get("thresh_of", "detect_thresh")) if thresh is None else thresh
+    letterbox = options.get("letterbox") if letterbox is None else letterbox
+    how = DetectorOptions.of(model, thresh, options["hier"], 0.45 if nms is None else nms, letterbox)
+    tiling = Tiling.parse(options["tiles"], options["tile_overlap"]) if options.get("tiles") else None
+    return DetectorSteps(model, model.names, how, tiling, classes, options["batch"])
+
+
+def classifier_steps(model: "Model", cfg: str, options: Options, top: int = TOP) -> "ClassifierSteps":
+    """top: classes that are reported by default. Raises OptionError."""
+    from ..inference.classifier import ClassifierSteps
+
+    refuse_detector(model, cfg, "detect")
+    classes = class_numbers(options["classes"], model.names)
+    return ClassifierSteps(model, model.names, options["top"] or top, options["fit"], classes)

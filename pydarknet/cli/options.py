@@ -48,6 +48,18 @@ class FiniteFloat(click.FloatRange):
         return number
 
 
+class Share(click.ParamType):
+    """3/16: the third of 16 shares."""
+
+    name = "share"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        found = re.fullmatch(r"(\d{1,9})/(\d{1,9})", value)
+        if found is None or not 1 <= int(found[1]) <= int(found[2]):
+            self.fail(f"{value!r}: expected K/N with K from 1 to N, such as 3/16", param, ctx)
+        return int(found[1]), int(found[2])
+
+
 FRACTION = FiniteFloat(0, 1)
 POSITIVE, COUNT, PORT = click.IntRange(min=1), click.IntRange(min=0), click.IntRange(0, 65535)
 # The type of a value by the name that the help gives it; an option may state another one.
@@ -234,7 +246,8 @@ SHARED: dict[str, Callable[[Any], Any]] = {
     "images": click.argument("images", type=FILE, nargs=-1, metavar="[IMAGE]..."),
     "[video]": click.argument("video", type=FILE, required=False),
     # every command that builds a network
-    "network": together("dialect threads tune precision quantized allow_partial verbose gpu"),
+    "network": together("threads precise"),
+    "precise": together("dialect tune precision quantized allow_partial verbose gpu"),
     "dialect": flag("dialect", "Which darknet to follow; auto: AlexeyAB's if the cfg uses "
                     "anything that only it knows.",
                     type=click.Choice(["auto", "pjreddie", "alexeyab"]), default="auto"),
@@ -261,16 +274,22 @@ SHARED: dict[str, Callable[[Any], Any]] = {
         flag("height H", "Height of the network's input in pixels, instead of the cfg's."),
     ),
     "batch": batch_option(default=1),
+    "decode": flag("decode", "scaled: decode JPEG files at a half, a quarter or an eighth of their "
+                   "size where that is at least the network's (in training twice that): faster, and "
+                   "slightly other numbers. Sizes and boxes stay those of the file.",
+                   type=click.Choice(["whole", "scaled"]), default="whole"),
     # every command that looks at pictures and videos
     "input": together(
         "size batch",
         flag("every N", "Use every Nth frame of a video.", default=1, show_default=False),
         flag("limit N", "End after N pictures or frames."),
-        flag("classes NAME,NAME", "Report these classes only: names or numbers."),
+        "classes",
         flag("json", "Print one JSON object per line and nothing else.", "as_json"),
         flag("csv FILE", "Write a CSV table with one line per result."),
+        "decode",
         flag("quiet", "Print no progress bar, and no results except those of --json."),
     ),
+    "classes": flag("classes NAME,NAME", "Report these classes only: names or numbers."),
     "names": together(
         flag("names FILE", "Class names, one per line."),
         flag("data FILE.data", "A .data file that names the file of class names."),
@@ -286,10 +305,7 @@ SHARED: dict[str, Callable[[Any], Any]] = {
     # every command that finds objects in pictures and videos
     "detection": together(
         "input thresh hier nms ext_output letter_box stretch",
-        flag("tiles CxR", "For small objects: detect in C x R overlapping tiles of each "
-             "picture as well as in the whole."),
-        flag("tile_overlap P", "The overlap of neighbouring tiles, as a fraction of their side.",
-             type=click.FloatRange(0, 0.9), default=0.2, needs=("tiles",)),
+        "tiles",
         flag("out FILE", "FILE.json: write all detections in AlexeyAB's format. Another name, "
              "with a pjreddie network: write the annotated picture to FILE.jpg."),
         flag("save_labels", "Write a label file for each picture, where training looks for it."),
@@ -298,6 +314,12 @@ SHARED: dict[str, Callable[[Any], Any]] = {
         "no_picture",
         flag("show", "Show each annotated picture in a window until a key is pressed."),
         flag("dont_show", "Accepted; nothing is shown without --show.", expose_value=False),
+    ),
+    "tiles": together(
+        flag("tiles CxR", "For small objects: detect in C x R overlapping tiles of each "
+             "picture as well as in the whole."),
+        flag("tile_overlap P", "The overlap of neighbouring tiles, as a fraction of their side.",
+             type=click.FloatRange(0, 0.9), default=0.2, needs=("tiles",)),
     ),
     "thresh": flag("thresh P", "Report detections with a confidence above P. Default: "
                    "darknet's."),
@@ -337,6 +359,9 @@ SHARED: dict[str, Callable[[Any], Any]] = {
         "max_batches",
         flag("backup DIR", "The folder for weights, instead of the .data file's."),
         "resume save_every",
+        flag("workers N", "Divide each iteration's mini-batches among N processes of a Ray cluster (extra "
+             "`ray`); --threads is then of each. The weights are the same for any N."),
+        "address",
         flag("no_check", "Do not check all labels before the first iteration."),
         flag("map", "Measure mAP on the list `valid` every 4 epochs, and keep the best weights."),
         flag("mAP_epochs N", "Epochs between two measurements of -map.", "map_epochs",
@@ -357,12 +382,13 @@ SHARED: dict[str, Callable[[Any], Any]] = {
         flag("token TOKEN", "Viewers of --live need ?token=TOKEN in the address; also in "
              "$PYDARKNET_TOKEN.", envvar="PYDARKNET_TOKEN", needs=("live",)),
         flag("mjpeg_port PORT", "Serve chart.png as MJPEG over HTTP. 0: any free port."),
-        "no_chart",
+        "no_chart decode",
         flag("dont_show", "Accepted; nothing is shown.", expose_value=False),
         "network",
     ),
     # detectors on the pictures of a list, and the boxes of its labels
-    "measuring": together(
+    "measuring": together("measured threads"),
+    "measured": together(
         "data_file cfg weights",
         flag("thresh P", "Count true and false positives among detections with a confidence "
              "above P.", default=0.25),
@@ -374,7 +400,7 @@ SHARED: dict[str, Callable[[Any], Any]] = {
         flag("plot FILE", "Draw the precision-recall curves: FILE.png, .svg or .pdf (extra "
              "`plot`)."),
         batch_option(default=4),
-        "names size network",
+        "decode names size precise",
     ),
     "clustering": together(
         flag("width W", "Width of the network's input in pixels."),
@@ -382,6 +408,27 @@ SHARED: dict[str, Callable[[Any], Any]] = {
         flag("seed N", "Seed of the random starts; the same seed gives the same anchors.",
              type=COUNT, default=0),
         flag("restarts N", "Random starts; the best result is kept.", default=10),
+    ),
+    # archives of pictures
+    "shard": flag("shard K/N", "With --json and --out DIR: write the results of the Kth of N "
+                  "shares of the pictures into DIR, in the parts of `pydarknet batch`. A restart "
+                  "goes on where parts are missing.", type=Share()),
+    "parts": together(
+        flag("out DIR", "The folder for the parts. A restart goes on where parts are missing.",
+             required=True),
+        flag("format", "The format of the parts: JSON lines or Parquet.",
+             type=click.Choice(["json", "parquet"]), default="json"),
+        flag("block N", "Pictures of a part. Default: 64.", type=click.IntRange(1, 1 << 16)),
+        flag("column NAME", "In Parquet files, the column that holds the bytes of the pictures. "
+             "Default: the only one of bytes."),
+    ),
+    "address": flag("address HOST:PORT", "The Ray cluster, or auto: the one of this machine. Default: a "
+                    "new one of this machine's processors.", needs=("workers",)),
+    "cluster": together(
+        "address",
+        flag("cpus N", "Processors, and threads, of each copy of the network.", default=1),
+        flag("actors N", "Copies of the network. Default: as many as the cluster has processors "
+             "for, also when nodes come and go.", type=COUNT, default=0, show_default=False),
     ),
     # servers
     "bind": flag("bind ADDRESS", "The address to listen on; 0.0.0.0: all interfaces, for other "

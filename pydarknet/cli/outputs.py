@@ -81,6 +81,11 @@ class Outputs:
         self._stem = ""
         self._video_file: VideoFile | None = None
 
+    @property
+    def draws(self) -> bool:
+        """Whether pixels of the pictures are used."""
+        return bool(self.picture or self.folder or self.show or self.crops)
+
     def __enter__(self) -> Outputs:
         with ExitStack() as stack:
             if self.csv is not None:
@@ -124,7 +129,7 @@ class Outputs:
             from ..datasets.labels import label_path  # it imports much
 
             write_file(label_path(Path(item.path), ALEXEYAB), "".join(label_lines(found)).encode())
-        if self.picture or self.folder or self.show or self.crops:
+        if self.draws:
             self._draw(item, found, annotate)
 
     def _follow(self, item: Item[Any]) -> None:

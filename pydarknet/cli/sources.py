@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from ..errors import DataError, ImageError, OptionError, ShapeError
-from ..images.image import Picture, decode_image, load_image, load_remote_image
+from ..images.image import Picture, Size, load_remote_image, picture_of_size
 from ..inference.video.capture import Capture, Reader, is_pattern, numbered_paths
-from ..utils.prefetch import prefetch
+from ..utils.prefetch import THREADS, prefetch
 from ..utils.resources import exists
 from .console import Interruption, note, progress, say
 
@@ -148,7 +148,6 @@ def names_from_stdin(quiet: bool, prompts: bool = False) -> Iterator[Name]:
 
 
 AHEAD = 2  # batches that are read while the network computes one
-PREPARING = 2  # threads that read and prepare pictures, for batches of more than one
 
 Prepared = TypeVar("Prepared")
 Result = TypeVar("Result")
@@ -185,19 +184,21 @@ class Source(Generic[Prepared]):
 
     prepare: makes the network's input from a picture, in the threads that read. batch: the number computed at a
     time; twice as many are read ahead. as_json, quiet: print the prompt on standard error. prompts: print it
-    also if standard input is not a terminal. others: options that do not matter here.
+    also if standard input is not a terminal. least: see `picture_of_size`; `prepare` gets the `size` of the file of
+    a scaled picture, too. others: options that do not matter here.
     """
 
     def __init__(
-        self, arguments: Sequence[str], prepare: Callable[[Picture], Prepared], *, every: int = 1,
+        self, arguments: Sequence[str], prepare: Callable[..., Prepared], *, every: int = 1,
         limit: int | None = None, batch: int = 1, as_json: bool = False, quiet: bool = False, prompts: bool = False,
-        **others: Any,
+        least: Size | None = None, **others: Any,
     ) -> None:  # fmt: skip
         self._arguments, self._prepare, self._every = arguments, prepare, every
         self._limit, self._batch, self._quiet, self._silent = limit, batch, as_json or quiet, quiet
         self._prompts = prompts and not arguments and batch == 1
         self.good = True
-        self._has_frames = False
+        self._has_frames = self.scaled = False  # scaled: whether any picture was decoded at a reduced size
+        self._least = least
 
     def report(self, path: str, error: Exception) -> None:
         text, what = str(error), "" if is_video(path) else "image "
@@ -234,8 +235,8 @@ class Source(Generic[Prepared]):
     def _load_all(self, names: Iterable[Name]) -> Iterator[Loaded[Prepared]]:
         if not isinstance(names, list) or len(names) == 1:
             return map(self._load, names)
-        threads = 1 if self._batch == 1 else PREPARING
-        return self._with_bar(prefetch(self._load, names, threads, AHEAD * self._batch), len(names), "pictures")
+        ahead = max(AHEAD * self._batch, THREADS)
+        return self._with_bar(prefetch(self._load, names, count=ahead), len(names), "pictures")
 
     def _with_bar(self, things: Iterator[Thing], total: int, label: str) -> Iterator[Thing]:
         return things if self._silent else progress(things, min(total, self._limit or total), label)
@@ -245,18 +246,16 @@ class Source(Generic[Prepared]):
         try:
             if isinstance(name, ImageError):
                 raise name
-            if isinstance(name, bytes):
-                picture = decode_image(name)
-            elif is_video(name):
+            if isinstance(name, str) and is_video(name):
                 return name
-            elif is_web_address(name):
+            if isinstance(name, str) and is_web_address(name):
                 found = load_remote_image(name)
-                if found is None:
-                    return name
-                picture = found
-            else:
-                picture = load_image(name)
-            return Item(path, picture, self._prepare(picture))
+                return name if found is None else Item(path, found, self._prepare(found))
+            picture, size = picture_of_size(name, least=self._least)
+            if picture.shape[1] == size[0]:
+                return Item(path, picture, self._prepare(picture))
+            self.scaled = True
+            return Item(path, picture, self._prepare(picture, size=size))
         except (ImageError, ShapeError, OptionError) as error:  # the network itself was checked before
             return path, error
 

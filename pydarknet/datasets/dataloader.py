@@ -34,7 +34,10 @@ UNREADABLE = 20  # unreadable pictures in a row that end the run
 
 
 class DataLoader:
-    """Mini-batches of pictures drawn uniformly with replacement. waited: seconds that `next` has waited."""
+    """Mini-batches of pictures drawn uniformly with replacement.
+
+    waited: seconds that `next` has waited. stride: of so many mini-batches, which share a run, one is prepared here.
+    """
 
     def __init__(
         self,
@@ -52,7 +55,7 @@ class DataLoader:
             found = f"mini_batch {mini_batch}, threads {threads}, position {position}"
             raise OptionError(f"{found}: expected at least 1, 1 and 0")
         self.data, self.mini_batch, self.position, self.waited = data, mini_batch, position, 0.0
-        self.size_at = size_at
+        self.size_at, self.stride = size_at, 1
         self._seed = seed % (1 << 64)
         self._ready: deque[_MiniBatch] = deque()
         self._unreadable: set[str] = set()
@@ -71,7 +74,7 @@ class DataLoader:
         batch = self._ready.popleft()
         while len(self._ready) < AHEAD:
             last, images, _ = self._ready[-1] if self._ready else batch
-            first = last + len(images)
+            first = last + len(images) * self.stride
             self._start(first, *(self.size_at(first) if self.size_at else (width, height)))
         start = time.perf_counter()
         truth = [future.result() for future in batch[2]]

@@ -18,7 +18,7 @@ from ..config.dialect import ALEXEYAB, PJREDDIE, Dialect
 from ..config.names import WordTree, choose_names
 from ..config.sections import Section
 from ..errors import DataError
-from ..images.image import Picture, in_channels, load_image
+from ..images.image import Picture, in_channels, picture_of_size
 from ..images.operations import Canvas
 from ..utils.arrays import Array
 from ..utils.files import LimitedLog, read_text
@@ -88,18 +88,26 @@ class TrainingSet:
 
 @dataclass
 class ImageCache:
-    """Decoded pictures by index, until PICTURES_IN_MEMORY is full. Safe for threads."""
+    """Decoded pictures by index, until PICTURES_IN_MEMORY is full. Safe for threads. Copies begin without any.
+    least: see `images.image.picture_of_size`."""
 
     paths: Sequence[Path]
     channels: int
+    least: tuple[int, int] | None = None
+    scaled: bool = False  # whether any was decoded at a reduced size
     _kept: dict[int, Picture] = field(default_factory=dict)
     _bytes: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
+    def __reduce__(self) -> tuple[type[ImageCache], tuple[Any, ...]]:
+        return ImageCache, (self.paths, self.channels, self.least)
+
     def __getitem__(self, index: int) -> Picture:
         picture = self._kept.get(index)
         if picture is None:
-            picture = in_channels(load_image(self.paths[index]), self.channels)
+            found, size = picture_of_size(self.paths[index], least=self.least)
+            self.scaled |= found.shape[1] != size[0]
+            picture = in_channels(found, self.channels)
             with self._lock:
                 if index not in self._kept and self._bytes + picture.nbytes <= PICTURES_IN_MEMORY:
                     self._kept[index] = picture

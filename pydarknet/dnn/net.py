@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from ..config.dialect import choose_dialect
 from ..config.sections import Config, Option, Section, parse_config, read_config
 from ..errors import ConfigError, DivergedError, OptionError
-from ..layers import INPUT
-from ..layers import Layer as EngineLayer
+from ..layers import INPUT, Layer as EngineLayer
 from ..layers.heads.base import Head
 from ..layers.heads.region import Region
 from ..layers.heads.yolo import Yolo

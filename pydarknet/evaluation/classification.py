@@ -21,6 +21,7 @@ from ..network.network import Network
 from ..runtime.compile_time import clock
 from ..utils.arrays import Array
 from ..utils.files import log, read_text
+from ..utils.prefetch import THREADS
 from ..utils.resources import find_file
 from .evaluate import ListRun
 
@@ -101,8 +102,8 @@ class BatchClassifier(ListRun):
     counts_as = "a wrong answer"
 
     def __init__(
-        self, network: Network, pictures: Sequence[ListedPicture], views: Views, *, batch: int = 1, threads: int = 2,
-        only_leaves: bool | None = True, leaves: NDArray[np.bool_] | None = None,
+        self, network: Network, pictures: Sequence[ListedPicture], views: Views, *, batch: int = 1,
+        threads: int = THREADS, only_leaves: bool | None = True, leaves: NDArray[np.bool_] | None = None,
     ) -> None:  # fmt: skip
         super().__init__(network, batch, threads)
         if network.heads:

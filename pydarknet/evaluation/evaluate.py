@@ -19,10 +19,9 @@ import numpy as np
 from ..boxes import Box, Candidates
 from ..config.dialect import ALEXEYAB, Dialect
 from ..config.sections import Section
-from ..datasets.labels import candidates as label_candidates
-from ..datasets.labels import label_path, parse_labels, read_list
+from ..datasets.labels import candidates as label_candidates, label_path, parse_labels, read_list
 from ..errors import DataError, ImageError, OptionError
-from ..images.image import Picture, load_image
+from ..images.image import Picture, least_size, load_image, picture_of_size
 from ..images.operations import Colour, draw_boxes, one_thread_per_call, percent_label
 from ..inference.detector import (
     DetectionResult,
@@ -39,7 +38,7 @@ from ..runtime.compile_time import clock
 from ..runtime.threads import set_threads, threads
 from ..utils.arrays import Array
 from ..utils.files import LimitedLog
-from ..utils.prefetch import prefetch
+from ..utils.prefetch import THREADS, prefetch
 from .average_precision import NOTHING, MeanAveragePrecision, Report
 from .coco import CocoAveragePrecision, CocoReport
 
@@ -56,7 +55,8 @@ class InferenceOptions:
 
     thresh: the lowest probability of a class. nms: IoU above which boxes are suppressed; 0 keeps all. hier:
     threshold of word trees. letterbox, nms_kind: None: as darknet's own command, that of the last head. pixels:
-    convert boxes before suppression; the unit matters to kinds that compare distances.
+    convert boxes before suppression; the unit matters to kinds that compare distances. decode: see
+    `images.image.least_size`.
     """
 
     thresh: float = 0.005
@@ -65,6 +65,7 @@ class InferenceOptions:
     letterbox: bool | None = None
     nms_kind: str | None = None
     pixels: bool = False
+    decode: str = "whole"
 
     def __post_init__(self) -> None:
         check_finite(thresh=self.thresh, nms=self.nms, hier=self.hier)
@@ -115,13 +116,15 @@ def check_finite(**options: float) -> None:
 
 
 class ListRun:
-    """Over a list of pictures. unreadable: the number of pictures, which are logged."""
+    """Over a list of pictures. unreadable: the number of pictures, which are logged. scaled: whether any was
+    decoded at a reduced size."""
 
     counts_as = ""  # what a picture that cannot be read counts as
 
     def __init__(self, network: Network, batch: int, threads: int) -> None:
         self.network, self.batch, self.threads = network, batch, threads
         self.timing, self.unreadable, self._warnings = Timing(), 0, LimitedLog()
+        self.scaled = False
 
     def loaded(self, load: Callable[[P], T], pictures: Sequence[P]) -> Generator[T | ImageError, None, None]:
         """What `load`, called by threads, gives for each picture, or its error."""
@@ -150,13 +153,14 @@ class BatchDetector(ListRun):
     counts_as = "a picture without detections"
 
     def __init__(
-        self, network: Network, paths: Sequence[Path], options: InferenceOptions, batch: int = 1, threads: int = 2
+        self, network: Network, paths: Sequence[Path], options: InferenceOptions, batch: int = 1, threads: int = THREADS
     ) -> None:
         super().__init__(network, batch, threads)
         self.paths, self.options = paths, options
         self._none = Candidates.empty(heads_of(network)[-1].classes)
         letterbox = letterboxes(network, network.config.net) if options.letterbox is None else options.letterbox
         self._how = DetectorOptions(options.thresh, options.hier, options.nms, letterbox, options.nms_kind)
+        self._least = least_size(options.decode, network.input_shape)
 
     def __iter__(self) -> Iterator[ImageResult]:
         """The network computes the next batch while the caller uses a result."""
@@ -175,7 +179,9 @@ class BatchDetector(ListRun):
                         yield ImageResult(index, self.paths[index], picture.width, picture.height, next(found))
 
     def _load(self, path: Path) -> DetectorInput:
-        return prepare_input(self.network, load_image(path), self._how)
+        picture, size = picture_of_size(path, least=self._least)
+        self.scaled |= picture.shape[1] != size[0]
+        return prepare_input(self.network, picture, self._how, size)
 
     def _compute(
         self, pictures: Sequence[DetectorInput | ImageError]
@@ -262,13 +268,15 @@ MAP = InferenceOptions(thresh=0.005, nms=0.45, hier=0.0)  # those of `detector m
 
 @dataclass(frozen=True)
 class Evaluation:
-    """records: from which the report is computed. unreadable: the number of pictures."""
+    """records: from which the report is computed. unreadable: the number of pictures. scaled: whether any was
+    decoded at a reduced size."""
 
     report: Report
     records: MeanAveragePrecision
     timing: Timing
     unreadable: int
     coco: CocoReport | None = None
+    scaled: bool = False
 
 
 def evaluate(
@@ -280,22 +288,24 @@ def evaluate(
     points: int = 0,
     options: InferenceOptions = MAP,
     batch: int = 4,
-    threads: int = 2,
+    threads: int = THREADS,
     coco: bool = False,
     each: Callable[[ImageResult, int], None] | None = None,
+    detector: Callable[..., BatchDetector] | None = None,
 ) -> Evaluation:
     """Detect objects in all pictures, at the network's current size, and compare them with the ground truth.
 
     thresh: records above it count as detections in the report. iou_thresh: a match needs a larger IoU. points:
     see `average_precision`. batch: pictures per forward pass. threads: that load pictures. each: called after
-    every picture with its result and the number of missed objects. Raises OptionError without a detection head.
+    every picture with its result and the number of missed objects. detector: made in the place of a
+    `BatchDetector`, with its arguments. Raises OptionError without a detection head.
     """
     check_finite(thresh=thresh, iou_thresh=iou_thresh)
     heads = heads_of(network)
     records = MeanAveragePrecision(heads[-1].classes, thresh, iou_thresh, points)
     coco_metrics = CocoAveragePrecision(heads[-1].classes) if coco else None
-    detector = BatchDetector(network, truth.paths, options, batch, threads)
-    for result in detector:
+    run = (detector or BatchDetector)(network, truth.paths, options, batch, threads)
+    for result in run:
         rows = truth.boxes[result.index]
         missed = records.add(result.candidates, rows, truth.difficult_in(result.index))
         if coco_metrics is not None:
@@ -303,7 +313,7 @@ def evaluate(
         if each is not None:
             each(result, missed)
     coco_report = coco_metrics.report() if coco_metrics is not None else None
-    return Evaluation(records.report(), records, detector.timing, detector.unreadable, coco_report)
+    return Evaluation(records.report(), records, run.timing, run.unreadable, coco_report, run.scaled)
 
 
 @dataclass

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 Picture = NDArray[np.uint8]
 CHW = NDArray[np.float32]
+Size = tuple[int, int]  # width, height
 # Linear interpolation along one axis, in float32 as in darknet's `resize_image`; the first and last pixels of source
 # and result coincide: (2, n) the two source pixels of each of the n outputs, (n,) the weights of the first and second.
 _Grid = tuple[NDArray[np.uintp], CHW, CHW]
@@ -40,6 +41,13 @@ BLOCK = 1 << 16  # bytes read at a time
 _VIDEO = ("video/", "multipart/x-mixed-replace", "application/vnd.apple.mpegurl", "application/x-mpegurl",
           "application/dash+xml")  # fmt: skip
 BEGINNING = 1 << 18  # bytes of a file in which its EXIF data are
+
+DECODE = ("whole", "scaled")  # how JPEG files are decoded; scaled: at a size at which libjpeg needs less time
+_JPEG = b"\xff\xd8\xff"
+_REDUCED = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2}
+# OpenCV 4.11's, which spare a copy each: of the channels; and of imdecode's result, which takes as long as decoding.
+_RGB: int = getattr(cv2, "IMREAD_COLOR_RGB", 0)
+_READS_INTO_ARRAY = "dst" in (cv2.imread.__doc__ or "")
 
 _LEVELS = np.arange(256, dtype=np.float32) / np.float32(255)
 _MAX_PIXELS = 2**27  # of a resized picture, 1.5 GiB of floats; scaling a narrow picture by its shorter side needs more
@@ -54,37 +62,71 @@ def load_image(path: str | os.PathLike[str]) -> Picture:
 
     Raises ImageError; for more than `header.max_pixels()` pixels before decoding.
     """
-    return decode_image(_content(path), f'"{path}"')
+    return picture_of_size(path)[0]
+
+
+def least_size(decode: str, input_shape: tuple[int, int, int], columns: int = 1, rows: int = 1) -> Size | None:
+    """The size below which pictures are not decoded for a network, or its tiles; None: whole. Raises OptionError."""
+    if decode not in DECODE:
+        raise OptionError(f"decode {decode!r}: expected {' or '.join(DECODE)}")
+    return (input_shape[2] * columns, input_shape[1] * rows) if decode == "scaled" else None
 
 
 def decode_image(content: bytes, name: str | None = None) -> Picture:
     """The picture in the bytes of a file, see `load_image`; `name` stands for it in messages. Raises ImageError."""
+    return _decode(content, name)[0]
+
+
+def _decode(
+    content: bytes, name: str | None = None, least: Size | None = None, path: str | os.PathLike[str] = ""
+) -> tuple[Picture, Size]:
+    """The picture, and the size of the file; that of a JPEG file by 8, 4 or 2, where both sides stay at `least`.
+    path: of the file, if it has one."""
     try:
         if not content:
             raise ValueError("the file is empty")
         size, most = image_size(content), max_pixels()
         if size is not None and size[0] * size[1] > most:
             raise ValueError(f"{size[0]}x{size[1]} pixels; expected at most {most} ({VARIABLE} raises the bound)")
-        decoded = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        is_jpeg, flags = content.startswith(_JPEG), cv2.IMREAD_COLOR
+        if is_jpeg and size is not None and least is not None:
+            fits = (k for k in _REDUCED if size[0] >= k * least[0] and size[1] >= k * least[1])
+            flags = _REDUCED.get(next(fits, 1), flags)
+        rgb = _RGB and is_jpeg
+        how = (flags - cv2.IMREAD_COLOR + _RGB if rgb else flags) | cv2.IMREAD_IGNORE_ORIENTATION
+        again = rgb and _READS_INTO_ARRAY and _can_be_read_again(path)
+        decoded = cv2.imread(os.fspath(path), None, how) if again else None
+        if decoded is None:
+            decoded = cv2.imdecode(np.frombuffer(content, np.uint8), how)
         if decoded is None:
             kind = kind_of(content)
             what = f": this is {kind}" if kind and not kind.endswith(" picture") else ""
             raise ValueError(f"unknown or damaged format{what}")
-        return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
+        picture = np.asarray(decoded if rgb else cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
+        return picture, (size if size is not None and flags in _REDUCED.values() else _size(picture))
     except (ValueError, MemoryError, cv2.error) as error:
         raise ImageError(f"Cannot load image {name or f'from {len(content)} bytes'}: {_reason(error)}") from error
 
 
-def size_of_file(path: str | os.PathLike[str]) -> tuple[int, int]:
+def _can_be_read_again(path: str | os.PathLike[str]) -> bool:
+    """Whether it is a file, not a pipe, with a name that OpenCV takes: UTF-8 (a surrogate is not printable)."""
+    name = os.fspath(path)
+    return isinstance(name, str) and name.isprintable() and os.path.isfile(name)  # noqa: PTH113
+
+
+def _size(picture: Picture) -> Size:
+    return picture.shape[1], picture.shape[0]
+
+
+def size_of_file(path: str | os.PathLike[str]) -> Size:
     """(width, height) in pixels of the picture at `path`, from its header if possible. Raises ImageError."""
     size = image_size(_content(path))
     if size is not None and min(size) > 0:
         return size
-    height, width, _ = load_image(path).shape
-    return width, height
+    return _size(load_image(path))
 
 
-def header_of_file(path: str | os.PathLike[str]) -> tuple[tuple[int, int] | None, int]:
+def header_of_file(path: str | os.PathLike[str]) -> tuple[Size | None, int]:
     """((width, height), EXIF orientation) of the picture at `path`; without decoding it. The size is None if the
     beginning of the file does not contain it, or the file cannot be read."""
     try:
@@ -209,7 +251,9 @@ def centre_crop(chw: CHW, width: int, height: int) -> CHW:
     return resize(chw[:, top : top + side, left : left + side], width, height)
 
 
-def fit_for_classify(image: Picture, mode: str, width: int, height: int, channels: int = 3) -> CHW:
+def fit_for_classify(
+    image: Picture, mode: str, width: int, height: int, channels: int = 3, size: Size | None = None
+) -> CHW:
     """A picture -> the input (channels, h, w) of a classifier of `width` x `height`, by one of four modes.
 
     shorter    the whole picture, scaled so that its shorter side is `width`; the network is resized to it
@@ -217,10 +261,11 @@ def fit_for_classify(image: Picture, mode: str, width: int, height: int, channel
     letterbox  scaled to fit, on grey
     stretch    scaled to `width` x `height`, whatever its aspect ratio
 
+    size: of the file, where the picture is a scaled one, see `picture_of_size`.
     Raises OptionError, also for channels other than 1 and 3.
     """
     pixels = in_channels(check_image(image), channels)
-    rows, columns, _ = pixels.shape
+    columns, rows = size or _size(pixels)
     sizes = {"stretch": (width, height), "letterbox": letterbox_size(columns, rows, width, height)}
     sizes["shorter"] = sizes["crop"] = _shorter_size(columns, rows, width)
     if mode not in sizes:
@@ -235,9 +280,11 @@ def fit_for_classify(image: Picture, mode: str, width: int, height: int, channel
     return resized
 
 
-def fit_for_detect(image: Picture, width: int, height: int, letterbox: bool, channels: int = 3) -> CHW:
+def fit_for_detect(
+    image: Picture, width: int, height: int, letterbox: bool, channels: int = 3, size: Size | None = None
+) -> CHW:
     """A picture -> the input (channels, height, width) of a detector: scaled to fit on grey, or stretched."""
-    return fit_for_classify(image, "letterbox" if letterbox else "stretch", width, height, channels)
+    return fit_for_classify(image, "letterbox" if letterbox else "stretch", width, height, channels, size)
 
 
 def in_channels(image: Picture, channels: int) -> Picture:
@@ -343,19 +390,30 @@ def as_picture(image: Image, bgr: bool = False) -> Picture:
 
     Raises ImageError for an unreadable picture, OptionError for other types, shapes and values.
     """
+    return picture_of_size(image, bgr)[0]
+
+
+def picture_of_size(image: Image, bgr: bool = False, least: Size | None = None) -> tuple[Picture, Size]:
+    """Like `as_picture`; with it the (width, height) of the file, in pixels.
+
+    A JPEG file is decoded at an eighth, a quarter or a half of its size, if neither side becomes less than that
+    of `least`; every other picture is whole.
+    """
     if isinstance(image, (str, os.PathLike)):
-        return load_image(image)
+        return _decode(_content(image), f'"{image}"', least, image)
     if isinstance(image, np.ndarray):
-        return _from_array(image, bgr)
-    if hasattr(image, "convert"):
-        return _from_pillow(cast(PillowImage, image))
-    content = image.read() if hasattr(image, "read") else image
-    if isinstance(content, (bytes, bytearray, memoryview)):
-        return decode_image(bytes(content))
-    if content is not image:
-        kind = type(content).__name__
-        raise OptionError(f"a picture's file must be opened in binary mode; reading it gave {kind}, expected bytes")
-    return check_image(image)  # raises
+        picture = _from_array(image, bgr)
+    elif hasattr(image, "convert"):
+        picture = _from_pillow(cast(PillowImage, image))
+    else:
+        content = image.read() if hasattr(image, "read") else image
+        if isinstance(content, (bytes, bytearray, memoryview)):
+            return _decode(bytes(content), least=least)
+        if content is not image:
+            kind = type(content).__name__
+            raise OptionError(f"a picture's file must be opened in binary mode; reading it gave {kind}, expected bytes")
+        picture = check_image(image)  # raises
+    return picture, _size(picture)
 
 
 def _from_pillow(image: PillowImage) -> Picture:

@@ -9,8 +9,8 @@ import numpy as np
 
 from ..boxes import letterbox_size
 from ..config.names import WordTree
-from ..errors import OptionError
-from ..images.image import Picture, crop, fit_for_classify
+from ..errors import ImageError, OptionError
+from ..images.image import Picture, Size, crop, fit_for_classify, least_size
 from ..images.operations import mirrored
 from ..network.network import Network
 from ..utils.arrays import Array
@@ -68,11 +68,12 @@ def best_fit(network: Network) -> str:
     return "shorter" if network.resizable else "crop"
 
 
-def prepare_input(network: Network, image: Picture, fit: str = "auto") -> Array:
+def prepare_input(network: Network, image: Picture, fit: str = "auto", size: Size | None = None) -> Array:
     """A (height, width, 3) uint8 RGB picture -> the network's input, (channels, height, width) float32; needs no
     lock.
 
-    fit: auto, or one of FITS; `shorter` becomes `crop` if the network runs at one size only. Raises OptionError.
+    fit: auto, or one of FITS; `shorter` becomes `crop` if the network runs at one size only. size: of the file, if
+    the picture is a scaled one, see `images.image.picture_of_size`. Raises OptionError.
     """
     if fit != "auto" and fit not in FITS:
         raise OptionError(f"fit {fit!r}: expected auto, {', '.join(FITS)}")
@@ -81,7 +82,7 @@ def prepare_input(network: Network, image: Picture, fit: str = "auto") -> Array:
         if fit == "shorter" and max(image.shape[:2]) > MAX_ASPECT * min(image.shape[:2]):
             fit = "letterbox"  # resized by its shorter side, it would take too much memory
     channels, height, width = network.input_shape
-    return fit_for_classify(image, fit, width, height, channels)
+    return fit_for_classify(image, fit, width, height, channels, size)
 
 
 def classify_inputs(
@@ -103,6 +104,35 @@ def classify_inputs(
         Classification(rank(output, names, top, tree, classes), seconds, pixels.shape[2], pixels.shape[1])
         for pixels, (output, seconds) in zip(inputs, outputs, strict=True)
     ]
+
+
+@dataclass(frozen=True)
+class ClassifierSteps:
+    """Classification in two steps: the network's input from a picture, which needs no lock; results from inputs.
+
+    The fields: see `classify_inputs` and `prepare_input`, whose options are checked already.
+    """
+
+    network: Network
+    names: Sequence[str]
+    top: int = 5
+    fit: str = "auto"
+    classes: Sequence[int] | None = None
+
+    def least_size(self, decode: str) -> Size | None:
+        """See `images.image.least_size`."""
+        return least_size(decode, self.network.input_shape)
+
+    def prepare(self, picture: Picture, size: Size | None = None) -> Array:
+        """See `prepare_input`."""
+        return prepare_input(self.network, picture, self.fit, size)
+
+    def compute(self, inputs: Sequence[Array]) -> list[Classification]:
+        """See `classify_inputs`. Raises ImageError where the network cannot take a picture's size."""
+        try:
+            return classify_inputs(self.network, inputs, self.names, self.top, self.classes)
+        except OptionError as error:
+            raise ImageError(str(error)) from error
 
 
 def outputs_of(network: Network, inputs: Sequence[Array], check: bool = True) -> list[tuple[Array, float]]:

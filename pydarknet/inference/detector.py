@@ -16,7 +16,7 @@ from ..boxes import Box, Candidates, Detection, suppress, undo_letterbox
 from ..config.dialect import Dialect
 from ..config.sections import Section
 from ..errors import ImageError, OptionError
-from ..images.image import Image, Picture, as_picture, check_image, fit_for_detect
+from ..images.image import Image, Picture, Size, check_image, fit_for_detect, least_size, picture_of_size
 from ..layers.heads.base import Head
 from ..network.network import Network
 from ..utils.arrays import Array
@@ -48,6 +48,10 @@ class DetectionResult:
         """A detection for each box and class above the threshold, in the order of the dialect's darknet."""
         listed = self._best_class_first() if self.dialect.detects_best_class_first else self.in_array_order()
         return Detections(listed, width=self.width, height=self.height, classes=len(self.names), seconds=self.seconds)
+
+    def to_json(self, filename: str | None = None, frame: int | None = None) -> str:
+        """See `Detections.to_json`."""
+        return self.detections().to_json(filename, frame)
 
     def only(self, classes: Sequence[int]) -> DetectionResult:
         """The result with only the objects of these classes, given by their numbers."""
@@ -173,11 +177,16 @@ class DetectorInput(NamedTuple):
     options: DetectorOptions
 
 
-def prepare_input(network: Network, image: Picture, options: DetectorOptions) -> DetectorInput:
-    """Fit an HxWx3 uint8 RGB picture to the network; needs no lock. Raises OptionError."""
+def prepare_input(
+    network: Network, image: Picture, options: DetectorOptions, size: Size | None = None
+) -> DetectorInput:  # fmt: skip
+    """Fit an HxWx3 uint8 RGB picture to the network; needs no lock. size: of the file, if the picture is a scaled
+    one, see `images.image.picture_of_size`. Raises OptionError."""
     rows, columns, _ = check_image(image).shape
     channels, height, width = network.input_shape
-    return DetectorInput(fit_for_detect(image, width, height, options.letterbox, channels), columns, rows, options)
+    pixels = fit_for_detect(image, width, height, options.letterbox, channels, size)
+    width, height = size or (columns, rows)
+    return DetectorInput(pixels, width, height, options)
 
 
 def find_candidates(
@@ -219,14 +228,15 @@ class TiledInput(NamedTuple):
 
 
 def prepare_picture(
-    network: Network, image: Picture, options: DetectorOptions, tiling: Tiling | None = None
+    network: Network, image: Picture, options: DetectorOptions, tiling: Tiling | None = None,
+    size: Size | None = None,
 ) -> TiledInput:  # fmt: skip
-    """Fit an HxWx3 uint8 RGB picture, or each of its tiles, to the network; needs no lock. Raises OptionError,
-    and ImageError for a picture with fewer pixels than tiles."""
+    """Fit an HxWx3 uint8 RGB picture, or each of its tiles, to the network; needs no lock. size: see
+    `prepare_input`. Raises OptionError, and ImageError for a picture with fewer pixels than tiles."""
     rows, columns, _ = check_image(image).shape
     tiles = [] if tiling is None else tiling.tiles(columns, rows)
-    parts = [tile.of(image) for tile in tiles] or [image]
-    return TiledInput(tiles, [prepare_input(network, part, options) for part in parts])
+    parts = [prepare_input(network, tile.of(image), options) for tile in tiles[1:]]
+    return TiledInput(tiles, [prepare_input(network, image, options, size), *parts])
 
 
 def detect_prepared(
@@ -244,6 +254,39 @@ def detect_prepared(
         merged = merge_tiles(tiles, candidates) if tiles else candidates[0]
         results.append(result_of(network, own[0], merged, names, sum(spent)))
     return results
+
+
+@dataclass(frozen=True)
+class DetectorSteps:
+    """Detection in two steps: the network's input from a picture, which needs no lock; results from inputs.
+
+    names: of the classes. classes: the numbers of those to report; None: all. batch: pictures or tiles per pass.
+    """
+
+    network: Network
+    names: Sequence[str]
+    options: DetectorOptions
+    tiling: Tiling | None = None
+    classes: Sequence[int] | None = None
+    batch: int = 1
+
+    def least_size(self, decode: str) -> Size | None:
+        """See `images.image.least_size`; with tiles, those are not smaller than the network's input."""
+        parts = (self.tiling.columns, self.tiling.rows) if self.tiling else ()
+        return least_size(decode, self.network.input_shape, *parts)
+
+    def prepare(self, picture: Picture, size: Size | None = None) -> TiledInput:
+        """See `prepare_picture`."""
+        return prepare_picture(self.network, picture, self.options, self.tiling, size)
+
+    def load(self, image: Image, decode: str, bgr: bool) -> TiledInput:
+        """`prepare` anything that is a picture. Raises OptionError, and ImageError for an unreadable one."""
+        return self.prepare(*picture_of_size(image, bgr, self.least_size(decode)))
+
+    def compute(self, pictures: Sequence[TiledInput]) -> list[DetectionResult]:
+        """See `detect_prepared`."""
+        results = detect_prepared(self.network, pictures, self.names, self.batch)
+        return results if self.classes is None else [found.only(self.classes) for found in results]
 
 
 def detect(
@@ -266,23 +309,26 @@ def detect_each(
     *,
     batch: int = 8,
     bgr: bool = False,
+    decode: str = "whole",
 ) -> Iterator[tuple[Image, DetectionResult]]:
     """Detect objects in many pictures, `batch` of them per pass. Returns an iterator of (picture as given,
     result).
 
     Threads load and resize the pictures of the next batches while the network computes; memory is bounded.
-    `images` is iterated in the caller's thread. tiling: see `detect`; bgr: see `as_picture`. Raises OptionError
-    at once, and ImageError in place of the result of an unreadable picture.
+    `images` is iterated in the caller's thread. tiling: see `detect`; bgr: see `as_picture`; decode: see
+    `least_size`. Raises OptionError at once, and ImageError in place of the result of an unreadable picture.
     """
     if batch < 1:
         raise OptionError(f"batch {batch}: expected at least 1")
+    steps = DetectorSteps(network, names, options, tiling, batch=batch)
+    steps.least_size(decode)
 
     def load(image: Image) -> tuple[Image, TiledInput]:
-        return image, prepare_picture(network, as_picture(image, bgr), options, tiling)
+        return image, steps.load(image, decode, bgr)
 
     def results() -> Iterator[tuple[Image, DetectionResult]]:
         failure: Exception | None = None
-        with closing(prefetch(load, images, threads=2, count=batch * (1 + BATCHES_AHEAD))) as loaded:
+        with closing(prefetch(load, images, count=batch * (1 + BATCHES_AHEAD))) as loaded:
             while failure is None:
                 ready: list[tuple[Image, TiledInput]] = []
                 try:
@@ -292,7 +338,7 @@ def detect_each(
                     failure = error
                 if not ready:
                     break
-                found = detect_prepared(network, [each for _, each in ready], names, batch)
+                found = steps.compute([each for _, each in ready])
                 yield from zip([image for image, _ in ready], found, strict=True)
         if failure is not None:
             raise failure

@@ -19,6 +19,8 @@ from .activations import Activation, read_activation
 from .base import LARGEST_WEIGHTS, BuildContext, NchwLayer, Parameter
 from .batchnorm import BatchNorm, BatchNormTraining
 
+CACHED = 1 << 17  # weights whose gradient a core's cache keeps
+
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Connected(NchwLayer):
@@ -112,10 +114,20 @@ class Connected(NchwLayer):
         delta = self.pre_norm_delta = change.plain()
         if not self.normalisation:
             self.learned["biases"].update += delta.sum(axis=0)
-        dense_weight_gradient(x.reshape(-1), delta.reshape(-1), *sizes, self.learned["weights"].update.reshape(-1))
+        self._add_weight_gradient(x, delta)
         out = np.empty_like(x)
         dense_input_gradient(delta.reshape(-1), self.weights.reshape(-1), *sizes, out.reshape(-1))
         return [out]
+
+    def _add_weight_gradient(self, x: Array, delta: Array) -> None:
+        """Some rows at a time. A mini-batch adds one number to each, so that it can be computed elsewhere."""
+        inputs, update = self.inputs_count, self.learned["weights"].update
+        rows = max(1, CACHED // inputs)
+        for first in range(0, self.outputs_count, rows):
+            part = np.ascontiguousarray(delta[:, first : first + rows])
+            gradient = np.zeros((part.shape[1], inputs), np.float32)
+            dense_weight_gradient(x.reshape(-1), part.reshape(-1), len(x), *gradient.shape[::-1], gradient.reshape(-1))
+            update[first : first + rows] += gradient
 
     def operations(self, dialect: Dialect) -> int:
         return 2 * self.inputs_count * self.outputs_count

@@ -11,8 +11,7 @@ from typing import Any
 
 from .. import kernels  # noqa: F401  (its import decides what runs kernels; `threads` depends on it)
 from ..inference.video.capture import opencv_formats
-from ..runtime import cache as runtime_cache
-from ..runtime import object_loader, shipped
+from ..runtime import cache as runtime_cache, object_loader, shipped
 from ..runtime.cache import CACHE_FOLDER, is_cold, numba_is_known
 from ..runtime.threads import threads
 from ..utils.arrays import machine_memory

@@ -80,8 +80,7 @@ class IterationRecord:
 class Run(Protocol):
     """A training run (Trainer) as its hooks know it.
 
-    iteration: the last finished one. average: the moving average of the loss. last_batch: the images and truth
-    of the last mini-batch, as for `Model.train_step`. Both are None before the first.
+    iteration: the last finished one. average: the moving average of the loss; None before the first.
     """
 
     setup: TrainingSetup
@@ -89,8 +88,11 @@ class Run(Protocol):
     learner: Learner
     iteration: int
     average: float | None
-    last_batch: tuple[Array, Sequence[Array]] | None
     interrupted: bool
+
+    @property
+    def last_batch(self) -> tuple[Array, Sequence[Array]] | None:
+        """The images and truth of the last mini-batch, as for `Model.train_step`; None before the first."""
 
     @property
     def validator(self) -> Hook | None:

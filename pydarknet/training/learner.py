@@ -28,6 +28,7 @@ T = TypeVar("T")
 _COUNTERS = {
     "seen": COUNT, "steps": COUNT, "updates": COUNT, "average_begun": FLAG, "rejection": TABLE, "random": TABLE,
 }  # fmt: skip
+_DRAWS = 0xD4A5  # part of the seed, so that draws of layers do not repeat the random numbers of others
 WAITING = "Ctrl-C ends the training step when it is complete; a second one ends it at once, and training with it."
 HALF_DONE = (
     "a training step was ended while it changed parameters and updates, which may be half changed; expected a network "
@@ -98,6 +99,7 @@ class Learner:
         self._reject_every = net.natural("weights_reject_freq", 0, 1 << 40)
         self._mini_batches, self._half_done = 0, False  # half: a backward pass or an update was interrupted
         self._rng = np.random.default_rng(network.seed)
+        self._seed = int(self._rng.integers(1 << 62)) if network.seed is None else network.seed
         self._progress = TrainingProgress(self.update_count, self.schedule.max_batches)
         self._rejection = DeltaRejection.from_section(net)
         options = enumerate(layer.learning_options for layer in network.layers)
@@ -214,8 +216,19 @@ class Learner:
         for name, rng in self._generators().items():
             rng.bit_generator.state = counters["random"][name]
 
+    def _seed_draws(self) -> None:
+        """Give each mini-batch random numbers of its own, whichever were drawn before."""
+        for number, rng in enumerate(self._generators().values()):
+            begin = np.random.default_rng([self._seed, _DRAWS, self._mini_batches, number])
+            rng.bit_generator.state = begin.bit_generator.state
+
     def _generators(self) -> dict[str, np.random.Generator]:
         return {"training": self._rng} | self._of_layers(lambda layer: layer.generators())
+
+    @property
+    def first_trained(self) -> int:
+        """The index of the first layer that the backward pass may reach."""
+        return self._stop_index + 1
 
     def forget(self, sequence: int) -> None:
         """Set what recurrent layers carry for a sequence of the mini-batch to 0."""
@@ -227,12 +240,24 @@ class Learner:
         """The number of updates, from the images seen."""
         return self.seen // (self.mini_batch * self.subdivisions)
 
+    @property
+    def until_update(self) -> int:
+        """The number of mini-batches up to the next update, that of the update included."""
+        by_seen = self.seen // self.mini_batch
+        done = by_seen if self.network.dialect.updates_by_seen else self._mini_batches
+        return self.subdivisions - done % self.subdivisions
+
     def step(self, images: Array, truth: Sequence[Array]) -> float:
         """Train on one mini-batch; parameters are updated after every `subdivisions` of them.
 
         images: (n, c, h, w) or (n, inputs) float32. truth: an array for each picture. Returns the mean of the
         losses of all layers that have one, each summed over the mini-batch. Raises OptionError for other sizes.
         """
+        with self._ready(images, truth):
+            return self._pass(images, truth, then=self._end_mini_batch)
+
+    @contextlib.contextmanager
+    def _ready(self, images: Array, truth: Sequence[Array]) -> Iterator[None]:
         network = self.network
         array, numbers = np.asarray(images), network.batch * network.input.outputs
         if array.dtype != np.float32 or len(array) != network.batch or array.size != numbers:
@@ -249,26 +274,31 @@ class Learner:
                 with self._uninterrupted():
                     self._prepare_again()
             network.announce(network.input, network.batch, train=True)
-            with contextlib.ExitStack() as undo:
-                before = {name: array.copy() for name, array in self._changed_by_forward().items()}
-                undo.callback(self._undo_forward, before, self.counters())
-                self.seen += self.mini_batch
-                for delta in self._deltas:
-                    delta.data.fill(0)
-                self._input.fill(np.ascontiguousarray(array))
-                loss = self._forward(truth)
-                with self._uninterrupted():
-                    undo.pop_all()
-                    self._backward()
-                    self._mini_batches += 1
-                    by_seen = self.seen // self.mini_batch
-                    counted = by_seen if network.dialect.updates_by_seen else self._mini_batches
-                    if counted % self.subdivisions == 0:
-                        self._update()
+            yield
+
+    def _pass(self, images: Array, truth: Sequence[Array], then: Callable[[], None]) -> float:
+        with contextlib.ExitStack() as undo:
+            before = {name: array.copy() for name, array in self._changed_by_forward().items()}
+            undo.callback(self._undo_forward, before, self.counters())
+            self._seed_draws()
+            self.seen += self.mini_batch
+            for delta in self._deltas:
+                delta.data.fill(0)
+            self._input.fill(np.ascontiguousarray(images))
+            loss = self._forward(truth)
+            with self._uninterrupted():
+                undo.pop_all()
+                self._backward()
+                then()
         return loss
 
+    def _end_mini_batch(self) -> None:
+        self._mini_batches += 1
+        if self.until_update == self.subdivisions:
+            self._update()
+
     def _changed_by_forward(self) -> dict[str, Array]:
-        return self._of_layers(lambda layer: {**layer.state_dict(), **_running(layer)})
+        return self._of_layers(lambda layer: {**layer.state_dict(), **running_statistics(layer)})
 
     def _undo_forward(self, before: Mapping[str, Array], counters: Mapping[str, Any]) -> None:
         with self._uninterrupted():
@@ -311,14 +341,15 @@ class Learner:
         if self.ema:
             self.ema.update(number)
         if self._reject_every and number % self._reject_every == 0 and number < self.schedule.max_batches * 3 // 4:
-            reject_similar(network.layers, self._rng)
+            reject_similar(network.layers, np.random.default_rng([self._seed, _DRAWS, number]))
         for layer in network.layers:
             layer.parameters_changed()
         self._progress.done = number
         network.header = replace(network.header, seen=self.seen)
 
 
-def _running(layer: Layer) -> dict[str, Array]:
+def running_statistics(layer: Layer) -> dict[str, Array]:
+    """Those of its batch normalisation, not copied."""
     numbered = enumerate(layer.named_parameters())  # parts of recurrent layers may have equal names
     return {f"{number}.{each.name}": each.array for number, each in numbered if "rolling" in each.name}
 

@@ -57,6 +57,7 @@ class TrainOptions:
     resume: from the newest checkpoint there. checks: of all labels, before the run. save_every: iterations
     between further checkpoints. allow_partial: accept weights with too many numbers. measure: on the list
     `valid`, and keep the best weights. min_size: of pjreddie's multi-scale training, instead of 320 pixels.
+    decode: "scaled": JPEG files at half of their size or less, where that is twice the network's largest size.
     """
 
     seed: int | None = None
@@ -73,6 +74,7 @@ class TrainOptions:
     measuring: MeasuringOptions = MeasuringOptions()
     min_size: int | None = None
     chart: bool = True
+    decode: str = "whole"
 
     def __post_init__(self) -> None:
         for name in ("max_batches", "save_every"):

@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,13 @@ from ..config.sections import Section
 from ..datasets.dataloader import DataLoader, Text, TextStreams
 from ..datasets.training_sets import ClassificationDataset, DetectionDataset
 from ..errors import DivergedError, OptionError, OutputError
+from ..images.image import least_size
 from ..layers.heads.base import Head
+from ..model import Model
 from ..runtime.compile_time import clock
 from ..utils.arrays import Array
 from ..utils.files import make_folder
+from ..utils.prefetch import THREADS
 from . import checkpoint
 from .checkpoint import Progress
 from .checkpoint_schedule import BestWeights, Checkpointer, CheckpointSchedule
@@ -26,6 +29,23 @@ from .learner import Learner
 from .run_folder import CHART, METRICS_LOG, Chart, MetricsLog, set_aside
 from .setup import File, TrainingSetup, TrainOptions, open_pictures
 from .validation import make_validator
+
+ROOM_TO_CROP = 2, 2  # scaled pictures have twice the network's size, since augmentation enlarges parts of them
+
+
+@dataclass(frozen=True)
+class MiniBatchResult:
+    """waited: seconds, for its pictures."""
+
+    loss: float
+    waited: float
+    heads: list[HeadReport]
+
+
+def head_reports(model: Model) -> list[HeadReport]:
+    """On the mini-batch that the network's heads have compared last."""
+    heads = ((i, layer) for i, layer in enumerate(model.layers) if isinstance(layer, Head))
+    return [HeadReport(i, layer.kind, layer.training_line(i), layer.statistics) for i, layer in heads]
 
 
 class Trainer:
@@ -39,6 +59,7 @@ class Trainer:
     """
 
     is_text = False
+    learner_class: type[Learner] = Learner
 
     def __init__(
         self,
@@ -56,7 +77,7 @@ class Trainer:
         labels = getattr(self.dataset, "labels", ())
         # It copies the network, before training memory is added to it.
         self.validator = make_validator(setup, len(self.dataset), labels) if setup.options.measure else None
-        self.learner = self.model.training = Learner(setup.model)
+        self.learner = self.model.training = self.learner_class(setup.model)
         self.iteration, self.average = setup.progress.iteration, setup.progress.average
         if setup.resumed is not None:
             width, height = setup.sizes.at(max(self.iteration - 1, setup.start), setup.start)
@@ -69,16 +90,19 @@ class Trainer:
         self._load_hooks()
         self.source = self._open_source()
         self.seconds, self.finish_reason = 0.0, ""
-        self.last_batch: tuple[Array, Sequence[Array]] | None = None
+        self._last_batch: tuple[Array, Sequence[Array]] | None = None
         self.finished = self.interrupted = self._stop = False
 
     def _open_dataset(self) -> DetectionDataset | ClassificationDataset | Text:
-        return open_pictures(self.setup.data, self.setup.model)
+        setup = self.setup
+        found, (width, height) = open_pictures(setup.data, setup.model), setup.sizes.largest
+        found.pictures.least = least_size(setup.options.decode, (0, height, width), *ROOM_TO_CROP)
+        return found
 
     def _open_source(self) -> DataLoader | TextStreams:
         setup, pictures = self.setup, self.dataset
         assert not isinstance(pictures, Text)
-        threads, position = setup.options.threads or 2, setup.progress.position
+        threads, position = setup.options.threads or THREADS, setup.progress.position
         return DataLoader(pictures, self.model.batch, setup.seed, threads=threads, position=position)
 
     def _all_hooks(self, hooks: Sequence[Hook]) -> list[Hook]:
@@ -100,6 +124,11 @@ class Trainer:
             if resumed is not None and hook.key in states:
                 with checkpoint.naming_run(resumed, self.model):
                     hook.load_state_dict(states[hook.key])
+
+    @property
+    def last_batch(self) -> tuple[Array, Sequence[Array]] | None:
+        """See hooks.Run."""
+        return self._last_batch
 
     @property
     def waited(self) -> float:
@@ -154,32 +183,21 @@ class Trainer:
         return not self.finish_reason and (self.iteration < most or (not most and not self.model.heads))
 
     def _run_iteration(self) -> IterationRecord:
-        setup = self.setup
-        sizes, subdivisions = setup.sizes, setup.subdivisions
+        setup, sizes = self.setup, self.setup.sizes
         width, height = sizes.at(self.iteration, setup.start)
         batch = self.source.mini_batch = sizes.batch_at(width, height)
-        self.learner.resize(width, height, batch)
         total, loading, began, reports = 0.0, 0.0, clock(), []
-        for _ in range(subdivisions):
-            before = clock()
-            images, truth = self.source.next(width, height)
-            loading += clock() - before
-            self.last_batch = images, truth
-            with np.errstate(all="ignore"):  # the loss shows overflows
-                loss = float(self.learner.step(images, truth))
-            if not math.isfinite(loss):
-                raise self.diverged(self.iteration + 1, f"the loss is {loss}")
-            total += loss
-            reports += [
-                HeadReport(i, layer.kind, layer.training_line(i), layer.statistics)
-                for i, layer in enumerate(self.model.layers)
-                if isinstance(layer, Head)
-            ]
+        for result in self._learn(width, height, batch):
+            if not math.isfinite(result.loss):
+                raise self.diverged(self.iteration + 1, f"the loss is {result.loss}")
+            total += result.loss
+            loading += result.waited
+            reports += result.heads
         elapsed = clock() - began
         resized = sizes.vary and (self.iteration - setup.start) % sizes.period == 0
         self.seconds += elapsed
         self.iteration += 1
-        loss = total / (batch * subdivisions)
+        loss = total / (batch * setup.subdivisions)
         # AlexeyAB's darknet restarts the average if it is negative.
         before = loss if self.average is None or (setup.alexeyab and self.average < 0) else self.average
         self.average = 0.9 * before + 0.1 * loss
@@ -188,6 +206,17 @@ class Trainer:
             seconds=elapsed - loading, load_seconds=loading, width=width, height=height, batch=batch,
             heads=tuple(reports), resized=resized,
         )  # fmt: skip
+
+    def _learn(self, width: int, height: int, batch: int) -> Iterator[MiniBatchResult]:
+        """Train on the mini-batches of an iteration."""
+        self.learner.resize(width, height, batch)
+        for _ in range(self.setup.subdivisions):
+            before = clock()
+            images, truth = self._last_batch = self.source.next(width, height)
+            waited = clock() - before
+            with np.errstate(all="ignore"):  # the loss shows overflows
+                loss = float(self.learner.step(images, truth))
+            yield MiniBatchResult(loss, waited, head_reports(self.model))
 
     def progress(self) -> Progress:
         """See hooks.Run. It keeps the states of hooks that only the resumed run had."""

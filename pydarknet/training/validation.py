@@ -16,6 +16,7 @@ from ..inference.classifier import middle
 from ..model import Model
 from ..network.network import Network
 from ..runtime.compile_time import clock
+from ..utils.prefetch import THREADS
 from .hooks import Hook, IterationRecord, Measurement, Run
 from .setup import MeasuringOptions, TrainingSetup
 from .state import COUNT, FINITE, Kind
@@ -131,7 +132,8 @@ def make_validator(setup: TrainingSetup, pictures: int, labels: Sequence[str]) -
 
     Raises DataError and ConfigError before anything is computed.
     """
-    model, data, options, threads = setup.model, setup.data, setup.options.measuring, setup.options.threads or 2
+    model, data, options = setup.model, setup.data, setup.options.measuring
+    threads = setup.options.threads or THREADS
     metric: ValidationMetric
     if model.heads:
         model.names_path = data.file("names")

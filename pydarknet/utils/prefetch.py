@@ -4,6 +4,7 @@ for; and Ctrl-C held back while something must not be left half done."""
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 from collections import deque
@@ -16,23 +17,28 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+THREADS = max(2, min(4, os.cpu_count() or 1))  # that prepare pictures, at most
+PATIENCE = 3  # results in a row for which the caller waits before there is another thread
+
+
 def prefetch(
-    work: Callable[[Item], Result], items: Iterable[Item], threads: int = 2, count: int = 4,
+    work: Callable[[Item], Result], items: Iterable[Item], threads: int = THREADS, count: int = 4,
     at_start: Callable[[], None] | None = None,
 ) -> Generator[Result, None, None]:  # fmt: skip
     """work(item) for each item, in order. While the caller uses one result, threads compute the next `count`.
 
-    An exception of `work` or of `items` is raised when its result is due. At most `count` results wait, so that
-    memory is bounded. Each thread calls `at_start` first.
+    There is one thread until the caller waits for results, then another, up to `threads`: more would take
+    processors from a caller that is slower. An exception of `work` or of `items` is raised when its result is due.
+    At most `count` results wait, so that memory is bounded. Each thread calls `at_start` first.
     """
     from concurrent.futures import Future, ThreadPoolExecutor  # programs that look at one picture do not wait for it
 
-    pool = ThreadPoolExecutor(threads, "prefetch", at_start)
+    pools, waits = [ThreadPoolExecutor(1, "prefetch", at_start)], 0
 
     def begun() -> Iterator[Future[Result]]:
         try:
-            for item in items:
-                yield pool.submit(work, item)
+            for number, item in enumerate(items):
+                yield pools[number % len(pools)].submit(work, item)
         except Exception as error:
             failed: Future[Result] = Future()
             failed.set_exception(error)
@@ -42,11 +48,19 @@ def prefetch(
         todo = begun()
         waiting = deque(islice(todo, count))
         while waiting:
-            result = waiting.popleft().result()
+            due = waiting.popleft()
+            waits = 0 if due.done() else waits + 1
+            if waits > PATIENCE and len(pools) < threads:
+                pools.append(ThreadPoolExecutor(1, "prefetch", at_start))
+                waits = 0
+            result = due.result()
             waiting.extend(islice(todo, 1))
             yield result
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        for pool in pools:
+            pool.shutdown(wait=False, cancel_futures=True)
+        for pool in pools:
+            pool.shutdown()
 
 
 class BackgroundWriter:

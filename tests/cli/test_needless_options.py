@@ -29,7 +29,7 @@ def cases():
 
 
 CASES = list(cases())
-VALUES = {"IntRange": "3", "FloatRange": "0.3", "FiniteFloat": "0.3"}
+VALUES = {"IntRange": "3", "FloatRange": "0.3", "FiniteFloat": "0.3", "Share": "1/2"}
 
 
 def given(option):

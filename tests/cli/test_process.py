@@ -86,7 +86,10 @@ def test_usage_errors_exit_with_2(run):
         assert run(*words).exit_code == 2
 
 
-@pytest.mark.parametrize("shown", ["info cfg/yolov4.cfg", "classify {0.cfg} {0.weights} dog.png dog.png dog.png"])
+@pytest.mark.parametrize("shown", [
+    "info cfg/yolov4.cfg",
+    pytest.param("classify {0.cfg} {0.weights} dog.png dog.png dog.png", marks=pytest.mark.slow),
+])  # fmt: skip
 def test_broken_pipe_is_quiet(classifier, shown):
     reader, writer = os.pipe()
     os.close(reader)  # before the first line is written, so that it does not depend on who is faster

@@ -84,7 +84,7 @@ def test_the_weights_are_small_and_fit():
         ("info", "toys.cfg", "toys.weights"),
         ("statistics", "toys.cfg", "toys.weights"),
         ("partial", "toys", "toys", "first.weights", "3"),
-        ("imtest", "sample.jpg"),
+        pytest.param(("imtest", "sample.jpg"), marks=pytest.mark.slow),
     ],
     ids=" ".join,
 )

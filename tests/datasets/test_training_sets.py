@@ -1,6 +1,7 @@
 """Decoded pictures that are kept in memory, and what both kinds of data sets read from their files."""
 
 import logging
+import pickle
 from pathlib import Path
 
 import cv2
@@ -44,6 +45,14 @@ def test_what_does_not_fit_is_read_again(files, monkeypatch):
 
 def test_grey_networks_get_one_channel(files):
     assert ImageCache(files, 1)[0].shape == (4, 5, 1)
+
+
+def test_scaled_pictures_also_in_a_copy_for_another_process(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.jpg"), np.full((80, 120, 3), 10, np.uint8))
+    whole, cache = (ImageCache([tmp_path / "a.jpg"], 3, least) for least in (None, (30, 20)))
+    for each in (cache, pickle.loads(pickle.dumps(cache))):
+        assert each[0].shape == (20, 30, 3) and each.scaled
+    assert whole[0].shape == (80, 120, 3) and not whole.scaled
 
 
 @pytest.fixture

@@ -33,12 +33,10 @@ def test_steps():
 
 def test_a_picture(records, tmp_path):
     pytest.importorskip("matplotlib", reason="needs matplotlib (extra plot)")
-    for names in (["a", "b"], ["_$x_{", "b"]):
-        write_plot(tmp_path / "out.png", records.report(), records.curves(), names)
-        picture = cv2.imread(str(tmp_path / "out.png"))
-        assert picture.shape == (720, 960, 3)
-        colours = np.unique(picture.reshape(-1, 3), axis=0)
-        assert [180, 119, 31] in colours.tolist()  # the first class's line, in BGR
+    write_plot(tmp_path / "out.png", records.report(), records.curves(), ["_$x_{", "b"])
+    picture = cv2.imread(str(tmp_path / "out.png"))
+    assert picture.shape == (720, 960, 3)
+    assert (picture == [180, 119, 31]).all(axis=2).any()  # the first class's line, in BGR
 
 
 def test_refusals(records, tmp_path, monkeypatch):

@@ -103,6 +103,7 @@ def test_in_a_browser(report, width, scheme):
             assert len(pdf["data"]) > 10000
 
 
+@pytest.mark.slow
 def test_no_objects_and_many_classes(tmp_path):
     """Pictures without objects, and a network of 40 classes: a list of confusions in place of the matrix."""
     files = detection_files(tmp_path, objects=False, classes=40, filters=45)

@@ -18,10 +18,13 @@ from pydarknet.images.image import (
     centre_crop,
     check_image,
     crop,
+    encode_image,
     fit_for_classify,
     fit_for_detect,
+    least_size,
     letterbox,
     load_image,
+    picture_of_size,
     resize,
     resize_longer,
     resize_shorter,
@@ -83,6 +86,67 @@ def naive_crop(chw, dx, dy, width, height):
             for c in range(width):
                 result[k, r, c] = chw[k, min(max(r + dy, 0), H - 1), min(max(c + dx, 0), W - 1)]
     return result
+
+
+# --- scaled decoding ---
+
+EXIF_TURNED = b"\xff\xe1\0\x22Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
+
+
+@pytest.fixture
+def jpeg(tmp_path):
+    """A smooth picture of 333 x 250 pixels that a viewer turns, by its EXIF data."""
+    content = encode_image(resize_to(photo(3, 4), 333, 250), ".jpg", 95)
+    (tmp_path / "a.jpg").write_bytes(content[:2] + EXIF_TURNED + content[2:])
+    return tmp_path / "a.jpg"
+
+
+def resize_to(image, width, height):
+    return (resize(as_chw(image), width, height).transpose(1, 2, 0) * 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("least", "shape"),
+    [(None, (250, 333)), ((333, 250), (250, 333)), ((167, 125), (250, 333)), ((166, 126), (250, 333)),
+     ((166, 125), (125, 167)), ((84, 62), (125, 167)), ((83, 62), (63, 84)), ((41, 31), (32, 42)), ((1, 1), (32, 42))],
+)  # fmt: skip
+def test_a_jpeg_file_is_decoded_at_the_smallest_scale_that_is_not_below_the_least_size(jpeg, least, shape):
+    picture, size = picture_of_size(jpeg, least=least)
+    assert (picture.shape, size) == ((*shape, 3), (333, 250))
+    np.testing.assert_array_equal(picture_of_size(jpeg.read_bytes(), least=least)[0], picture)
+    whole = resize_to(load_image(jpeg), shape[1], shape[0])
+    assert np.abs(picture.astype(int) - whole).mean() < 3  # as it is stored, not turned
+
+
+def test_without_opencvs_newer_flags_the_pixels_are_the_same(jpeg, monkeypatch):
+    expected = [picture_of_size(jpeg, least=least)[0] for least in (None, (80, 60))]
+    monkeypatch.setattr(pictures, "_READS_INTO_ARRAY", False)
+    monkeypatch.setattr(pictures, "_RGB", 0)
+    for least, picture in zip((None, (80, 60)), expected, strict=True):
+        np.testing.assert_array_equal(picture_of_size(jpeg, least=least)[0], picture)
+
+
+def test_a_jpeg_file_whose_name_is_not_text_and_one_that_is_a_pipe(jpeg):
+    odd, pipe = jpeg.with_name("a\udcff.jpg"), jpeg.with_name("pipe.jpg")
+    jpeg.rename(odd)
+    os.mkfifo(pipe)
+    with subprocess.Popen(["dd", "status=none", f"if={odd}".encode("utf-8", "surrogateescape"), f"of={pipe}"]):
+        np.testing.assert_array_equal(load_image(pipe), load_image(odd))
+
+
+def test_other_pictures_are_whole(jpeg):
+    array, content = load_image(jpeg), encode_image(load_image(jpeg), ".png")
+    for image in (array, content):
+        picture, size = picture_of_size(image, least=(8, 8))
+        assert (picture.shape, size) == ((250, 333, 3), (333, 250))
+
+
+def test_the_least_size_is_the_networks_for_each_tile():
+    assert least_size("whole", (3, 20, 30)) is None
+    assert least_size("scaled", (3, 20, 30)) == (30, 20)
+    assert least_size("scaled", (3, 20, 30), 2, 3) == (60, 60)
+    with pytest.raises(OptionError, match=r"decode 'half': expected whole or scaled"):
+        least_size("half", (3, 20, 30))
 
 
 # --- pixels ---

@@ -64,14 +64,14 @@ LAYERS = {
     "connected with swish": "[connected]\noutput=5\nactivation=swish\n",
     "connected": "[connected]\noutput=5\nactivation=tanh\n[connected]\noutput=4\nactivation=logistic\n",
     "gru": "[gru]\noutput=5\n",
-    "conv_lstm": "[conv_lstm]\noutput=4\nsize=3\npad=1\npeephole=1\n",
+    "conv_lstm": "[conv_lstm]\noutput=2\nsize=3\npad=1\npeephole=1\n",
     "local with mish": "[local]\nfilters=4\nsize=3\nstride=1\npad=1\nactivation=mish\n",
     "implicit": "[implicit]\nfilters=4\natoms=3\n",
 }
 PJREDDIE = {
     "local": "[local]\nfilters=4\nsize=3\nstride=1\npad=1\nactivation=tanh\n",
     "local beyond its padding": "[local]\nfilters=2\nsize=5\nstride=2\npad=1\nactivation=tanh\n",
-    "local far beyond its padding": "[local]\nfilters=2\nsize=13\nstride=1\npad=1\nactivation=tanh\n",
+    "local far beyond its padding": "[local]\nfilters=1\nsize=13\nstride=1\npad=1\nactivation=tanh\n",
     "local of single cells": "[local]\nfilters=2\nsize=1\nstride=1\npad=1\nactivation=tanh\n",
     "local without padding": "[local]\nfilters=4\nsize=2\nstride=2\nactivation=tanh\n",
     "deconvolutional": f"[deconvolutional]\nfilters=4\nsize=4\nstride=2\npadding=1\n{BN}activation=tanh\n",

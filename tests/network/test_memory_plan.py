@@ -166,6 +166,7 @@ LONG = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", LONG.values(), ids=LONG.keys())
 def test_eight_times_the_layers_take_less_than_thirty_times_as_long(build, text):
     """Linear time would be eight times, quadratic 64 times as long."""

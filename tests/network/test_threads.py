@@ -69,7 +69,7 @@ def in_threads(work, count, threads=4):
     return [found[i] for i in range(count)]
 
 
-@pytest.mark.parametrize("kind", ["detect", "classify"])
+@pytest.mark.parametrize("kind", [pytest.param("detect", marks=pytest.mark.slow), "classify"])
 def test_a_hundred_calls_from_each_of_four_threads_are_right(load, pictures, kind):
     model = load(DETECTOR if kind == "detect" else CLASSIFIER)
     call = (lambda p: model.detect(p, thresh=0.1)) if kind == "detect" else model.classify
@@ -79,6 +79,7 @@ def test_a_hundred_calls_from_each_of_four_threads_are_right(load, pictures, kin
     assert sum(each != expected[i % 4] for i, each in enumerate(found)) == 0
 
 
+@pytest.mark.slow
 def test_four_threads_take_no_longer_than_one(load, pictures):
     """The fastest of many measurements in turns counts, as what else the machine does only adds time.
 

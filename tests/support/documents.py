@@ -10,8 +10,7 @@ import pydarknet
 from pydarknet.utils.resources import bundled
 from support.evaluation_files import evaluation_files
 from support.networks import randomise
-from support.text_files import cfg as text_cfg
-from support.text_files import words
+from support.text_files import cfg as text_cfg, words
 from support.training_files import detection_files
 
 LISTING = re.compile(r"(?:^<!-- not run: (?P<reason>[^>]+) -->\n)?^```python\n(?P<code>.*?)^```", re.M | re.S)

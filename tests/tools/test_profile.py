@@ -9,8 +9,7 @@ from support.networks import net
 from pydarknet.errors import OptionError
 from pydarknet.layers import INPUT
 from pydarknet.network import memory_plan
-from pydarknet.tools import profile
-from pydarknet.tools import profile as module
+from pydarknet.tools import profile, profile as module
 from pydarknet.tools.profile import DEFAULT, warm_up
 from pydarknet.training.learner import Learner
 from pydarknet.utils.resources import network_file

@@ -109,7 +109,7 @@ def test_large_pictures_are_drawn_smaller_and_others_not():
 def test_the_chart_is_streamed(files):
     pytest.importorskip("matplotlib", reason="needs pydarknet[plot]")
     with Stream(0, MJPEG) as stream:
-        trainer = Trainer(files.data, files.cfg, hooks=[ChartStream(stream)], max_batches=6, save_every=1)
+        trainer = Trainer(files.data, files.cfg, hooks=[ChartStream(stream)], max_batches=3, save_every=1)
         run = trainer.run()
         next(run)
         with urllib.request.urlopen(stream.url, timeout=20) as reply:

@@ -62,7 +62,10 @@ def test_held_out_text_is_foretold_better_than_by_pairs_of_letters(files, kind, 
     assert bits < bigram_bits(text.read_bytes(), held_out)
 
 
-@pytest.mark.parametrize("kind, dialect", list(zip(LAYERS, ["pjreddie", "alexeyab"] * 2, strict=True)))
+@pytest.mark.parametrize("kind, dialect", [
+    pytest.param(kind, dialect, marks=[] if kind == "rnn" else pytest.mark.slow)
+    for kind, dialect in zip(LAYERS, ["pjreddie", "alexeyab"] * 2, strict=True)
+])  # fmt: skip
 def test_a_stopped_run_goes_on_as_if_nothing_had_happened(files, kind, dialect, tmp_path):
     text, network = files(kind=kind, subdivisions=2, rate=0.1)
     options = {"seed": 3, "dialect": dialect}

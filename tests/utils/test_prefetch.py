@@ -33,6 +33,19 @@ def test_no_more_than_count_results_wait():
     assert 1 < largest[0] <= 4 + 1  # the one in use and those that wait
 
 
+@pytest.mark.parametrize(("caller", "worker", "threads"), [(0.004, 0.001, {1}), (0, 0.004, {3})])
+def test_there_are_more_threads_where_the_caller_waits(caller, worker, threads):
+    def work(number):
+        time.sleep(worker)
+        return threading.get_ident()
+
+    seen = set()
+    for thread in prefetch(work, range(60), threads=3, count=6):
+        seen.add(thread)
+        time.sleep(caller)
+    assert {len(seen)} == threads
+
+
 def test_an_error_comes_in_its_turn_and_ends_the_threads():
     def work(number):
         if number == 2:

@@ -6,49 +6,61 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ...errors import ImageError, OptionError
 from ...images.image import Picture
-from ...inference.classifier import Classification, classify_inputs, prepare_input
+from ...inference.classifier import Classification, ClassifierSteps
 from ...model import Model
 from ...utils.arrays import Array
 from ...utils.prefetch import BackgroundWriter
 from ..console import say
 from ..formats.inference import classification_lines, detection_line, head_lines, predicted_line
-from ..loading import Options, class_numbers, letterbox_choice, load_model, read_data_file, refuse_detector
+from ..loading import (
+    TOP,
+    Options,
+    classifier_steps,
+    detector_steps,
+    letterbox_choice,
+    load_model,
+    note_decode,
+    read_data_file,
+)
 from ..outputs import CLASSES, DETECTIONS, TRACKS, Outputs
 from ..sources import STANDARD_INPUT, Interruption, Item, Source, Video, process
 
 if TYPE_CHECKING:
-    from ...inference.detector import DetectionResult, TiledInput
+    from ...inference.detector import DetectionResult, DetectorSteps, TiledInput
     from ...inference.tracking import CountLine, Track
 
-Prepare = Callable[[Picture], Any]
-Compute = Callable[[Sequence[Any]], Sequence[Any]]
-TOP = 5  # classes that `classify` prints by default
 SEQUENCE_RATE = 25.0  # frames per second that a sequence of pictures is taken to have
 
 
 def _go_through(
-    images: Sequence[str], options: Options, outputs: Outputs, steps: tuple[Prepare, Compute],
+    images: Sequence[str], options: Options, outputs: Outputs, steps: DetectorSteps | ClassifierSteps,
     show: Callable[[Item[Any], Any], None], at_end: Callable[[], None] = lambda: None,
 ) -> None:  # fmt: skip
-    prepare, compute = steps
-    source = Source(images, prepare, **options)
+    least = steps.least_size(options["decode"])
+    if least is not None and outputs.draws:
+        note_decode(options, False, "pictures are drawn or cut out; see --no-picture")
+        least = None
+    source: Source[Any] = Source(images, steps.prepare, least=least, **options)
     with Interruption() as stop, outputs, ExitStack() as stack:
         if images and STANDARD_INPUT not in images:
             outputs.writer = stack.enter_context(BackgroundWriter())
-        process(source, stop, options["batch"], compute, show)
+        process(source, stop, options["batch"], steps.compute, show)
     at_end()
+    if least is not None:
+        note_decode(options, source.scaled)
     stop.exit(source.good)
 
 
 def run_detect(cfg: str, weights: str, images: tuple[str, ...], **options: Any) -> None:
     letterbox_choice(options)
+    if options.get("shard"):
+        _run_shard("detect", cfg, weights, images, options)
+        return
     model = load_model(cfg, weights, options)
-    steps = _detector_steps(model, options)
+    steps = detector_steps(model, options)
     in_milliseconds = model.dialect.detects_best_class_first and not options.get("in_seconds")
 
     def show(item: Item[Any], found: DetectionResult) -> None:
@@ -60,28 +72,15 @@ def run_detect(cfg: str, weights: str, images: tuple[str, ...], **options: Any) 
     _go_through(images, options, outputs, steps, show)
 
 
-def _detector_steps(model: Model, options: Options) -> tuple[Prepare, Compute]:
-    """What makes a detector's input from a picture, and results from inputs. Raises OptionError."""
-    from ...inference.detector import DetectorOptions, Tiling, detect_prepared, heads_of, prepare_picture
+def _run_shard(kind: str, cfg: str, weights: str, images: Sequence[str], options: Options) -> None:
+    from .batch import run_shard
 
-    heads_of(model)
-    classes = class_numbers(options["classes"], model.names)
-    thresh, nms, letterbox = options["thresh"], options["nms"], letterbox_choice(options)
-    thresh = getattr(model.dialect, options.get("thresh_of", "detect_thresh")) if thresh is None else thresh
-    letterbox = options.get("letterbox") if letterbox is None else letterbox
-    how = DetectorOptions.of(model, thresh, options["hier"], 0.45 if nms is None else nms, letterbox)
-    tiling = Tiling.parse(options["tiles"], options["tile_overlap"]) if options.get("tiles") else None
-
-    def compute(pictures: Sequence[TiledInput]) -> list[DetectionResult]:
-        results = detect_prepared(model, pictures, model.names, options["batch"])
-        return results if classes is None else [found.only(classes) for found in results]
-
-    return partial(prepare_picture, model, options=how, tiling=tiling), compute
+    run_shard(kind, cfg, weights, images, options)
 
 
 def print_found(item: Item[Any], found: DetectionResult, model: Model, in_milliseconds: bool, options: Options) -> None:
     if options["as_json"]:
-        say(found.detections().to_json(item.path, item.frame))
+        say(found.to_json(item.path, item.frame))
     if options["as_json"] or options["quiet"]:
         return
     if in_milliseconds:
@@ -91,18 +90,14 @@ def print_found(item: Item[Any], found: DetectionResult, model: Model, in_millis
 
 
 def run_classify(cfg: str, weights: str, images: tuple[str, ...], **options: Any) -> None:
+    if options.get("shard"):
+        _run_shard("classify", cfg, weights, images, options)
+        return
     top = TOP
     if "data_file" in options:
         top = read_data_file(options["data_file"]).positive("top", 1)
     model = load_model(cfg, weights, options)
-    refuse_detector(model, cfg, "detect")
-    classes = class_numbers(options["classes"], model.names)
-
-    def compute(inputs: Sequence[Array]) -> list[Classification]:
-        try:
-            return classify_inputs(model, inputs, model.names, options["top"] or top, classes)
-        except OptionError as error:  # the options were checked: it is the picture's size
-            raise ImageError(str(error)) from error
+    steps = classifier_steps(model, cfg, options, top)
 
     def show(item: Item[Array], result: Classification) -> None:
         if options["as_json"]:
@@ -115,14 +110,14 @@ def run_classify(cfg: str, weights: str, images: tuple[str, ...], **options: Any
         ))  # fmt: skip
 
     outputs = Outputs(options, CLASSES)
-    _go_through(images, options, outputs, (partial(prepare_input, model, fit=options["fit"]), compute), show)
+    _go_through(images, options, outputs, steps, show)
 
 
 def run_track(cfg: str, weights: str, images: tuple[str, ...], **options: Any) -> None:
     letterbox_choice(options)
     follower = Follower(options)
     model = load_model(cfg, weights, options)
-    steps = _detector_steps(model, options)
+    steps = detector_steps(model, options)
 
     def show(item: Item[TiledInput], found: DetectionResult) -> None:
         from ...inference.detections import Detections

@@ -38,14 +38,14 @@ from ..formats.evaluation import (
 )
 from ..formats.inference import head_lines
 from ..interface.darknet import KINDS
-from ..loading import Options, letterbox_choice, load_model, read_data_file
+from ..loading import Options, letterbox_choice, load_model, note_decode, read_data_file
 from ..outputs import check_folder_of, picture_name
 
 SHOWN = 10  # missing label files that are listed
 EVERY = 4  # pictures between two counts that darknet prints
 NO_REPORT: Options = {
     "width": None, "height": None, "names": None, "json_file": None, "plot": None, "points": 0, "batch": 4,
-    "stretch": False, "letter_box": False,
+    "stretch": False, "letter_box": False, "decode": "whole",
 }  # fmt: skip
 
 
@@ -110,10 +110,13 @@ def _evaluate(
             for take in takers:
                 take(result, missed)
 
-        return evaluate(
-            model, truth, options=replace(MAP, letterbox=letterbox), coco=True, each=seen,
+        result = evaluate(
+            model, truth, options=replace(MAP, letterbox=letterbox, decode=options["decode"]), coco=True, each=seen,
+            detector=options.get("detector"),
             **{name: options[name] for name in ("thresh", "iou_thresh", "points", "batch")},
         )  # fmt: skip
+    note_decode(options, result.scaled)
+    return result
 
 
 def _collector(model: Model, truth: GroundTruth, options: Options) -> ReportCollector:

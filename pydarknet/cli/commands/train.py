@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, closing, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from ...utils.resources import models_folder, network_file
 from ...zoo.download import download
 from ..console import CLEAR_LINE, Interruption, bar, counted, note, say
 from ..formats.training import Printer
-from ..loading import Options, note_partial_weights, print_table
+from ..loading import Options, note_decode, note_partial_weights, print_table
 from .evaluate import report_of_run
 from .files import report_lines
 from .serve import NO_PASSWORD, note_open
@@ -43,7 +44,7 @@ SHOWN = 3  # findings of each kind that are printed
 # Options that a run keeps for --resume: those that affect its numbers or its files.
 KEPT = (
     "seed", "threads", "save_every", "min_size", "map", "map_epochs", "thresh", "iou_thresh", "patience", "no_chart",
-    "dialect",
+    "dialect", "decode",
 )  # fmt: skip
 
 
@@ -74,7 +75,7 @@ def run_with_cfg(
     if Path(data_file).is_dir() or Path(data_file).suffix.lower() in (".yaml", ".yml", ".json"):
         instead = f"pydarknet train {data_file} --model {cfg}"
         raise OptionError(f"{data_file}: with a CFG, expected a .data file; for this data set: {instead}")
-    trainer = Trainer(
+    trainer = _trainer_class(options)(
         network_file(data_file), network_file(cfg), weights, hooks=_hooks(options), **_library_options(options)
     )
     is_detector = bool(trainer.model.heads)
@@ -95,6 +96,9 @@ def run_with_cfg(
     printer.close()
     if trainer.seconds:
         share = trainer.waited / trainer.seconds
+        dataset: Any = trainer.dataset  # with pictures, not a text; each worker loads its own
+        scaled = options["workers"] is not None or dataset.pictures.scaled
+        note_decode(options, scaled, "no JPEG file is four times the network's size")
         note(f"Waited {trainer.waited:.1f} of {trainer.seconds:.1f} seconds for pictures ({share:.1%})")
     print_end(trainer, resume_command)
     if options["live"] is not None:
@@ -105,6 +109,14 @@ def run_with_cfg(
         _print_use_of_weights(trainer, data_file, cfg)
     if trainer.interrupted:
         raise click.exceptions.Exit(130)
+
+
+def _trainer_class(options: Options) -> Callable[..., Trainer]:
+    if options["workers"] is None:
+        return Trainer
+    from ...ray.train import ClusterTrainer
+
+    return partial(ClusterTrainer, workers=options["workers"], address=options["address"])
 
 
 def check_precision(options: Options) -> None:
@@ -148,7 +160,7 @@ def _live_page(trainer: Trainer, options: Options) -> AbstractContextManager[obj
 def _library_options(options: Options) -> dict[str, Any]:
     same = ("seed", "threads", "max_batches", "clear", "dialect", "backup", "resume", "save_every", "allow_partial")
     return {
-        **{name: options[name] for name in (*same, "min_size")},
+        **{name: options[name] for name in (*same, "min_size", "decode")},
         "checks": not options["no_check"],
         "chart": not options["no_chart"],
         "measure": options["map"] or options["topk"],
@@ -222,6 +234,8 @@ def train_folder(source: str, options: dict[str, Any], given: Set[str]) -> None:
             raise DataError(f"{run.folder}: run.json is damaged: expected a mapping of options")
         _train(run, {**options, **{name: kept[name] for name in KEPT if name in kept and name not in given}})
         return
+    if options["workers"] and options["minutes"]:
+        raise OptionError("--minutes times iterations of one process; with --workers, give --max-batches")
     if options["resume"]:
         raise DataError(
             f"{source}: no run to continue; expected a folder that `train FOLDER` made, such as runs/train1"

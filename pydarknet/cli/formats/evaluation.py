@@ -87,10 +87,8 @@ def _percent(value: float) -> str:
 
 def speed_line(result: Evaluation) -> str:
     timing = result.timing
-    return (
-        f"{timing.pictures} pictures in {timing.total:.1f} s: {timing.rate:.2f} pictures/s "
-        f"(the network alone: {timing.forward_rate:.2f})"
-    )
+    line = f"{timing.pictures} pictures in {timing.total:.1f} s: {timing.rate:.2f} pictures/s"
+    return f"{line} (the network alone: {timing.forward_rate:.2f})" if timing.forward > 0 else line
 
 
 def evaluation_json(result: Evaluation, names: Sequence[str]) -> bytes:

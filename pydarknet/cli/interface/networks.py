@@ -2,7 +2,7 @@
 
 import click
 
-from ..options import COUNT, FILE, POSITIVE, FiniteFloat, address_options, command, flag
+from ..options import COUNT, FILE, POSITIVE, FiniteFloat, FlagsFirst, address_options, command, flag
 
 classify_command = command(
     "classify", "detect.run_classify",
@@ -15,7 +15,8 @@ classify_command = command(
     $ pydarknet classify cfg/tiny.cfg tiny.weights photos/ --json
     $ pydarknet classify cfg/tiny.cfg tiny.weights test.txt --csv classes.csv --quiet
     """,
-    "cfg weights images top fit input names network",
+    "cfg weights images top fit input shard",
+    flag("out DIR", "With --shard: the folder for the parts.", needs=("shard",)), "names network",
 )  # fmt: skip
 
 detect_command = command(
@@ -32,7 +33,7 @@ detect_command = command(
     $ pydarknet detect cfg/yolov4.cfg yolov4.weights train.txt --classes person,car --csv found.csv --no-picture
     $ pydarknet detect cfg/yolov4.cfg yolov4.weights street.mp4 --every 5 --crops parts --json
     """,
-    "cfg weights images detection names network",
+    "cfg weights images detection shard names network",
 )  # fmt: skip
 
 track_command = command(
@@ -219,4 +220,44 @@ serve_command = command(
     flag("max_pixels MP", "The largest picture, in megapixels.", type=FiniteFloat(min=0.001),
          default=50),
     "size names network",
+)  # fmt: skip
+
+batch_command = FlagsFirst("batch", help="An archive of pictures, or a data set, on a Ray cluster (extra `ray`).")
+SOURCE = click.argument("source", metavar="SOURCE", type=FILE)
+
+command(
+    "detect", "batch.run_batch",
+    """Detect objects in all pictures of an archive; write the results in parts, as detect --json prints them.
+
+    SOURCE is a folder, a pattern, a list, an address of a store (s3://, gs://, file://), or Parquet files with the
+    bytes of pictures. A picture that cannot be used is named in DIR/errors-*, with the reason; the others go on.
+
+    $ pydarknet batch detect cfg/yolov4.cfg yolov4.weights photos/ --out found
+    $ pydarknet batch detect cfg/yolov4.cfg yolov4.weights s3://bucket/photos --out found --address auto
+    $ pydarknet batch detect cfg/yolov4.cfg yolov4.weights photos.parquet --out found --format parquet
+    """,
+    "cfg weights", SOURCE,
+    "parts cluster size batch classes thresh hier nms letter_box stretch tiles names precise",
+    group=batch_command, kind="detect", threads=None,
+)  # fmt: skip
+
+command(
+    "classify", "batch.run_batch",
+    """Classify all pictures of an archive; write the results in parts, as classify --json prints them.
+
+    SOURCE and DIR are those of `batch detect`.
+
+    $ pydarknet batch classify cfg/tiny.cfg tiny.weights photos/ --out found
+    """,
+    "cfg weights", SOURCE, "parts cluster top fit size batch classes names precise",
+    group=batch_command, kind="classify", threads=None,
+)  # fmt: skip
+
+command(
+    "map", "batch.run_map",
+    """Print the report of `detector map`, to the same figures, computed on a cluster.
+
+    $ pydarknet batch map data/obj.data yolov4-tiny.cfg backup/yolov4-tiny_best.weights --address auto
+    """,
+    "cluster measured", group=batch_command, letter_box=False, threads=None,
 )  # fmt: skip

@@ -7,8 +7,7 @@ import numpy as np
 
 from ...datasets.augment import Colour, Rng, as_input, rand_scale, render, rotated_crop
 from ...errors import OptionError
-from ...images import image as images
-from ...images import operations as ops
+from ...images import image as images, operations as ops
 from ...images.image import CHW, Picture
 from ...layers.convolution.convolutional import Convolutional
 from ...network.network import Network

@@ -4,7 +4,10 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from pydarknet.images.image import write_image
 
 HEAD = " Detection layer: 1 - type = 28 "
 PIXELS = "\t(left_x:   16   top_y:   18   width:   32   height:   12)"
@@ -57,6 +60,22 @@ def test_thresh(detect, words):
 def test_every_is_for_frames(detect):
     assert "--every has no effect on pictures\n" in detect("dog.png", "--every", "2").stderr
     assert "--every" not in detect("dog.png").stderr
+
+
+def test_decode_scaled(detect, folder):
+    sky = np.full((400, 600, 3), 200, np.uint8)
+    for name in ("sky.jpg", "sky.png"):
+        write_image(folder / name, sky)
+    scaled = "--decode", "scaled", "-ext_output", "--no-picture"
+    whole = detect("sky.jpg", "-ext_output").stdout.splitlines()[2:]
+    for more in ([], ["-letter_box"], ["--tiles", "2x2"]):
+        result = detect("sky.jpg", *scaled, *more)
+        assert "--decode" not in result.stderr
+        assert more or result.stdout.splitlines()[2:] == whole  # in pixels of the file
+    nothing = "--decode scaled has no effect: no JPEG file is twice the network's size\n"
+    assert nothing in detect("sky.png", *scaled).stderr
+    drawn = detect("sky.jpg", *scaled[:2]).stderr
+    assert "--decode scaled has no effect: pictures are drawn or cut out; see --no-picture\n" in drawn
 
 
 @pytest.mark.parametrize("spelling", ["-ext_output", "--ext_output", "--ext-output", "-ext-output"])

@@ -83,6 +83,12 @@ def test_letterbox_and_stretch(evaluate, folder):
     assert evaluate("-stretch", "-letter_box").exit_code == 2
 
 
+def test_decode_scaled_names_a_list_without_large_jpeg_files(evaluate):
+    line = "--decode scaled has no effect: no JPEG file is twice the network's size\n"
+    assert line in evaluate("--decode", "scaled").stderr
+    assert line not in evaluate().stderr
+
+
 def test_missing_labels_pictures_and_lists(evaluate, folder):
     (folder / "data" / "a0.txt").unlink()
     (folder / "data" / "b1.png").unlink()

@@ -7,8 +7,7 @@ import sys
 import click
 import pytest
 
-from pydarknet.cli.app import COMMANDS, GROUPS
-from pydarknet.cli.app import pydarknet as command
+from pydarknet.cli.app import COMMANDS, GROUPS, pydarknet as command
 from pydarknet.version import __version__
 
 

@@ -32,7 +32,7 @@ def server() -> Iterator[tuple[str, Received]]:
             pass
 
     listening = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=listening.serve_forever)
+    thread = threading.Thread(target=listening.serve_forever, args=(0.01,))
     thread.start()
     yield f"127.0.0.1:{listening.server_port}", received
     listening.shutdown()

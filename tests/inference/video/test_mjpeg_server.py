@@ -118,7 +118,7 @@ def test_a_client_that_sends_no_request_or_nonsense_does_no_harm(capfd):
 
 
 def test_clients_that_drip_their_request_are_disconnected_and_bounded(monkeypatch):
-    monkeypatch.setattr(http_server, "TIMEOUT", 0.5)
+    monkeypatch.setattr(http_server, "TIMEOUT", 0.25)
     before = threading.active_count()
     with Stream(0, JSON) as stream:
         dripping = [socket.create_connection(("127.0.0.1", stream.port)) for _ in range(CONNECTIONS + 20)]

@@ -11,8 +11,7 @@ from support.convolutions import parameters, sampled_convolution, ways_to_multip
 from support.tensors import assert_blocked, blocked, dirty, numbers_of_threads, values
 
 from pydarknet.kernels.convolution import amx
-from pydarknet.kernels.convolution.bf16 import BF16 as PAIRS
-from pydarknet.kernels.convolution.bf16 import MISSING, pack_bf16
+from pydarknet.kernels.convolution.bf16 import BF16 as PAIRS, MISSING, pack_bf16
 from pydarknet.kernels.convolution.direct import make_convert_cell
 from pydarknet.kernels.convolution.microkernel import MR, MR_SHORT, NR, Panel, Run, TileSource, TileTarget, make_tile
 from pydarknet.kernels.views import Epilogue, PackedFilters

@@ -7,8 +7,7 @@ import pytest
 from reference import layers as naive
 from support.tensors import assert_clean, assert_close, blocked, numbers_of_threads, values
 
-from pydarknet.kernels.convolution.nchw_microkernel import LEAST, OUTS
-from pydarknet.kernels.convolution.nchw_microkernel import PLANE_SPAN as SPAN
+from pydarknet.kernels.convolution.nchw_microkernel import LEAST, OUTS, PLANE_SPAN as SPAN
 from pydarknet.layers.activations import ACTIVATIONS
 from pydarknet.layers.convolution.direct import DepthwiseConvolution, TiledConvolution
 from pydarknet.layers.convolution.geometry import Window

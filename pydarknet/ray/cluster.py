@@ -1,0 +1,43 @@
+"""The Ray cluster that a command runs on: one that exists, or one of this machine's processors."""
+
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import Iterator
+
+from ..errors import OptionError
+
+PATIENCE = 5.0  # seconds to wait for a cluster
+LEAST_STORE = 80 << 20  # bytes; Ray takes no smaller object store
+
+
+@contextlib.contextmanager
+def cluster(address: str | None = None, store: int = LEAST_STORE) -> Iterator[None]:
+    """Within the block, this process belongs to the Ray cluster at `address`; it leaves the cluster at the end.
+
+    address: HOST:PORT, or auto for the cluster of this machine; None: what $RAY_ADDRESS names, else a new cluster
+    of this machine's processors, whose object store takes at most `store` bytes. Within a program that has called
+    `ray.init` itself, its cluster is used. Raises OptionError without Ray, and where no cluster answers.
+    """
+    try:
+        import ray
+    except ImportError:
+        raise OptionError("this needs the package ray: pip install 'pydarknet[ray]'") from None
+    if ray.is_initialized():
+        yield
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    address = address or os.environ.get("RAY_ADDRESS") or "local"
+    own = {"include_dashboard": False, "object_store_memory": max(store, LEAST_STORE)} if address == "local" else {}
+    try:
+        host, found, port = address.rpartition(":")
+        if found and "/" not in host:
+            socket.create_connection((host.strip("[]"), int(port)), PATIENCE).close()  # Ray itself waits for minutes
+        ray.init(address, logging_level=logging.ERROR, **own)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise OptionError(f"--address {address}: no Ray cluster answers: {str(error).splitlines()[0]}") from None
+    try:
+        yield
+    finally:
+        ray.shutdown()

@@ -1,0 +1,22 @@
+"""The cluster of a command: bad addresses are one line."""
+
+import socket
+
+import pytest
+
+from pydarknet.errors import OptionError
+from pydarknet.ray.cluster import cluster
+
+pytest.importorskip("ray")
+
+
+def test_an_address_where_no_cluster_answers_is_an_error():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+    with pytest.raises(OptionError, match=f"--address {address}: no Ray cluster answers: "), cluster(address):
+        pass
+
+
+def test_an_address_without_a_port_number_is_an_error():
+    with pytest.raises(OptionError, match="--address host:port: no Ray cluster answers"), cluster("host:port"):
+        pass
