@@ -37,7 +37,8 @@ def pack_filters(weights, order, size, channels, filters_per_group, gain, taps, 
     """Order (n, channels, size, size) filters by panel of output blocks, tap, input lane, output block, output
     lane.
 
-    weights, order: flat, and its `FilterOrder`; `channels`: of one group of the convolution; gain: (n,) float32, a factor for each filter.
+    weights, order: flat, and its `FilterOrder`; `channels`: of one group of the convolution; gain: (n,) float32, a
+    factor for each filter.
     taps: (all taps, 3) int64, the columns CHANNEL (the first of `tap_lanes`), ROW and COLUMN; panels: see
     PackedFilters. Lanes of no filter, or whose input channel another group reads, become 0.
     """
@@ -66,8 +67,8 @@ def pack_winograd(m, stride, weights, order, channels, gain, int24, packed, queu
     blocks, NR, 16), zeros where there is no filter or channel; where `int24` is not 0, as many panels of 24-bit
     integers.
 
-    weights, order: flat, and its `FilterOrder`; gain: (n,) float32. Each worker has `work_size` floats of `work` for itself: a PATCH, and with
-    `int24` a panel of each point.
+    weights, order: flat, and its `FilterOrder`; gain: (n,) float32. Each worker has `work_size` floats of `work` for
+    itself: a PATCH, and with `int24` a panel of each point.
     """
     points, blocks = (m + 2) * (m + 2), (channels + 15) // 16
     panel, float_panel = panel_size(blocks, int24), panel_size(blocks, 0)
