@@ -10,6 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from itertools import islice
+from queue import SimpleQueue
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -31,36 +32,54 @@ def prefetch(
     processors from a caller that is slower. An exception of `work` or of `items` is raised when its result is due.
     At most `count` results wait, so that memory is bounded. Each thread calls `at_start` first.
     """
-    from concurrent.futures import Future, ThreadPoolExecutor  # programs that look at one picture do not wait for it
+    from concurrent.futures import Future  # programs that look at one picture do not wait for it
 
-    pools, waits = [ThreadPoolExecutor(1, "prefetch", at_start)], 0
+    queue: SimpleQueue[tuple[Future[Result], Item] | None] = SimpleQueue()
+    crew: list[threading.Thread] = []
+
+    def serve() -> None:
+        if at_start is not None:
+            at_start()
+        while (task := queue.get()) is not None:
+            future, item = task
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(work(item))
+                except BaseException as error:
+                    future.set_exception(error)
 
     def begun() -> Iterator[Future[Result]]:
         try:
-            for number, item in enumerate(items):
-                yield pools[number % len(pools)].submit(work, item)
+            for item in items:
+                future: Future[Result] = Future()
+                queue.put((future, item))
+                yield future
         except Exception as error:
             failed: Future[Result] = Future()
             failed.set_exception(error)
             yield failed
 
+    waiting: deque[Future[Result]] = deque()
     try:
-        todo = begun()
-        waiting = deque(islice(todo, count))
+        waits, todo = PATIENCE, begun()
+        waiting.extend(islice(todo, count))
         while waiting:
             due = waiting.popleft()
             waits = 0 if due.done() else waits + 1
-            if waits > PATIENCE and len(pools) < threads:
-                pools.append(ThreadPoolExecutor(1, "prefetch", at_start))
+            if waits > PATIENCE and len(crew) < threads:
+                crew.append(threading.Thread(target=serve, name="prefetch", daemon=True))
+                crew[-1].start()
                 waits = 0
             result = due.result()
             waiting.extend(islice(todo, 1))
             yield result
     finally:
-        for pool in pools:
-            pool.shutdown(wait=False, cancel_futures=True)
-        for pool in pools:
-            pool.shutdown()
+        for future in waiting:
+            future.cancel()
+        for _ in crew:
+            queue.put(None)
+        for thread in crew:
+            thread.join()
 
 
 class BackgroundWriter:
