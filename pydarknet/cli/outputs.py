@@ -1,8 +1,6 @@
 """The files that commands over pictures write: annotated pictures and videos, AlexeyAB's JSON file, label files,
 tables (`--csv`), crops."""
 
-from __future__ import annotations
-
 import csv
 import errno
 import io
@@ -81,7 +79,7 @@ class Outputs:
         self._stem = ""
         self._video_file: VideoFile | None = None
 
-    def __enter__(self) -> Outputs:
+    def __enter__(self) -> "Outputs":
         with ExitStack() as stack:
             if self.csv is not None:
                 self._table = stack.enter_context(atomic_write(self.csv))
@@ -111,7 +109,7 @@ class Outputs:
         csv.writer(text, lineterminator="\n").writerows(rows)
         self._table.write(text.getvalue().encode("utf-8", "surrogateescape"))
 
-    def take(self, item: Item[Any], found: DetectionResult, annotate: Annotate | None = None) -> None:
+    def take(self, item: Item[Any], found: "DetectionResult", annotate: Annotate | None = None) -> None:
         """Write the other outputs of a picture or frame. annotate: draws into a copy, by default the detections."""
         self._follow(item)
         self._count += 1
@@ -150,7 +148,7 @@ class Outputs:
             self._video_file = None
             self._video_stack.close()
 
-    def _draw(self, item: Item[Any], found: DetectionResult, annotate: Annotate | None) -> None:
+    def _draw(self, item: Item[Any], found: "DetectionResult", annotate: Annotate | None) -> None:
         target: str | Path | None = None
         if item.video is None:
             target = self._in_folder(item.path) if self.folder else self.picture

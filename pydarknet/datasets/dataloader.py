@@ -4,8 +4,6 @@ Sample k of a run has its own random generator, seeded by the run's seed and k. 
 on the number of threads, and a resumed run only needs the number of samples delivered.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import threading
@@ -85,7 +83,7 @@ class DataLoader:
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._stack.close()
 
-    def __enter__(self) -> DataLoader:
+    def __enter__(self) -> "DataLoader":
         return self
 
     def __exit__(self, *_: Any) -> None:

@@ -3,8 +3,6 @@
 Its format is recognised from its files, as their own programs write them, and as Roboflow and CVAT export them.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -332,7 +330,7 @@ class ImageLists:
     names: list[str] = field(default_factory=list)  # of a folder or a data.yaml
 
     @classmethod
-    def open(cls, path: str | Path, *keys: str) -> ImageLists:
+    def open(cls, path: str | Path, *keys: str) -> "ImageLists":
         """Open a .data file with the lists `keys`, a list of pictures, a folder or a data.yaml.
 
         Pictures of a folder without a label file are in the first list. Raises DataError and ConfigError.

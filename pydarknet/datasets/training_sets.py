@@ -1,7 +1,5 @@
 """The training sets of detectors and of classifiers: lists, labels, checks, augmentation."""
 
-from __future__ import annotations
-
 import itertools
 import logging
 import os
@@ -124,7 +122,7 @@ class DetectionDataset(TrainingSet):
     def from_config(
         cls, data: Section, net: Section, dialect: Dialect, *, classes: int, jitter: float, resize: float,
         max_boxes: int, grid: bool,
-    ) -> DetectionDataset:  # fmt: skip
+    ) -> "DetectionDataset":  # fmt: skip
         """From a .data file, `[net]`, and options of the last head. Raises DataError and ConfigError."""
         shared = cls.options(data, net, dialect)
         letter_box = net.flag("letter_box")
@@ -267,7 +265,7 @@ class ClassificationDataset(TrainingSet):
     @classmethod
     def from_config(
         cls, data: Section, net: Section, classes: int, tree: WordTree | None, dialect: Dialect
-    ) -> ClassificationDataset:
+    ) -> "ClassificationDataset":
         """From a .data file and `[net]`. Raises DataError and ConfigError."""
         shared = cls.options(data, net, dialect)
         labels = data.file("labels", "names")

@@ -4,8 +4,6 @@ A *picture* is a (height, width, 3) uint8 RGB array. A *CHW* array is a network'
 width) float32, RGB, in 0..1, C-contiguous. Sizes and positions are in pixels.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 import time
@@ -421,7 +419,7 @@ def load_remote_image(address: str) -> Picture | None:
         raise ImageError(f"{error} ({len(content)} bytes of {kind})") from error
 
 
-def _read(reply: HTTPResponse) -> bytes:
+def _read(reply: "HTTPResponse") -> bytes:
     stated, deadline, content = reply.length, time.monotonic() + MAX_SECONDS, bytearray()
     if stated is not None and stated > LARGEST:
         raise ValueError(f"it has {stated} bytes; expected at most {LARGEST}")

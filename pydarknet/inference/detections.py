@@ -1,7 +1,5 @@
 """The objects of one picture: a list with conversions to arrays, drawings, files and other programs' formats."""
 
-from __future__ import annotations
-
 import io
 import math
 import os
@@ -50,9 +48,9 @@ class Detections(list[Detection]):
     def __getitem__(self, index: SupportsIndex) -> Detection: ...
 
     @overload
-    def __getitem__(self, index: slice) -> Detections: ...
+    def __getitem__(self, index: slice) -> "Detections": ...
 
-    def __getitem__(self, index: SupportsIndex | slice) -> Detection | Detections:
+    def __getitem__(self, index: SupportsIndex | slice) -> "Detection | Detections":
         """One object; for a slice, its objects with the attributes of this list."""
         if isinstance(index, slice):
             return Detections(super().__getitem__(index), **vars(self))

@@ -2,8 +2,6 @@
 counted.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -102,7 +100,7 @@ class CountLine:
         self._zone: Any = None
 
     @classmethod
-    def parse(cls, text: str) -> CountLine:
+    def parse(cls, text: str) -> "CountLine":
         """The line `x1,y1,x2,y2`. Raises OptionError."""
         try:
             x1, y1, x2, y2 = (float(word) for word in text.split(","))

@@ -5,8 +5,6 @@ one ends.
 Beside it, the file of the ranges of 8-bit convolutions, which `tools/quantize.py` measures.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math
@@ -59,7 +57,7 @@ class Header:
         return struct.pack("<iiiQ" if self.wide else "<iiiI", self.major, self.minor, self.revision, self.seen)
 
     @classmethod
-    def parse(cls, path: str, content: bytes) -> tuple[Header, int]:
+    def parse(cls, path: str, content: bytes) -> "tuple[Header, int]":
         """The header and its length. Raises WeightsError for what is no .weights file."""
         kind = kind_of(content)
         if kind not in ("", WEIGHTS):
@@ -268,7 +266,7 @@ class Quantization:
         write_file(path, f"{to_json({'format': FORMAT, 'weights': self.digest, 'ranges': ranges})}\n".encode())
 
     @classmethod
-    def read(cls, path: str | os.PathLike[str]) -> Quantization:
+    def read(cls, path: str | os.PathLike[str]) -> "Quantization":
         """Raises WeightsError with the path for a damaged or other file."""
         if not os.path.lexists(path):
             raise WeightsError(f"{path}: not found; `pydarknet quantize CFG WEIGHTS PICTURES` writes it")
@@ -288,7 +286,7 @@ class Quantization:
         return cls(ranges, digest, os.fspath(path))
 
     @classmethod
-    def unmeasured(cls, layers: Sequence[Layer]) -> Quantization:
+    def unmeasured(cls, layers: Sequence[Layer]) -> "Quantization":
         """Some ranges, for random parameters: to time and to compile."""
         return cls(dict.fromkeys(quantizable(layers), (-1.0, 1.0)), digest_of(layers))
 

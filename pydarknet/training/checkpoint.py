@@ -5,8 +5,6 @@ then the state. A kill between the two leaves NAME.state.npz.new, whose hash fit
 every moment.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import math
@@ -68,7 +66,7 @@ class Checkpoint:
     content: Mapping[str, Any]
 
     @classmethod
-    def read(cls, state: Path) -> Checkpoint:
+    def read(cls, state: Path) -> "Checkpoint":
         """Raises WeightsError for the state file of another version."""
         arrays = _read(state, lambda name: name == _CONTENT)
         wrong = f"{state} is not the state of a training run"

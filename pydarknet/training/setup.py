@@ -2,8 +2,6 @@
 iteration.
 """
 
-from __future__ import annotations
-
 import math
 import os
 from dataclasses import dataclass
@@ -198,7 +196,7 @@ class MultiScaleSchedule:
     grows_batch: bool = False  # mini-batches are larger at smaller sizes
 
     @classmethod
-    def of(cls, model: Model, seed: int, max_batches: int, smallest: int | None = None) -> MultiScaleSchedule:
+    def of(cls, model: Model, seed: int, max_batches: int, smallest: int | None = None) -> "MultiScaleSchedule":
         """Read `random` of the last head, or of [net] for pjreddie's classifiers. smallest: instead of 320
         pixels.
 

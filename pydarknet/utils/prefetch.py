@@ -1,8 +1,6 @@
 """Work in background threads: results computed before they are used, and writing that the caller does not wait
 for; and Ctrl-C held back while something must not be left half done."""
 
-from __future__ import annotations
-
 import contextlib
 import signal
 import threading
@@ -70,7 +68,7 @@ class BackgroundWriter:
         while len(self._waiting) > most:
             self._waiting.popleft().result()
 
-    def __enter__(self) -> BackgroundWriter:
+    def __enter__(self) -> "BackgroundWriter":
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:

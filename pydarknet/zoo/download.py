@@ -4,8 +4,6 @@ What has arrived is in a file of its own, the part. A transfer that was cut off 
 PART.from, has the address and the version on the server: a later run continues only the same one.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import shutil
@@ -274,7 +272,7 @@ class Transfer:
         if (total is not None and arrived < total) or (self.sizes and arrived not in self.sizes):
             raise _CutError(f"the connection ended after {arrived} of {expected if total is None else total} bytes")
 
-    def _position(self, answer: Response, stream: BinaryIO, start: int) -> int | None:
+    def _position(self, answer: "Response", stream: BinaryIO, start: int) -> int | None:
         """Empty `stream` unless the answer continues it; the whole size, None if unknown."""
         from requests import HTTPError
 
@@ -301,7 +299,7 @@ def _empty(stream: BinaryIO) -> None:
     stream.truncate()
 
 
-def _version(answer: Response) -> str:
+def _version(answer: "Response") -> str:
     """A version for `If-Range`: a strong ETag, else the date of the last change."""
     tag = answer.headers.get("ETag", "")
     return tag if tag and not tag.startswith("W/") else answer.headers.get("Last-Modified", "")

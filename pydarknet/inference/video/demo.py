@@ -2,8 +2,6 @@
 runs in the caller's thread.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import time
@@ -60,7 +58,7 @@ class DemoOptions(DetectorOptions):
     @classmethod
     def of(  # type: ignore[override]
         cls, network: Network, thresh: float | None, hier: float, frames: int, letterbox: bool = False
-    ) -> DemoOptions:
+    ) -> "DemoOptions":
         """The options of the dialect's `demo`. frames: `-avgframes`. Raises OptionError."""
         if frames < 1:
             raise OptionError(f"avgframes {frames}: expected at least 1")

@@ -9,8 +9,6 @@
 The folder appears when all of them are written. The training adds weights, the log and the chart.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -230,7 +228,7 @@ class RunFolder:
     about: dict[str, Any]
 
     @classmethod
-    def open(cls, folder: str | os.PathLike[str]) -> RunFolder:
+    def open(cls, folder: str | os.PathLike[str]) -> "RunFolder":
         """Read run.json. Raises DataError for another folder or a damaged file."""
         path = Path(folder) / RUN
         if not path.is_file():
