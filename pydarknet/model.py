@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast, overload
@@ -19,13 +18,13 @@ from .network.network import Network, without_warnings
 from .network.weights import Quantization, file_beside
 from .runtime.threads import set_threads
 from .utils.arrays import Array
+from .utils.files import log
 from .utils.resources import network_file
 
 if TYPE_CHECKING:  # classifiers start without them
     from .inference.detections import Detections
     from .inference.detector import DetectionResult, Tiling
 
-log = logging.getLogger("pydarknet")
 
 File = str | os.PathLike[str]
 

@@ -1,7 +1,6 @@
 """Class names: their files, checks of their number, and word trees, which are hierarchies of classes (YOLO9000)."""
 
 import itertools
-import logging
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,10 +12,8 @@ from numpy.typing import NDArray
 
 from ..errors import DataError
 from ..utils.arrays import Array
-from ..utils.files import read_text
+from ..utils.files import log, read_text
 from ..utils.resources import bundled_names, exists, network_file
-
-log = logging.getLogger("pydarknet")
 
 # The category id of each of COCO's 80 classes; the ids have gaps.
 COCO_IDS = [number for number in range(1, 91) if number not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)]

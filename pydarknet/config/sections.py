@@ -10,7 +10,6 @@ reads them:
 """
 
 import difflib
-import logging
 import math
 import os
 import re
@@ -20,10 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, ShapeError
-from ..utils.files import read_text, write_file
+from ..utils.files import log, read_text, write_file
 from ..utils.resources import exists, find_file, with_slashes
-
-log = logging.getLogger("pydarknet")
 
 _INTEGER = re.compile(r"[+-]?\d+")
 _FLOAT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf(inity)?|nan)", re.IGNORECASE)

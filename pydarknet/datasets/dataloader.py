@@ -4,7 +4,6 @@ Sample k of a run has its own random generator, seeded by the run's seed and k. 
 on the number of threads, and a resumed run only needs the number of samples delivered.
 """
 
-import logging
 import os
 import threading
 import time
@@ -20,10 +19,8 @@ from numpy.typing import NDArray
 from ..errors import DataError, ImageError, OptionError
 from ..images.operations import one_thread_per_call
 from ..utils.arrays import Array
-from ..utils.files import read_bytes
+from ..utils.files import log, read_bytes
 from .training_sets import ClassificationDataset, DetectionDataset
-
-log = logging.getLogger("pydarknet")
 
 # The number of its first sample, its memory, and the futures of the samples' truths.
 _MiniBatch = tuple[int, Array, list[Future[Array]]]

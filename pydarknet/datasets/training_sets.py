@@ -1,7 +1,6 @@
 """The training sets of detectors and of classifiers: lists, labels, checks, augmentation."""
 
 import itertools
-import logging
 import os
 import re
 import threading
@@ -19,13 +18,11 @@ from ..errors import DataError
 from ..images.image import Picture, in_channels, load_image
 from ..images.operations import Canvas
 from ..utils.arrays import Array
-from ..utils.files import LimitedLog, read_text
+from ..utils.files import LimitedLog, log, read_text
 from . import augment
 from .augment import AffineCrop, Colour, Margins, Rng, Size, coin, render
 from .labels import candidates, class_vector, listed
 from .listing import LabelledPicture, read_picture
-
-log = logging.getLogger("pydarknet")
 
 PICTURES_IN_MEMORY = 1 << 28  # bytes of decoded pictures that are kept
 

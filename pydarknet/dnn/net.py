@@ -3,7 +3,6 @@ heads.
 """
 
 import copy
-import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,12 +25,10 @@ from ..model import Model
 from ..network.network import Network, without_warnings
 from ..runtime.compile_time import clock
 from ..utils.arrays import Array
-from ..utils.files import decode_text
+from ..utils.files import decode_text, log
 from ..utils.resources import network_file
 from . import names
 from .names import CROPPED, NORMALIZED, OUTPUT, PART, PERMUTED, SUMS, NamedLayer, named_layers, unconnected
-
-log = logging.getLogger("pydarknet")
 
 INPUT_LAYER, INPUT_BLOB = "_input", "data"  # OpenCV's name of layer 0, and of what that layer gives
 BEFORE_CLASSES = 5  # numbers of a row of a head: x, y, w, h, objectness

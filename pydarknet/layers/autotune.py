@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import logging
 import platform
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -10,9 +9,8 @@ from pathlib import Path
 
 from ..errors import OutputError
 from ..runtime.cache import CACHE_FOLDER
-from ..utils.files import write_file
+from ..utils.files import log, write_file
 
-log = logging.getLogger("pydarknet")
 Candidates = Mapping[int, Callable[[], None]]  # the calls to be timed, by name
 
 SECONDS, FEWEST = 0.03, 3  # how long one candidate is timed, and how often at least

@@ -1,6 +1,5 @@
 """darknet's tools that change a network's parameters in place, or print them."""
 
-import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -17,9 +16,7 @@ from ..network.network import Network
 from ..network.weights import Header, load_weights
 from ..training.learner import mini_batch
 from ..utils.arrays import Array
-from ..utils.files import read_text
-
-log = logging.getLogger("pydarknet")
+from ..utils.files import log, read_text
 
 Part = Convolutional | Deconvolutional | Connected  # layers with one weight array and, optionally, batch normalisation
 Path = str | os.PathLike[str]

@@ -4,7 +4,6 @@ A frame is (height, width, 3) uint8 RGB, as the pictures of `images.image`.
 """
 
 import contextlib
-import logging
 import os
 import re
 import tempfile
@@ -20,9 +19,7 @@ import numpy as np
 
 from ...errors import ImageError, OptionError, OutputError
 from ...images.image import CHW, Picture, as_chw, check_display, check_image, in_channels, load_image
-from ...utils.files import check_readable, check_space, part_of
-
-log = logging.getLogger("pydarknet")
+from ...utils.files import check_readable, check_space, log, part_of
 
 _SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "udp", "tcp", "srt", "rtp", "http", "https")
 ADDRESSES = tuple(f"{scheme}://" for scheme in _SCHEMES)

@@ -2,7 +2,6 @@
 runs in the caller's thread.
 """
 
-import logging
 import os
 import time
 from collections import deque
@@ -22,6 +21,7 @@ from ...images.operations import draw_detections, draw_lines
 from ...network.network import Network
 from ...runtime.compile_time import clock
 from ...utils.arrays import Array
+from ...utils.files import log
 from ...utils.prefetch import BackgroundWriter
 from ..classifier import Classification, letterboxed, outputs_of, rank, stretched, tree_of_network
 from ..detector import (
@@ -36,8 +36,6 @@ from ..detector import (
 )
 from .capture import Frame, Frames, Prepared, Reader, stretch_frame
 from .mjpeg_server import Stream, jpeg_part
-
-log = logging.getLogger("pydarknet")
 
 Sink = Callable[[int, Picture], None]  # gets the number of a frame, counted from 1, and its drawn picture
 Running = TypeVar("Running", bound="_Frames[Any]")

@@ -1,6 +1,5 @@
 """The truth as detection heads learn from it: objects, their classes, overlaps, and the gradients of these."""
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,8 +14,7 @@ from ...config.sections import Section
 from ...errors import DataError, OptionError
 from ...kernels.boxes import best_of_pictures
 from ...utils.arrays import Array
-
-log = logging.getLogger("pydarknet")
+from ...utils.files import log
 
 ClassIds = NDArray[np.int64]
 
