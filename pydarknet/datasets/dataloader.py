@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ..errors import DataError, ImageError, OptionError
 from ..images.operations import one_thread_per_call
 from ..utils.arrays import Array
-from ..utils.files import log, read_bytes
+from ..utils.files import StrPath, log, read_bytes
 from .training_sets import ClassificationDataset, DetectionDataset
 
 # The number of its first sample, its memory, and the futures of the samples' truths.
@@ -120,7 +120,7 @@ _STREAMS = 0x7E87  # distinguishes the random numbers of streams from others of 
 class Text:
     """A file of symbols below `alphabet`: bytes except NUL, or numbers if `tokenized`."""
 
-    def __init__(self, path: str | os.PathLike[str], alphabet: int, tokenized: bool = False) -> None:
+    def __init__(self, path: StrPath, alphabet: int, tokenized: bool = False) -> None:
         """Read the file. Raises DataError with the line of a wrong symbol."""
         self.path, self.alphabet = os.fspath(path), alphabet
         self.symbols = (self._numbers if tokenized else self._bytes)(read_bytes(path, DataError))

@@ -16,7 +16,7 @@ from ..config.names import read_names
 from ..config.sections import Section, read_data
 from ..errors import DataError
 from ..utils.arrays import Array
-from ..utils.files import read_bytes, read_text
+from ..utils.files import StrPath, read_bytes, read_text
 from ..utils.prefetch import Item, Result, prefetch
 from ..utils.resources import exists, with_slashes
 from .augment import NOWHERE
@@ -58,7 +58,7 @@ class Recognised:
         return [picture for pictures in self.lists.values() for picture in pictures]
 
 
-def recognise(path: str | os.PathLike[str]) -> Recognised:
+def recognise(path: StrPath) -> Recognised:
     """Read a data set from its folder or its file. Raises DataError with what was expected."""
     source = Path(path)
     if not source.is_dir() and not source.is_file():

@@ -25,7 +25,7 @@ from ..model import Model
 from ..network.network import Network, without_warnings
 from ..runtime.compile_time import clock
 from ..utils.arrays import Array
-from ..utils.files import decode_text, log
+from ..utils.files import StrPath, decode_text, log
 from ..utils.resources import network_file
 from . import names
 from .names import CROPPED, NORMALIZED, OUTPUT, PART, PERMUTED, SUMS, NamedLayer, named_layers, unconnected
@@ -35,7 +35,7 @@ BEFORE_CLASSES = 5  # numbers of a row of a head: x, y, w, h, objectness
 _FLAT = frozenset({"connected", "conn", "rnn", "gru", "lstm"})  # whose outputs are (n, outputs)
 
 Buffer = bytes | bytearray | memoryview | NDArray[np.uint8]
-Source = str | os.PathLike[str] | Buffer
+Source = StrPath | Buffer
 
 _EPSILON = 1e-6  # of OpenCV's batch normalisation, whatever the darknet: (x - m) / sqrt(v + 1e-6)
 _PATHS = (str, os.PathLike)

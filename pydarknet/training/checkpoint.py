@@ -22,7 +22,7 @@ from ..errors import OutputError, WeightsError
 from ..network.network import Network
 from ..network.weights import Header
 from ..utils.arrays import Array
-from ..utils.files import atomic_write, flush, hash_of, log
+from ..utils.files import StrPath, atomic_write, flush, hash_of, log
 from .learner import Learner
 from .state import COUNT, FINITE, SEED, TABLE, TEXT, check_arrays, check_values, or_none
 
@@ -39,7 +39,7 @@ _PROGRESS = {
 }  # fmt: skip
 
 
-def base_name(cfg: str | os.PathLike[str], backslashes: bool = False) -> str:
+def base_name(cfg: StrPath, backslashes: bool = False) -> str:
     """A cfg's name up to its first dot. backslashes: separate as well."""
     name = os.fspath(cfg).rpartition("/")[2]
     return (name.rpartition("\\")[2] if backslashes else name).partition(".")[0]

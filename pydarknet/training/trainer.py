@@ -17,14 +17,14 @@ from ..errors import DivergedError, OptionError, OutputError
 from ..layers.heads.base import Head
 from ..runtime.compile_time import clock
 from ..utils.arrays import Array
-from ..utils.files import make_folder
+from ..utils.files import StrPath, make_folder
 from . import checkpoint
 from .checkpoint import Progress
 from .checkpoint_schedule import BestWeights, Checkpointer, CheckpointSchedule
 from .hooks import HeadReport, Hook, IterationRecord
 from .learner import Learner
 from .run_folder import CHART, METRICS_LOG, Chart, MetricsLog, set_aside
-from .setup import File, TrainingSetup, TrainOptions, open_pictures
+from .setup import TrainingSetup, TrainOptions, open_pictures
 from .validation import make_validator
 
 
@@ -42,9 +42,9 @@ class Trainer:
 
     def __init__(
         self,
-        data: File | Section,
-        cfg: File,
-        weights: File | None = None,
+        data: StrPath | Section,
+        cfg: StrPath,
+        weights: StrPath | None = None,
         *,
         hooks: Sequence[Hook] = (),
         **options: Any,
@@ -206,7 +206,7 @@ class Trainer:
 
 
 def train(
-    data: File, cfg: File, weights: File | None = None, *, hooks: Sequence[Hook] = (), **options: Any
+    data: StrPath, cfg: StrPath, weights: StrPath | None = None, *, hooks: Sequence[Hook] = (), **options: Any
 ) -> Iterator[IterationRecord]:
     """Train the network of a .cfg file on the pictures of a .data file, and yield a record after each iteration.
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from ...errors import ImageError, OptionError, OutputError
 from ...images.image import CHW, Picture, as_chw, check_display, check_image, in_channels, load_image
-from ...utils.files import check_readable, check_space, log, part_of
+from ...utils.files import StrPath, check_readable, check_space, log, part_of
 
 _SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "udp", "tcp", "srt", "rtp", "http", "https")
 ADDRESSES = tuple(f"{scheme}://" for scheme in _SCHEMES)
@@ -114,7 +114,7 @@ class Capture(Frames):
 class PictureSequence(Frames):
     """Picture files as frames. `read` raises ImageError for a file that cannot be read."""
 
-    def __init__(self, paths: Sequence[str | os.PathLike[str]]) -> None:
+    def __init__(self, paths: Sequence[StrPath]) -> None:
         self._paths = iter(paths)
 
     def read(self) -> Picture | None:
@@ -240,7 +240,7 @@ def without_opencv_lines() -> Iterator[None]:
 class VideoFile:
     """A video file, written frame by frame. Frames are scaled to the size of the first one."""
 
-    def __init__(self, part: Path, path: str | os.PathLike[str], rate: float) -> None:
+    def __init__(self, part: Path, path: StrPath, rate: float) -> None:
         """part: the file to write; path: its name in errors; rate: frames per second."""
         self.part, self.path, self.rate = part, path, rate
         self._writer: cv2.VideoWriter | None = None
@@ -292,7 +292,7 @@ class VideoFile:
 
 
 @contextlib.contextmanager
-def write_video(path: str | os.PathLike[str], rate: float) -> Iterator[VideoFile]:
+def write_video(path: StrPath, rate: float) -> Iterator[VideoFile]:
     """Yield a video file, which appears under its name when the block ends without an error. Raises OutputError."""
     suffix = Path(path).suffix
     if suffix.lower() not in CODECS:

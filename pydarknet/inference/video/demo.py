@@ -21,7 +21,7 @@ from ...images.operations import draw_detections, draw_lines
 from ...network.network import Network
 from ...runtime.compile_time import clock
 from ...utils.arrays import Array
-from ...utils.files import log
+from ...utils.files import StrPath, log
 from ...utils.prefetch import BackgroundWriter
 from ..classifier import Classification, letterboxed, outputs_of, rank, stretched, tree_of_network
 from ..detector import (
@@ -271,7 +271,7 @@ def draw_classes(picture: Picture, found: Classification) -> Picture:
     return draw_lines(picture, [f"{100 * each.probability:.1f}%: {each.name}" for each in found.predictions])
 
 
-def to_numbered_files(prefix: str | os.PathLike[str], number: int, picture: Picture) -> None:
+def to_numbered_files(prefix: StrPath, number: int, picture: Picture) -> None:
     """Write PREFIX_00000001.jpg and so on; with its first argument, a sink."""
     write_image(f"{os.fspath(prefix)}_{number:08d}.jpg", picture)
 
