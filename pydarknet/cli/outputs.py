@@ -51,11 +51,11 @@ class Outputs:
     """The files that a run writes. A context manager: they appear when it ends without an error.
 
     Without `folder`, annotated pictures overwrite `picture`, as in darknet, and videos are written to
-    PREDICTED_VIDEO, except live ones, which may have no end.
+    PREDICTED_VIDEO, except live ones, which may have no end. columns: of the table. out_is_json: whether `-out`
+    names a JSON file whatever its extension.
     """
 
     def __init__(self, options: Mapping[str, Any], columns: tuple[str, ...], out_is_json: bool = False) -> None:
-        """columns: of the table. out_is_json: whether `-out` names a JSON file whatever its extension."""
         out, folder, crops = options.get("out"), options.get("out_dir"), options.get("crops")
         picture: str | None = PREDICTIONS
         if out is not None and not out_is_json and not out.lower().endswith(".json"):

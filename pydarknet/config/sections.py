@@ -313,10 +313,10 @@ class Change:
 
 
 class CfgEditor:
-    """The lines of a .cfg file and their changes. Line numbers are always those of the original."""
+    """The lines of a .cfg file and their changes. Line numbers are always those of the original. Raises
+    ConfigError."""
 
     def __init__(self, path: StrPath) -> None:
-        """Read the file. Raises ConfigError."""
         self.path = os.fspath(path)
         self._lines = read_text(path, ConfigError).splitlines(keepends=True)
         self._newline = "\r\n" if self._lines and self._lines[0].endswith("\r\n") else "\n"

@@ -29,7 +29,8 @@ UNREADABLE = 20  # unreadable pictures in a row that end the run
 
 
 class DataLoader:
-    """Mini-batches of pictures drawn uniformly with replacement. waited: seconds that `next` has waited."""
+    """Mini-batches of pictures drawn uniformly with replacement. waited: seconds that `next` has waited. position:
+    samples delivered so far. size_at: (width, height) at a position. Raises DataError, OptionError."""
 
     def __init__(
         self,
@@ -40,7 +41,6 @@ class DataLoader:
         position: int = 0,
         size_at: Callable[[int], tuple[int, int]] | None = None,
     ) -> None:
-        """position: samples delivered so far. size_at: (width, height) at a position. Raises DataError, OptionError."""
         if not len(data):
             raise DataError("the training set has no pictures")
         if mini_batch < 1 or threads < 1 or position < 0:
@@ -118,10 +118,10 @@ _STREAMS = 0x7E87  # distinguishes the random numbers of streams from others of 
 
 
 class Text:
-    """A file of symbols below `alphabet`: bytes except NUL, or numbers if `tokenized`."""
+    """A file of symbols below `alphabet`: bytes except NUL, or numbers if `tokenized`. Raises DataError with
+    the line of a wrong symbol."""
 
     def __init__(self, path: StrPath, alphabet: int, tokenized: bool = False) -> None:
-        """Read the file. Raises DataError with the line of a wrong symbol."""
         self.path, self.alphabet = os.fspath(path), alphabet
         self.symbols = (self._numbers if tokenized else self._bytes)(read_bytes(path, DataError))
         if len(self.symbols) < 2:
@@ -158,7 +158,7 @@ class TextStreams:
     """Mini-batches from `streams` positions in a text; each advances every stream by `steps` symbols.
 
     After a mini-batch, a stream jumps to a random position with probability 1 / restart, and `forget` is called
-    with its number.
+    with its number. position: symbols delivered so far, over all streams.
     """
 
     waited = 0.0  # seconds that `next` has waited for data
@@ -173,7 +173,6 @@ class TextStreams:
         forget: Callable[[int], None],
         position: int = 0,
     ) -> None:
-        """position: symbols delivered so far, over all streams."""
         self.text, self.streams, self.steps, self.restart, self.forget = text, streams, steps, restart, forget
         self.position, self.mini_batch = position, streams * steps
         self._seed = seed % (1 << 64)

@@ -17,10 +17,9 @@ SECONDS, FEWEST = 0.03, 3  # how long one candidate is timed, and how often at l
 
 
 class Tuning:
-    """The fastest candidate for each kind of work."""
+    """The fastest candidate for each kind of work. path: None where this machine has no folder to keep it."""
 
     def __init__(self, path: Path | None) -> None:
-        """path: None where this machine has no folder to keep it."""
         self.path, self.measuring = path, False
         self._known: dict[str, int] | None = None
         self._changed = False

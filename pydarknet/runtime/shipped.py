@@ -58,10 +58,9 @@ class ShippedKernel:
 
 
 class Library:
-    """The shared object of one level, opened."""
+    """The shared object of one level, opened. Raises OSError where the system refuses the file."""
 
     def __init__(self, path: Path, catalogue: dict[str, Any]) -> None:
-        """Raises OSError where the system refuses the file."""
         self.path, self.level = path, catalogue["level"]
         self.modules: dict[str, tuple[list[str], dict[str, Any]]] = catalogue["modules"]
         self.target: tuple[str, str] = catalogue["target"]  # LLVM's processor and features, as Numba was told

@@ -48,10 +48,10 @@ def prefetch(
 
 
 class BackgroundWriter:
-    """One thread that does work in order while the caller continues. A context manager, which ends with `finish`."""
+    """One thread that does work in order while the caller continues. A context manager, which ends with `finish`.
+    count: how many pieces of work may wait, which bounds memory."""
 
     def __init__(self, count: int = 2) -> None:
-        """count: how many pieces of work may wait, which bounds memory."""
         from concurrent.futures import ThreadPoolExecutor
 
         self._pool = ThreadPoolExecutor(1, "writer")

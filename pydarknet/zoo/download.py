@@ -160,7 +160,11 @@ class _CutError(Exception):
 
 
 class Transfer:
-    """Fetches a file over HTTP into `part`: continued after a cut, never longer than expected."""
+    """Fetches a file over HTTP into `part`: continued after a cut, never longer than expected.
+
+    sizes: the sizes in bytes that the file may have; empty if unknown. check: called with the whole file before
+    it is moved. any_version: continue a part of another version: for files whose checksum is compared later.
+    """
 
     def __init__(
         self,
@@ -170,9 +174,6 @@ class Transfer:
         progress: Progress | None = None,
         any_version: bool = False,
     ) -> None:
-        """sizes: the sizes in bytes that the file may have; empty if unknown. check: called with the whole file
-        before it is moved. any_version: continue a part of another version: for files whose checksum is compared
-        later."""
         self.part, self.sizes, self.check, self.progress = part, sizes, check, progress
         self.any_version, self.resumed = any_version, False  # resumed: bytes of an earlier run are in the file
         self.note = part.with_name(part.name + ".from")

@@ -52,19 +52,19 @@ class Frames:
 
 
 class Capture(Frames):
-    """Frames of a video file, an address or a camera."""
+    """Frames of a video file, an address or a camera.
+
+    source: a file or address, or the number of a camera. width, height (pixels) and rate (frames per second) are
+    requested of a camera. every: read each Nth frame, without decoding the others. Raises ImageError.
+
+    `count` is the number of frames that have passed, `frames` the total, None if unknown. An address with a
+    known total is a video file, which waits for its reader; a stream is live.
+    """
 
     def __init__(
         self, source: str | int, width: int | None = None, height: int | None = None, rate: int | None = None,
         every: int = 1,
     ) -> None:  # fmt: skip
-        """source: a file or address, or the number of a camera. width, height (pixels) and rate (frames per
-        second) are requested of a camera. every: read each Nth frame, without decoding the others. Raises
-        ImageError.
-
-        `count` is the number of frames that have passed, `frames` the total, None if unknown. An address with a
-        known total is a video file, which waits for its reader; a stream is live.
-        """
         self.source, self._every = source, every
         address = isinstance(source, str) and source.lower().startswith(ADDRESSES)
         limits: list[Any] = []
@@ -238,10 +238,10 @@ def without_opencv_lines() -> Iterator[None]:
 
 
 class VideoFile:
-    """A video file, written frame by frame. Frames are scaled to the size of the first one."""
+    """A video file, written frame by frame. Frames are scaled to the size of the first one. part: the file to
+    write; path: its name in errors; rate: frames per second."""
 
     def __init__(self, part: Path, path: StrPath, rate: float) -> None:
-        """part: the file to write; path: its name in errors; rate: frames per second."""
         self.part, self.path, self.rate = part, path, rate
         self._writer: cv2.VideoWriter | None = None
         self._size, self._count = (0, 0), 0

@@ -176,10 +176,10 @@ class HeadPlan:
 
 
 class Retarget:
-    """Adapts a network file to a data set. `text` holds the changes."""
+    """Adapts a network file, whose filters and masks may be wrong, to a data set. `text` holds the changes. Raises
+    ConfigError."""
 
     def __init__(self, path: StrPath, dialect: str = "auto") -> None:
-        """Read the file. Its filters and masks may be wrong. Raises ConfigError."""
         self.text = CfgEditor(path)
         self.config = parse_config(self.text.path, self.text.text)
         self._dialect = dialect
