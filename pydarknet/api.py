@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .config.sections import read_config
-from .model import File, Model, load_model
+from .model import Model, load_model
+from .utils.files import StrPath
 from .utils.resources import network_file
 
 
 def load(
-    cfg: File,
-    weights: File | None = None,
+    cfg: StrPath,
+    weights: StrPath | None = None,
     *,
     dialect: str = "auto",
     width: int | None = None,
@@ -19,12 +20,12 @@ def load(
     batch: int = 1,
     threads: int | None = None,
     allow_partial: bool = False,
-    names: File | Sequence[str] | None = None,
+    names: StrPath | Sequence[str] | None = None,
     seed: int | None = 0,
     train: bool = False,
     tune: bool = False,
     precision: str = "float32",
-    quantized: File | None = None,
+    quantized: StrPath | None = None,
 ) -> Model:
     """Build the network of a .cfg file and fill it from a .weights file.
 
@@ -61,7 +62,7 @@ def load(
     return model
 
 
-def download(name: str, to: File | None = None, url: str | None = None) -> Path:
+def download(name: str, to: StrPath | None = None, url: str | None = None) -> Path:
     """Download the published weights `name`, such as `yolov4-tiny` or `yolov4.conv.137`, unless they are on this
     machine. Return their path.
 

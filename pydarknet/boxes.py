@@ -5,8 +5,6 @@ Arrays of boxes are float32 `(..., 4)`: centre x, centre y, width, height, all i
 is float32 in the order of darknet's `box.c`, so that comparisons with thresholds have the same results.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -81,12 +79,12 @@ class Candidates:
         return len(self.boxes)
 
     @classmethod
-    def empty(cls, classes: int) -> Candidates:
+    def empty(cls, classes: int) -> "Candidates":
         """No candidates, for `classes` classes."""
         return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, classes), np.float32))
 
     @classmethod
-    def concatenate(cls, parts: Sequence[Candidates]) -> Candidates:
+    def concatenate(cls, parts: "Sequence[Candidates]") -> "Candidates":
         """The candidates of several heads, at least one, in their order.
 
         If one of them is a Gaussian head, candidates of the others have the uncertainty 0.
@@ -103,7 +101,7 @@ class Candidates:
             None if all(part.uncertainty is None for part in parts) else np.concatenate(known),
         )
 
-    def select(self, which: NDArray[np.intp] | NDArray[np.bool_]) -> Candidates:
+    def select(self, which: NDArray[np.intp] | NDArray[np.bool_]) -> "Candidates":
         """A copy of the candidates at these indices, in that order, or where a mask is true."""
         uncertainty = None if self.uncertainty is None else self.uncertainty[which]
         return Candidates(self.boxes[which], self.objectness[which], self.probabilities[which], uncertainty)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast, overload
@@ -19,15 +18,12 @@ from .network.network import Network, without_warnings
 from .network.weights import Quantization, file_beside
 from .runtime.threads import set_threads
 from .utils.arrays import Array
+from .utils.files import StrPath, log
 from .utils.resources import network_file
 
 if TYPE_CHECKING:  # classifiers start without them
     from .inference.detections import Detections
     from .inference.detector import DetectionResult, Tiling
-
-log = logging.getLogger("pydarknet")
-
-File = str | os.PathLike[str]
 
 
 class Model(Network):
@@ -36,9 +32,9 @@ class Model(Network):
     Every method may be called from any number of threads, see `Network`; that includes `train_step`.
     """
 
-    def __init__(self, *arguments: Any, names: File | Sequence[str] | None = None, **options: Any) -> None:
+    def __init__(self, *arguments: Any, names: StrPath | Sequence[str] | None = None, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.names_path: File | None = None
+        self.names_path: StrPath | None = None
         self._names: list[str] | None = None
         if names is None or isinstance(names, (str, os.PathLike)):
             self.names_path = names
@@ -208,15 +204,15 @@ def _with_source(result: DetectionResult, source: Image, bgr: bool) -> Detection
 
 
 def load_model(
-    cfg: File | Config,
-    weights: File | None = None,
+    cfg: StrPath | Config,
+    weights: StrPath | None = None,
     *,
     dialect: str = "auto",
     threads: int | None = None,
     allow_partial: bool = False,
     tune: bool = False,
     precision: str = "float32",
-    quantized: File | None = None,
+    quantized: StrPath | None = None,
     **options: Any,
 ) -> Model:
     """The network of a .cfg file, or of its parsed `Config`, with the parameters of a .weights file, not for
@@ -241,7 +237,7 @@ def load_model(
     return model
 
 
-def _prepared_precision(model: Model, precision: str, weights: File | None, quantized: File | None) -> str:
+def _prepared_precision(model: Model, precision: str, weights: StrPath | None, quantized: StrPath | None) -> str:
     """The precision, its ranges given to the model: float32 in the place of int8 where the processor has none."""
     if precision != INT8:
         return precision

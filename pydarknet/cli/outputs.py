@@ -1,8 +1,6 @@
 """The files that commands over pictures write: annotated pictures and videos, AlexeyAB's JSON file, label files,
 tables (`--csv`), crops."""
 
-from __future__ import annotations
-
 import csv
 import errno
 import io
@@ -53,11 +51,11 @@ class Outputs:
     """The files that a run writes. A context manager: they appear when it ends without an error.
 
     Without `folder`, annotated pictures overwrite `picture`, as in darknet, and videos are written to
-    PREDICTED_VIDEO, except live ones, which may have no end.
+    PREDICTED_VIDEO, except live ones, which may have no end. columns: of the table. out_is_json: whether `-out`
+    names a JSON file whatever its extension.
     """
 
     def __init__(self, options: Mapping[str, Any], columns: tuple[str, ...], out_is_json: bool = False) -> None:
-        """columns: of the table. out_is_json: whether `-out` names a JSON file whatever its extension."""
         out, folder, crops = options.get("out"), options.get("out_dir"), options.get("crops")
         picture: str | None = PREDICTIONS
         if out is not None and not out_is_json and not out.lower().endswith(".json"):
@@ -86,7 +84,7 @@ class Outputs:
         """Whether pixels of the pictures are used."""
         return bool(self.picture or self.folder or self.show or self.crops)
 
-    def __enter__(self) -> Outputs:
+    def __enter__(self) -> "Outputs":
         with ExitStack() as stack:
             if self.csv is not None:
                 self._table = stack.enter_context(atomic_write(self.csv))
@@ -116,7 +114,7 @@ class Outputs:
         csv.writer(text, lineterminator="\n").writerows(rows)
         self._table.write(text.getvalue().encode("utf-8", "surrogateescape"))
 
-    def take(self, item: Item[Any], found: DetectionResult, annotate: Annotate | None = None) -> None:
+    def take(self, item: Item[Any], found: "DetectionResult", annotate: Annotate | None = None) -> None:
         """Write the other outputs of a picture or frame. annotate: draws into a copy, by default the detections."""
         self._follow(item)
         self._count += 1
@@ -155,7 +153,7 @@ class Outputs:
             self._video_file = None
             self._video_stack.close()
 
-    def _draw(self, item: Item[Any], found: DetectionResult, annotate: Annotate | None) -> None:
+    def _draw(self, item: Item[Any], found: "DetectionResult", annotate: Annotate | None) -> None:
         target: str | Path | None = None
         if item.video is None:
             target = self._in_folder(item.path) if self.folder else self.picture

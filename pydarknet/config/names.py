@@ -1,7 +1,6 @@
 """Class names: their files, checks of their number, and word trees, which are hierarchies of classes (YOLO9000)."""
 
 import itertools
-import logging
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,16 +12,14 @@ from numpy.typing import NDArray
 
 from ..errors import DataError
 from ..utils.arrays import Array
-from ..utils.files import read_text
+from ..utils.files import StrPath, log, read_text
 from ..utils.resources import bundled_names, exists, network_file
-
-log = logging.getLogger("pydarknet")
 
 # The category id of each of COCO's 80 classes; the ids have gaps.
 COCO_IDS = [number for number in range(1, 91) if number not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)]
 
 
-def read_names(path: str | os.PathLike[str]) -> list[str]:
+def read_names(path: StrPath) -> list[str]:
     """The names of a file, one per line, with their blanks. Raises DataError for no names."""
     lines = read_text(path, DataError).replace("\r\n", "\n").split("\n")
     while lines and not lines[-1].strip():
@@ -32,7 +29,7 @@ def read_names(path: str | os.PathLike[str]) -> list[str]:
     return lines
 
 
-def choose_names(classes: int, path: str | os.PathLike[str] | None, exact: bool, cfg: str = "") -> list[str]:
+def choose_names(classes: int, path: StrPath | None, exact: bool, cfg: str = "") -> list[str]:
     """The names of `classes` classes: of the file `path`, which may be a bundled one, else of obj.names beside
     the network file `cfg`, else of the bundled list of that length, else numbers.
 
@@ -103,7 +100,7 @@ class WordTree:
                 return int(self.parent[first])
 
 
-def read_tree(path: str | os.PathLike[str]) -> WordTree:
+def read_tree(path: StrPath) -> WordTree:
     """Read a tree file, whose lines are `name parent`. Raises DataError with the line."""
     names: list[str] = []
     parents: list[int] = []
@@ -125,12 +122,12 @@ def _node(line: str) -> tuple[str, int]:
     return words[0], int(words[1]) if len(words) > 1 else -1
 
 
-def read_map(path: str | os.PathLike[str]) -> list[int]:
+def read_map(path: StrPath) -> list[int]:
     """Read a map file, one class number per line. Raises DataError with the line."""
     return list(_parsed_lines(path, int, "a class number"))
 
 
-def _parsed_lines(path: str | os.PathLike[str], parse: Callable[[str], Any], expected: str) -> Iterator[Any]:
+def _parsed_lines(path: StrPath, parse: Callable[[str], Any], expected: str) -> Iterator[Any]:
     for number, line in enumerate(read_text(path, DataError).splitlines(), start=1):
         try:
             yield parse(line)

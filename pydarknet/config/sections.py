@@ -10,7 +10,6 @@ reads them:
 """
 
 import difflib
-import logging
 import math
 import os
 import re
@@ -20,10 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, ShapeError
-from ..utils.files import read_text, write_file
+from ..utils.files import StrPath, log, read_text, write_file
 from ..utils.resources import exists, find_file, with_slashes
-
-log = logging.getLogger("pydarknet")
 
 _INTEGER = re.compile(r"[+-]?\d+")
 _FLOAT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf(inity)?|nan)", re.IGNORECASE)
@@ -265,7 +262,7 @@ class Config:
     layers: list[Section]
 
 
-def read_config(path: str | os.PathLike[str], report: Report = _raise_errors) -> Config:
+def read_config(path: StrPath, report: Report = _raise_errors) -> Config:
     """Read a .cfg file. Raises ConfigError. report: called instead, or instead of a warning."""
     return parse_config(os.fspath(path), read_text(path, ConfigError), report)
 
@@ -292,7 +289,7 @@ def parse_config(name: str, text: str, report: Report = _raise_errors) -> Config
     return Config(name, net, layers)
 
 
-def read_data(path: str | os.PathLike[str]) -> Section:
+def read_data(path: StrPath) -> Section:
     """Read a .data file: options without sections. Raises ConfigError."""
     name = os.fspath(path)
     head, *sections = _options(name, read_text(path, ConfigError))
@@ -316,10 +313,10 @@ class Change:
 
 
 class CfgEditor:
-    """The lines of a .cfg file and their changes. Line numbers are always those of the original."""
+    """The lines of a .cfg file and their changes. Line numbers are always those of the original. Raises
+    ConfigError."""
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Read the file. Raises ConfigError."""
+    def __init__(self, path: StrPath) -> None:
         self.path = os.fspath(path)
         self._lines = read_text(path, ConfigError).splitlines(keepends=True)
         self._newline = "\r\n" if self._lines and self._lines[0].endswith("\r\n") else "\n"
@@ -358,6 +355,6 @@ class CfgEditor:
                 self._lines[option.line - 1] = f"#{self._lines[option.line - 1]}"
                 self.changes.append(Change(option.line, section.kind, layer, key, option.value, None))
 
-    def write(self, path: str | os.PathLike[str]) -> None:
+    def write(self, path: StrPath) -> None:
         """Write the text to a file, which may be the original. Raises OutputError."""
         write_file(path, self.text.encode("utf-8", "surrogateescape"))

@@ -4,8 +4,6 @@ Pictures are (H, W, c) uint8, canvases (h, w, c) float32 in 0..1. Boxes are (k, 
 w, h in fractions. All randomness comes from the generator `rng`.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -51,7 +49,7 @@ class Colour:
     exposure: float = 1.0
 
     @classmethod
-    def from_section(cls, net: Section) -> Colour:
+    def from_section(cls, net: Section) -> "Colour":
         """Read the keys of `[net]`; a factor of 0 counts as 1."""
         return cls(net.real("hue", 0), net.real("saturation", 1) or 1.0, net.real("exposure", 1) or 1.0)
 

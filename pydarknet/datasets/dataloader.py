@@ -4,9 +4,6 @@ Sample k of a run has its own random generator, seeded by the run's seed and k. 
 on the number of threads, and a resumed run only needs the number of samples delivered.
 """
 
-from __future__ import annotations
-
-import logging
 import os
 import threading
 import time
@@ -22,10 +19,8 @@ from numpy.typing import NDArray
 from ..errors import DataError, ImageError, OptionError
 from ..images.operations import one_thread_per_call
 from ..utils.arrays import Array
-from ..utils.files import read_bytes
+from ..utils.files import StrPath, log, read_bytes
 from .training_sets import ClassificationDataset, DetectionDataset
-
-log = logging.getLogger("pydarknet")
 
 # The number of its first sample, its memory, and the futures of the samples' truths.
 _MiniBatch = tuple[int, Array, list[Future[Array]]]
@@ -34,10 +29,9 @@ UNREADABLE = 20  # unreadable pictures in a row that end the run
 
 
 class DataLoader:
-    """Mini-batches of pictures drawn uniformly with replacement.
-
-    waited: seconds that `next` has waited. stride: of so many mini-batches, which share a run, one is prepared here.
-    """
+    """Mini-batches of pictures drawn uniformly with replacement. waited: seconds that `next` has waited. position:
+    samples delivered so far. size_at: (width, height) at a position. stride: of so many mini-batches, which share a
+    run, one is prepared here. Raises DataError, OptionError."""
 
     def __init__(
         self,
@@ -48,7 +42,6 @@ class DataLoader:
         position: int = 0,
         size_at: Callable[[int], tuple[int, int]] | None = None,
     ) -> None:
-        """position: samples delivered so far. size_at: (width, height) at a position. Raises DataError, OptionError."""
         if not len(data):
             raise DataError("the training set has no pictures")
         if mini_batch < 1 or threads < 1 or position < 0:
@@ -88,7 +81,7 @@ class DataLoader:
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._stack.close()
 
-    def __enter__(self) -> DataLoader:
+    def __enter__(self) -> "DataLoader":
         return self
 
     def __exit__(self, *_: Any) -> None:
@@ -126,10 +119,10 @@ _STREAMS = 0x7E87  # distinguishes the random numbers of streams from others of 
 
 
 class Text:
-    """A file of symbols below `alphabet`: bytes except NUL, or numbers if `tokenized`."""
+    """A file of symbols below `alphabet`: bytes except NUL, or numbers if `tokenized`. Raises DataError with
+    the line of a wrong symbol."""
 
-    def __init__(self, path: str | os.PathLike[str], alphabet: int, tokenized: bool = False) -> None:
-        """Read the file. Raises DataError with the line of a wrong symbol."""
+    def __init__(self, path: StrPath, alphabet: int, tokenized: bool = False) -> None:
         self.path, self.alphabet = os.fspath(path), alphabet
         self.symbols = (self._numbers if tokenized else self._bytes)(read_bytes(path, DataError))
         if len(self.symbols) < 2:
@@ -166,7 +159,7 @@ class TextStreams:
     """Mini-batches from `streams` positions in a text; each advances every stream by `steps` symbols.
 
     After a mini-batch, a stream jumps to a random position with probability 1 / restart, and `forget` is called
-    with its number.
+    with its number. position: symbols delivered so far, over all streams.
     """
 
     waited = 0.0  # seconds that `next` has waited for data
@@ -181,7 +174,6 @@ class TextStreams:
         forget: Callable[[int], None],
         position: int = 0,
     ) -> None:
-        """position: symbols delivered so far, over all streams."""
         self.text, self.streams, self.steps, self.restart, self.forget = text, streams, steps, restart, forget
         self.position, self.mini_batch = position, streams * steps
         self._seed = seed % (1 << 64)

@@ -14,7 +14,7 @@ from ..config.dialect import ALEXEYAB, PJREDDIE, Dialect
 from ..config.names import WordTree
 from ..errors import DataError, ImageError
 from ..utils.arrays import Array
-from ..utils.files import read_text
+from ..utils.files import StrPath, read_text
 from ..utils.resources import exists, with_slashes
 
 IGNORE = -1234.0  # in class vectors: an entry without a loss
@@ -34,7 +34,7 @@ PJREDDIE_EXTENSIONS = (".jpg", ".png", ".JPG", ".JPEG")
 _ONE_ROW_A_LINE = re.compile(r"(?:\d+(?: [\d.eE+-]+){4} ?\r?\n)*")
 
 
-def read_list(path: str | os.PathLike[str]) -> list[Path]:
+def read_list(path: StrPath) -> list[Path]:
     """The pictures of a list file, one path per line. Raises DataError for an empty list.
 
     A relative path is resolved against the current folder, the list's folder, and its parent; if no such file
@@ -43,7 +43,7 @@ def read_list(path: str | os.PathLike[str]) -> list[Path]:
     return [picture for _, _, picture in listed(path)]
 
 
-def listed(path: str | os.PathLike[str]) -> list[tuple[int, str, Path]]:
+def listed(path: StrPath) -> list[tuple[int, str, Path]]:
     """(line number, text, picture) of every line that is not empty. See `read_list`."""
     folder = Path(path).parent
     bases = [Path(), folder, folder.parent if folder.name else folder / ".."]
@@ -111,7 +111,7 @@ def find_labels(image: Path, dialect: Dialect) -> tuple[str, Path] | None:
     return next(((rule, Path(name)) for rule, name in found if os.path.isfile(name)), None)  # noqa: PTH113 (faster)
 
 
-def parse_labels(path: str | os.PathLike[str]) -> tuple[list[int], Array, list[str]]:
+def parse_labels(path: StrPath) -> tuple[list[int], Array, list[str]]:
     """The line of each row that parses; (k, 5) rows of class, x, y, w, h; a message for each other line. Raises
     DataError."""
     text = read_text(path, DataError)
@@ -195,7 +195,7 @@ _NUMBER = re.compile("-?[0-9]{1,6}")
 _CLOSING = {"[": "]", "{": "}"}
 
 
-def read_yaml(path: str | os.PathLike[str]) -> dict[str, Value]:
+def read_yaml(path: StrPath) -> dict[str, Value]:
     """The keys of a data.yaml file with their values: text, a list, or a mapping. Raises DataError."""
     return _Reader(str(path), read_text(path, DataError).splitlines()).read()
 
@@ -277,7 +277,7 @@ def _plain(text: str) -> str:
     return text[1:-1].replace("''", "'") if text[0] == "'" else re.sub(r"\\(.)", r"\1", text[1:-1])
 
 
-def class_names(found: dict[str, Value], path: str | os.PathLike[str]) -> list[str]:
+def class_names(found: dict[str, Value], path: StrPath) -> list[str]:
     """The names of a data.yaml file by number. Raises DataError."""
     names, count = found.get("names"), found.get("nc")
     if count in (None, "", "null", "~"):

@@ -3,8 +3,6 @@
 Its format is recognised from its files, as their own programs write them, and as Roboflow and CVAT export them.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,7 +16,7 @@ from ..config.names import read_names
 from ..config.sections import Section, read_data
 from ..errors import DataError
 from ..utils.arrays import Array
-from ..utils.files import read_bytes, read_text
+from ..utils.files import StrPath, read_bytes, read_text
 from ..utils.prefetch import Item, Result, prefetch
 from ..utils.resources import exists, with_slashes
 from .augment import NOWHERE
@@ -60,7 +58,7 @@ class Recognised:
         return [picture for pictures in self.lists.values() for picture in pictures]
 
 
-def recognise(path: str | os.PathLike[str]) -> Recognised:
+def recognise(path: StrPath) -> Recognised:
     """Read a data set from its folder or its file. Raises DataError with what was expected."""
     source = Path(path)
     if not source.is_dir() and not source.is_file():
@@ -332,7 +330,7 @@ class ImageLists:
     names: list[str] = field(default_factory=list)  # of a folder or a data.yaml
 
     @classmethod
-    def open(cls, path: str | Path, *keys: str) -> ImageLists:
+    def open(cls, path: str | Path, *keys: str) -> "ImageLists":
         """Open a .data file with the lists `keys`, a list of pictures, a folder or a data.yaml.
 
         Pictures of a folder without a label file are in the first list. Raises DataError and ConfigError.

@@ -1,9 +1,6 @@
 """The training sets of detectors and of classifiers: lists, labels, checks, augmentation."""
 
-from __future__ import annotations
-
 import itertools
-import logging
 import os
 import re
 import threading
@@ -21,13 +18,11 @@ from ..errors import DataError
 from ..images.image import Picture, in_channels, picture_of_size
 from ..images.operations import Canvas
 from ..utils.arrays import Array
-from ..utils.files import LimitedLog, read_text
+from ..utils.files import LimitedLog, log, read_text
 from . import augment
 from .augment import AffineCrop, Colour, Margins, Rng, Size, coin, render
 from .labels import candidates, class_vector, listed
 from .listing import LabelledPicture, read_picture
-
-log = logging.getLogger("pydarknet")
 
 PICTURES_IN_MEMORY = 1 << 28  # bytes of decoded pictures that are kept
 
@@ -99,7 +94,7 @@ class ImageCache:
     _bytes: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def __reduce__(self) -> tuple[type[ImageCache], tuple[Any, ...]]:
+    def __reduce__(self) -> tuple[type["ImageCache"], tuple[Any, ...]]:
         return ImageCache, (self.paths, self.channels, self.least)
 
     def __getitem__(self, index: int) -> Picture:
@@ -132,7 +127,7 @@ class DetectionDataset(TrainingSet):
     def from_config(
         cls, data: Section, net: Section, dialect: Dialect, *, classes: int, jitter: float, resize: float,
         max_boxes: int, grid: bool,
-    ) -> DetectionDataset:  # fmt: skip
+    ) -> "DetectionDataset":  # fmt: skip
         """From a .data file, `[net]`, and options of the last head. Raises DataError and ConfigError."""
         shared = cls.options(data, net, dialect)
         letter_box = net.flag("letter_box")
@@ -275,7 +270,7 @@ class ClassificationDataset(TrainingSet):
     @classmethod
     def from_config(
         cls, data: Section, net: Section, classes: int, tree: WordTree | None, dialect: Dialect
-    ) -> ClassificationDataset:
+    ) -> "ClassificationDataset":
         """From a .data file and `[net]`. Raises DataError and ConfigError."""
         shared = cls.options(data, net, dialect)
         labels = data.file("labels", "names")

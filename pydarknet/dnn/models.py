@@ -1,7 +1,5 @@
 """Networks that take pictures: OpenCV's `DetectionModel` and `ClassificationModel`."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -120,7 +118,7 @@ class DetectionModel(Model):
         super().__init__(network, config)
         self._net.suppresses = False
 
-    def setNmsAcrossClasses(self, value: bool) -> DetectionModel:  # noqa: N802
+    def setNmsAcrossClasses(self, value: bool) -> "DetectionModel":  # noqa: N802
         """Whether a box also suppresses boxes of other classes."""
         return _with(self, _across=bool(value))
 
@@ -161,7 +159,7 @@ class ClassificationModel(Model):
 
     _softmax = False
 
-    def setEnableSoftmaxPostProcessing(self, enable: bool) -> ClassificationModel:  # noqa: N802
+    def setEnableSoftmaxPostProcessing(self, enable: bool) -> "ClassificationModel":  # noqa: N802
         """Whether the network's outputs pass a softmax."""
         return _with(self, _softmax=bool(enable))
 

@@ -3,7 +3,6 @@ heads.
 """
 
 import copy
-import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,19 +25,17 @@ from ..model import Model
 from ..network.network import Network, without_warnings
 from ..runtime.compile_time import clock
 from ..utils.arrays import Array
-from ..utils.files import decode_text
+from ..utils.files import StrPath, decode_text, log
 from ..utils.resources import network_file
 from . import names
 from .names import CROPPED, NORMALIZED, OUTPUT, PART, PERMUTED, SUMS, NamedLayer, named_layers, unconnected
-
-log = logging.getLogger("pydarknet")
 
 INPUT_LAYER, INPUT_BLOB = "_input", "data"  # OpenCV's name of layer 0, and of what that layer gives
 BEFORE_CLASSES = 5  # numbers of a row of a head: x, y, w, h, objectness
 _FLAT = frozenset({"connected", "conn", "rnn", "gru", "lstm"})  # whose outputs are (n, outputs)
 
 Buffer = bytes | bytearray | memoryview | NDArray[np.uint8]
-Source = str | os.PathLike[str] | Buffer
+Source = StrPath | Buffer
 
 _EPSILON = 1e-6  # of OpenCV's batch normalisation, whatever the darknet: (x - m) / sqrt(v + 1e-6)
 _PATHS = (str, os.PathLike)

@@ -2,8 +2,6 @@
 map`.
 """
 
-from __future__ import annotations
-
 import heapq
 import math
 import os
@@ -215,7 +213,7 @@ class GroundTruth:
         return self.difficult[index] if self.difficult else NOTHING
 
     @classmethod
-    def from_data(cls, data: Section, classes: int, dialect: Dialect = ALEXEYAB, *keys: str) -> GroundTruth:
+    def from_data(cls, data: Section, classes: int, dialect: Dialect = ALEXEYAB, *keys: str) -> "GroundTruth":
         """Read the list under the first of `keys` (default: valid) that a .data file has, and `difficult`."""
         keys = keys or ("valid",)
         path = data.file(*keys)
@@ -226,7 +224,7 @@ class GroundTruth:
     @classmethod
     def read(
         cls, path: str | Path, classes: int, dialect: Dialect = ALEXEYAB, difficult: str | Path | None = None
-    ) -> GroundTruth:
+    ) -> "GroundTruth":
         """Read a list of pictures and their label files, found by the dialect's rule, then by the other rules.
 
         A picture without one has no objects. Objects of unknown classes are kept, with a warning: they count as

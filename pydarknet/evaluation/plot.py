@@ -1,6 +1,5 @@
 """Charts: precision-recall curves as a figure of their own, and the charts of a report."""
 
-import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -8,6 +7,7 @@ import numpy as np
 
 from ..utils.arrays import Array
 from ..utils.figure import INK, check_plot, inline_svg, new_figure, save_figure
+from ..utils.files import StrPath
 from .average_precision import GRID, ClassResult, Curve, F1Curves, Report, best_from_here
 
 NAMED = 10  # classes in a legend: those with most objects
@@ -16,7 +16,7 @@ DRAWN = 5000  # boxes on a chart, at most
 WIDTH, HEIGHT = 6.4, 4.2  # inches
 
 
-def write_plot(path: str | os.PathLike[str], report: Report, curves: Sequence[Curve], names: Sequence[str]) -> None:
+def write_plot(path: StrPath, report: Report, curves: Sequence[Curve], names: Sequence[str]) -> None:
     """Of every class that has objects. Raises OptionError for the format, OutputError."""
     check_plot(path)
     from matplotlib import colormaps

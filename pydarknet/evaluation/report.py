@@ -7,7 +7,6 @@ write_report("report", collector, result, title="small.cfg")
 
 import base64
 import math
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from html import escape
@@ -28,7 +27,7 @@ from ..layers.heads.yolo import Yolo
 from ..network.network import Network
 from ..utils.arrays import Array
 from ..utils.figure import inline_style
-from ..utils.files import make_folder, to_json, write_file
+from ..utils.files import StrPath, make_folder, to_json, write_file
 from . import plot
 from .average_precision import GRID, ClassResult, F1Curves, Report, f1_curves, found_above, match_boxes
 from .evaluate import Evaluation, GroundTruth, ImageResult, Worst, name_of, place_in
@@ -113,7 +112,7 @@ def count_confusions(
 
 
 def write_report(
-    folder: str | os.PathLike[str],
+    folder: StrPath,
     collector: ReportCollector,
     result: Evaluation,
     title: str,

@@ -1,7 +1,5 @@
 """The files of `detector valid`, for other projects' evaluation tools. Written whole or not at all."""
 
-from __future__ import annotations
-
 import json
 import math
 import os
@@ -125,7 +123,7 @@ class ResultFiles:
         files = {"voc": [f"{name}.txt" for name in names], "kitti": []}.get(kind, [self._format.suffix])
         self._paths = [folder / f"{base}{file}" for file in files]
 
-    def __enter__(self) -> ResultFiles:
+    def __enter__(self) -> "ResultFiles":
         make_folder(self._folder)
         with ExitStack() as stack:  # closes the opened files if a later one cannot be opened
             self._streams = [stack.enter_context(atomic_write(path)) for path in self._paths]

@@ -6,8 +6,6 @@ to prepare pictures.
 """
 
 import json
-import logging
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +24,7 @@ from ..layers.recurrent.rnn import Recurrent
 from ..layers.simple import Iseg, L2Norm, Normalization
 from ..network.network import Network
 from ..tensor import Shape
-from ..utils.files import write_file
+from ..utils.files import StrPath, log, write_file
 from ..version import __version__
 from . import layers  # noqa: F401 - enters their functions in WRITERS
 from .formats import RAW_OUTPUTS, ExportOptions, Rows, write_outputs
@@ -45,15 +43,13 @@ from .graph import (
 )
 from .heads import DECODERS
 
-log = logging.getLogger("pydarknet")
-
 # Layers that stay float32 in a float16 file: their exponentials, squares and boxes would lose too much precision.
 IN_FLOAT32 = (Head, Softmax, Normalization, L2Norm, Iseg)
 
 
 def export_onnx(
     network: Network,
-    path: str | os.PathLike[str],
+    path: StrPath,
     options: ExportOptions = RAW_OUTPUTS,
     names: Sequence[str] | None = None,
 ) -> None:

@@ -4,8 +4,6 @@ A *picture* is a (height, width, 3) uint8 RGB array. A *CHW* array is a network'
 width) float32, RGB, in 0..1, C-contiguous. Sizes and positions are in pixels.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 import time
@@ -18,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..boxes import letterbox_size
 from ..errors import ImageError, OptionError, OutputError
-from ..utils.files import kind_of, read_bytes, write_file
+from ..utils.files import StrPath, kind_of, read_bytes, write_file
 from ..utils.resources import bundled
 from ..version import __version__
 from .header import VARIABLE, image_size, max_pixels, orientation
@@ -57,7 +55,7 @@ if "OPENCV_LOG_LEVEL" not in os.environ:
     (getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel)(0)
 
 
-def load_image(path: str | os.PathLike[str]) -> Picture:
+def load_image(path: StrPath) -> Picture:
     """The picture at `path`, (h, w, 3) uint8 RGB for files of any depth. Alpha and EXIF orientation are ignored.
 
     Raises ImageError; for more than `header.max_pixels()` pixels before decoding.
@@ -118,7 +116,7 @@ def _size(picture: Picture) -> Size:
     return picture.shape[1], picture.shape[0]
 
 
-def size_of_file(path: str | os.PathLike[str]) -> Size:
+def size_of_file(path: StrPath) -> Size:
     """(width, height) in pixels of the picture at `path`, from its header if possible. Raises ImageError."""
     size = image_size(_content(path))
     if size is not None and min(size) > 0:
@@ -126,7 +124,7 @@ def size_of_file(path: str | os.PathLike[str]) -> Size:
     return _size(load_image(path))
 
 
-def header_of_file(path: str | os.PathLike[str]) -> tuple[Size | None, int]:
+def header_of_file(path: StrPath) -> tuple[Size | None, int]:
     """((width, height), EXIF orientation) of the picture at `path`; without decoding it. The size is None if the
     beginning of the file does not contain it, or the file cannot be read."""
     try:
@@ -137,7 +135,7 @@ def header_of_file(path: str | os.PathLike[str]) -> tuple[Size | None, int]:
     return image_size(content), orientation(content)
 
 
-def _content(path: str | os.PathLike[str]) -> bytes:
+def _content(path: StrPath) -> bytes:
     """The bytes of the file at `path`, which may be the bare name of the bundled picture (`sample.jpg`)."""
     name, found = os.fspath(path), None
     if isinstance(name, str) and not os.path.lexists(name):
@@ -319,7 +317,7 @@ def encode_image(image: Picture, extension: str = ".jpg", quality: int = 90) -> 
         raise OutputError(f"cannot write a picture: {reason}") from error
 
 
-def write_image(path: str | os.PathLike[str], image: Picture) -> Path:
+def write_image(path: StrPath, image: Picture) -> Path:
     """Write the picture in the format of the path's extension; a path without one gets `.jpg`.
 
     Returns the path written. Raises OutputError, also for an unknown format.
@@ -371,7 +369,7 @@ class OpenFile(Protocol):
     def read(self) -> bytes: ...
 
 
-Image = str | os.PathLike[str] | bytes | bytearray | memoryview | OpenFile | NDArray[Any] | PillowImage
+Image = StrPath | bytes | bytearray | memoryview | OpenFile | NDArray[Any] | PillowImage
 
 
 def is_image(value: object) -> bool:
@@ -479,7 +477,7 @@ def load_remote_image(address: str) -> Picture | None:
         raise ImageError(f"{error} ({len(content)} bytes of {kind})") from error
 
 
-def _read(reply: HTTPResponse) -> bytes:
+def _read(reply: "HTTPResponse") -> bytes:
     stated, deadline, content = reply.length, time.monotonic() + MAX_SECONDS, bytearray()
     if stated is not None and stated > LARGEST:
         raise ValueError(f"it has {stated} bytes; expected at most {LARGEST}")

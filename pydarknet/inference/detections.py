@@ -1,7 +1,5 @@
 """The objects of one picture: a list with conversions to arrays, drawings, files and other programs' formats."""
 
-from __future__ import annotations
-
 import io
 import math
 import os
@@ -19,7 +17,7 @@ from ..errors import OptionError
 from ..images.image import Image, Picture, as_picture, write_image
 from ..images.operations import draw_detections
 from ..utils.arrays import Array
-from ..utils.files import json_text, make_folder, to_json
+from ..utils.files import StrPath, json_text, make_folder, to_json
 
 _NOT_IN_FILE_NAMES = re.compile(r"[^\w-]+", re.ASCII)
 CSV_COLUMNS = ("class_id", "name", "confidence", "left", "top", "right", "bottom")
@@ -50,9 +48,9 @@ class Detections(list[Detection]):
     def __getitem__(self, index: SupportsIndex) -> Detection: ...
 
     @overload
-    def __getitem__(self, index: slice) -> Detections: ...
+    def __getitem__(self, index: slice) -> "Detections": ...
 
-    def __getitem__(self, index: SupportsIndex | slice) -> Detection | Detections:
+    def __getitem__(self, index: SupportsIndex | slice) -> "Detection | Detections":
         """One object; for a slice, its objects with the attributes of this list."""
         if isinstance(index, slice):
             return Detections(super().__getitem__(index), **vars(self))
@@ -98,11 +96,11 @@ class Detections(list[Detection]):
         """A copy of the picture, (height, width, 3) uint8 RGB, with boxes and labels."""
         return draw_detections(self.image, self, self.classes)
 
-    def save(self, path: str | os.PathLike[str]) -> Path:
+    def save(self, path: StrPath) -> Path:
         """Write the picture with boxes and labels. Returns the path. Raises OutputError."""
         return write_image(path, self.plot())
 
-    def crops(self, folder: str | os.PathLike[str], stem: str | None = None) -> list[Path]:
+    def crops(self, folder: StrPath, stem: str | None = None) -> list[Path]:
         """Write the part of the picture inside each box to FOLDER/STEM_001_CLASS.jpg and so on. Returns the
         paths.
 

@@ -1,6 +1,5 @@
 """A timed pass; outputs that are not finite: a cheap check after each pass, a slow search for the cause, once."""
 
-import logging
 import math
 from collections.abc import Sequence
 from weakref import WeakSet
@@ -11,8 +10,7 @@ from ..errors import DivergedError
 from ..network.network import Network
 from ..runtime.compile_time import clock
 from ..utils.arrays import Array
-
-log = logging.getLogger("pydarknet")
+from ..utils.files import log
 
 _warned: WeakSet[Network] = WeakSet()
 

@@ -19,10 +19,10 @@ END = ord(" ")  # the symbol read after a line
 
 
 class SymbolPredictor:
-    """A network that reads one symbol after another and predicts the next."""
+    """A network that reads one symbol after another and predicts the next. Raises OptionError unless the network
+    has as many outputs as inputs."""
 
     def __init__(self, network: Network) -> None:
-        """Raises OptionError unless the network has as many outputs as inputs."""
         self.network, self.alphabet = network, network.input.outputs
         given = network.layers[network.output_index].shape.outputs
         if given != self.alphabet:

@@ -2,8 +2,6 @@
 counted.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -33,16 +31,14 @@ class Tracker:
     """Assigns track numbers to the objects of a video, frame by frame.
 
     A detection is matched with the track whose predicted box it overlaps, whatever its class. The class of a
-    track is the most frequent one of its detections. A track gets its number with its second detection.
+    track is the most frequent one of its detections. A track gets its number with its second detection. rate:
+    the frames per second that `update` will get. confident: a detection of at least this confidence starts a
+    track; a weaker one can only continue one. patience: seconds for which a track without detections is kept.
+
+    Raises OptionError, also without the package trackers.
     """
 
     def __init__(self, rate: float = 25.0, confident: float = 0.5, patience: float = 1.0) -> None:
-        """rate: the frames per second that `update` will get. confident: a detection of at least this confidence
-        starts a track; a weaker one can only continue one. patience: seconds for which a track without
-        detections is kept.
-
-        Raises OptionError, also without the package trackers.
-        """
         if not (rate > 0 and 0 <= confident <= 1 and patience >= 0):
             raise OptionError(f"rate {rate}, confident {confident}, patience {patience}: expected a rate above 0, a "
                               "confidence from 0 to 1, a patience of 0 or more")  # fmt: skip
@@ -88,11 +84,13 @@ def best_of_boxes(found: DetectionResult) -> list[Detection]:
 
 
 class CountLine:
-    """Counts tracks whose centre crosses a line: `entered` counts those that cross to the left, seen from the
-    start towards the end, `left` those that cross to the right. Raises OptionError without the package trackers."""
+    """Counts tracks whose centre crosses a line: `entered` counts those that cross to the left, seen from the start
+    towards the end, `left` those that cross to the right. Raises OptionError without the package trackers.
+
+    start, end: x and y in pixels of the frame, or as fractions of it if all four are at most 1.
+    """
 
     def __init__(self, start: tuple[float, float], end: tuple[float, float]) -> None:
-        """start, end: x and y in pixels of the frame, or as fractions of it if all four are at most 1."""
         if start == end:
             raise OptionError(f"count line: its ends are both {start}; expected two points")
         self.start, self.end = start, end
@@ -102,7 +100,7 @@ class CountLine:
         self._zone: Any = None
 
     @classmethod
-    def parse(cls, text: str) -> CountLine:
+    def parse(cls, text: str) -> "CountLine":
         """The line `x1,y1,x2,y2`. Raises OptionError."""
         try:
             x1, y1, x2, y2 = (float(word) for word in text.split(","))

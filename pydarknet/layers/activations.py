@@ -1,7 +1,5 @@
 """The activation functions, their derivatives, and `[activation]`."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import partial
 
@@ -152,7 +150,7 @@ class ActivationLayer(Layer):
     activation: Activation
 
     @classmethod
-    def from_section(cls, section: Section, context: BuildContext) -> ActivationLayer:
+    def from_section(cls, section: Section, context: BuildContext) -> "ActivationLayer":
         return cls.build(section, context, activation=read_activation(section, context.dialect, "linear"))
 
     def bind(self) -> list[Call]:

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import logging
 import platform
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -10,19 +9,17 @@ from pathlib import Path
 
 from ..errors import OutputError
 from ..runtime.cache import CACHE_FOLDER
-from ..utils.files import write_file
+from ..utils.files import log, write_file
 
-log = logging.getLogger("pydarknet")
 Candidates = Mapping[int, Callable[[], None]]  # the calls to be timed, by name
 
 SECONDS, FEWEST = 0.03, 3  # how long one candidate is timed, and how often at least
 
 
 class Tuning:
-    """The fastest candidate for each kind of work."""
+    """The fastest candidate for each kind of work. path: None where this machine has no folder to keep it."""
 
     def __init__(self, path: Path | None) -> None:
-        """path: None where this machine has no folder to keep it."""
         self.path, self.measuring = path, False
         self._known: dict[str, int] | None = None
         self._changed = False

@@ -5,8 +5,6 @@
 Mean and variance are running averages at inference, and those of the mini-batch in training.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -97,7 +95,7 @@ class BatchNormTraining:
         self.mean, self.variance, self._deviation = zeros, zeros.copy(), zeros.copy()
         self._line = self._lanes(zeros), self._lanes(zeros)  # gain and offset of y as a line over x
 
-    def use_statistics_of(self, last: BatchNormTraining) -> None:
+    def use_statistics_of(self, last: "BatchNormTraining") -> None:
         """Take the statistics of the last time step in the backward pass."""
         self._last_step = None if last is self else last
 
@@ -169,7 +167,7 @@ class BatchNormLayer(Layer):
     has_biases: bool
 
     @classmethod
-    def from_section(cls, section: Section, context: BuildContext) -> BatchNormLayer:
+    def from_section(cls, section: Section, context: BuildContext) -> "BatchNormLayer":
         channels, dialect = context.before.channels, context.dialect
         norm, biases = BatchNorm(channels, dialect.epsilon_inside_root), np.zeros(channels, np.float32)
         return cls.build(section, context, norm=norm, biases=biases, has_biases=dialect.batchnorm_layer_has_bias)

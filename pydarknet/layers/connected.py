@@ -1,7 +1,5 @@
 """`[connected]`, fully connected, and `[local]`, with filters of its own at every place."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, field
@@ -46,14 +44,14 @@ class Connected(NchwLayer):
         self.biases = np.zeros(self.outputs_count, np.float32)
 
     @classmethod
-    def from_section(cls, section: Section, context: BuildContext) -> Connected:
+    def from_section(cls, section: Section, context: BuildContext) -> "Connected":
         outputs, activation = section.positive("output", 1), read_activation(section, context.dialect, "logistic")
         return cls.part(section, context, context.before.outputs, outputs, activation)
 
     @classmethod
     def part(
         cls, section: Section, context: BuildContext, inputs: int, outputs: int, activation: Activation
-    ) -> Connected:
+    ) -> "Connected":
         """Alone or as a part of a recurrent layer."""
         inside_root = context.dialect.connected_epsilon_inside_root
         norm = BatchNorm(outputs, inside_root) if section.flag("batch_normalize") else None
@@ -149,7 +147,7 @@ class Local(NchwLayer):
     weights: Array = field(init=False)
 
     @classmethod
-    def from_section(cls, section: Section, context: BuildContext) -> Local:
+    def from_section(cls, section: Section, context: BuildContext) -> "Local":
         before, activation = context.before, read_activation(section, context.dialect, "logistic")
         layer = cls.build(section, context, channels=before.channels, activation=activation)
         out = layer._size_for(before)

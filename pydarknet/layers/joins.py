@@ -1,7 +1,5 @@
 """Layers that read earlier ones: `[route]`, `[shortcut]`, `[scale_channels]`, `[sam]`."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -264,7 +262,7 @@ class Shortcut(_Activated):
     weights: Array | None = None
 
     @classmethod
-    def from_section(cls, section: Section, context: BuildContext) -> Shortcut:
+    def from_section(cls, section: Section, context: BuildContext) -> "Shortcut":
         resamples, references = context.dialect.shortcut_resamples, section.integers("from") or ()
         if resamples:
             references = references[:1]

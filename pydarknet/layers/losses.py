@@ -1,7 +1,5 @@
 """Layers with a loss: `[softmax]`, `[logistic]`, `[cost]`, `[contrastive]`."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -60,7 +58,7 @@ class Softmax(NchwLayer):
         return not self.noloss
 
     @classmethod
-    def from_section(cls, section: Section, context: BuildContext) -> Softmax:
+    def from_section(cls, section: Section, context: BuildContext) -> "Softmax":
         inputs = context.before.outputs
         groups = section.positive("groups", 1)
         if inputs % groups:

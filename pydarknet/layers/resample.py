@@ -1,8 +1,6 @@
 """Layers that change the size of planes: `[maxpool]`, `[local_avgpool]`, `[avgpool]`, `[upsample]`, `[reorg]`,
 `[reorg3d]`."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -201,7 +199,7 @@ class Upsample(Layer):
     scale: float = real(1.0)
 
     @classmethod
-    def from_section(cls, section: Section, context: BuildContext) -> Upsample:
+    def from_section(cls, section: Section, context: BuildContext) -> "Upsample":
         stride = section.integer("stride", 2)
         if not 1 <= abs(stride) <= 1 << 12:
             raise section.error(f"stride={stride}: expected a number from 1 to {1 << 12}, or its negative", "stride")

@@ -1,7 +1,5 @@
 """Layers of a few lines each."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -49,7 +47,7 @@ class Dropout(Empty):
         return not self.training
 
     @classmethod
-    def from_section(cls, section: Section, context: BuildContext) -> Dropout:
+    def from_section(cls, section: Section, context: BuildContext) -> "Dropout":
         layer = cls.build(section, context, probability=section.real("probability", context.dialect.dropout))
         if layer.pixels or not layer.part:
             layer.pixels, layer.part = layer.pixels or DEFAULT_SQUARE, 0.0

@@ -25,8 +25,6 @@ Layer 6 copies nothing: layers 2 and 5 write straight into its tensor. Layer 4 a
 its sums. `tests/network/test_memory_plan.py` holds the example to its word.
 """
 
-from __future__ import annotations
-
 import contextlib
 import time
 from collections.abc import Iterator, Sequence
@@ -91,7 +89,7 @@ class TensorPlan:
     halo: int = 0
     first: int = 0
     last: int = 0
-    part_of: TensorPlan | None = None
+    part_of: "TensorPlan | None" = None
     channel: int = 0
     offset: int = 0
 
@@ -106,7 +104,7 @@ class TensorPlan:
 
 
 def plan_tensors(
-    graph: Graph, batch: int, steps: Sequence[Step], keep_all: bool, four_lanes: bool = True
+    graph: Graph, batch: int, steps: "Sequence[Step]", keep_all: bool, four_lanes: bool = True
 ) -> list[TensorPlan]:
     """All passes between fusion, whose result is `steps`, and allocation.
 
@@ -355,7 +353,7 @@ class ExecutionPlan:
     @classmethod
     def make(
         cls, layers: Sequence[Layer], shape: Shape, batch: int, output: int, precision: str, keep_all: bool
-    ) -> ExecutionPlan:
+    ) -> "ExecutionPlan":
         """Lay out memory, and set the layers up for it. output: the layer that gives the network's.
 
         Raises ShapeError where the machine has too little memory.
@@ -380,7 +378,7 @@ class ExecutionPlan:
             computing, _calls_of(computing), [layer for layer in computing if layer.state_dict()],
         )  # fmt: skip
 
-    def with_new_parameters(self) -> ExecutionPlan:
+    def with_new_parameters(self) -> "ExecutionPlan":
         """The same plan, for which layers pack what they derive from parameters anew."""
         return replace(self, calls=_calls_of(self.steps))
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import os
 import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -21,7 +20,7 @@ from ..runtime.forking import hold_at_fork
 from ..runtime.program import ENGINE_LOCK
 from ..tensor import Shape
 from ..utils.arrays import Array, check_memory
-from ..utils.files import log
+from ..utils.files import StrPath, log
 from .memory_plan import ExecutionPlan
 from .weights import Header, Loaded, Quantization, load_weights, save_weights
 
@@ -195,7 +194,7 @@ class Network:
                     raise layer.section.shape_error(wrong) from None
             self.parameters_changed()
 
-    def load_weights(self, source: str | os.PathLike[str] | bytes, allow_partial: bool = False) -> Loaded:
+    def load_weights(self, source: StrPath | bytes, allow_partial: bool = False) -> Loaded:
         """See `weights.load_weights`; layers that a partial file lacks are initialised."""
         with self.lock:
             # Layers of whose record the file is said to lack something start from their initial values.
@@ -207,7 +206,7 @@ class Network:
                 self.quantization.apply(self.layers)
         return loaded
 
-    def save_weights(self, path: str | os.PathLike[str], cutoff: int | None = None) -> None:
+    def save_weights(self, path: StrPath, cutoff: int | None = None) -> None:
         """All, or the first `cutoff` layers. Raises OutputError, OptionError."""
         if cutoff is not None and not 0 <= cutoff <= len(self.layers):
             raise OptionError(f"cutoff {cutoff}: expected a number from 0 to {len(self.layers)}, the number of layers")

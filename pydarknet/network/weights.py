@@ -5,8 +5,6 @@ one ends.
 Beside it, the file of the ranges of 8-bit convolutions, which `tools/quantize.py` measures.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math
@@ -23,7 +21,7 @@ from numpy.typing import NDArray
 from ..errors import WeightsError
 from ..layers.base import Layer, Parameter
 from ..layers.convolution.convolutional import Convolutional
-from ..utils.files import WEIGHTS, atomic_write, kind_of, log, read_bytes, read_text, to_json, write_file
+from ..utils.files import WEIGHTS, StrPath, atomic_write, kind_of, log, read_bytes, read_text, to_json, write_file
 
 _SCALES = frozenset({"scales", "rolling_mean", "rolling_variance"})
 IN_MEMORY = "weights in memory"  # the name of a content without a file
@@ -59,7 +57,7 @@ class Header:
         return struct.pack("<iiiQ" if self.wide else "<iiiI", self.major, self.minor, self.revision, self.seen)
 
     @classmethod
-    def parse(cls, path: str, content: bytes) -> tuple[Header, int]:
+    def parse(cls, path: str, content: bytes) -> "tuple[Header, int]":
         """The header and its length. Raises WeightsError for what is no .weights file."""
         kind = kind_of(content)
         if kind not in ("", WEIGHTS):
@@ -127,7 +125,7 @@ def check_file_length(path: Path, layers: Sequence[Layer], name: str = "") -> No
         raise WeightsError(f"{name}: {length} bytes; expected {expected}, a header of {start} and all parameters")
 
 
-def path_of(weights: str | os.PathLike[str]) -> str | os.PathLike[str]:
+def path_of(weights: StrPath) -> StrPath:
     """The file itself, or the bundled or downloaded one of that name."""
     if os.path.lexists(weights):
         return weights
@@ -136,9 +134,7 @@ def path_of(weights: str | os.PathLike[str]) -> str | os.PathLike[str]:
     return weights_file(weights)
 
 
-def load_weights(
-    source: str | os.PathLike[str] | bytes, layers: Sequence[Layer], allow_partial: bool = False
-) -> Loaded:
+def load_weights(source: StrPath | bytes, layers: Sequence[Layer], allow_partial: bool = False) -> Loaded:
     """Read a file, or the content of one as bytes, into the layers' parameters. Raises WeightsError.
 
     allow_partial: whole layers are filled as far as the numbers last, and some may be left over. source: may be
@@ -239,7 +235,7 @@ def _warn_of_broken_numbers(name: str, layers: Sequence[Layer]) -> None:
         log.warning(text, name, found[0], others)
 
 
-def save_weights(path: str | os.PathLike[str], layers: Sequence[Layer], header: Header) -> None:
+def save_weights(path: StrPath, layers: Sequence[Layer], header: Header) -> None:
     """Whole or not at all. What was loaded and not touched comes out byte for byte."""
     with atomic_write(path) as stream:
         stream.write(header.pack())
@@ -262,13 +258,13 @@ class Quantization:
     digest: str
     path: str = ""
 
-    def write(self, path: str | os.PathLike[str]) -> None:
+    def write(self, path: StrPath) -> None:
         """Raises OutputError."""
         ranges = {str(index): list(span) for index, span in self.ranges.items()}
         write_file(path, f"{to_json({'format': FORMAT, 'weights': self.digest, 'ranges': ranges})}\n".encode())
 
     @classmethod
-    def read(cls, path: str | os.PathLike[str]) -> Quantization:
+    def read(cls, path: StrPath) -> "Quantization":
         """Raises WeightsError with the path for a damaged or other file."""
         if not os.path.lexists(path):
             raise WeightsError(f"{path}: not found; `pydarknet quantize CFG WEIGHTS PICTURES` writes it")
@@ -288,7 +284,7 @@ class Quantization:
         return cls(ranges, digest, os.fspath(path))
 
     @classmethod
-    def unmeasured(cls, layers: Sequence[Layer]) -> Quantization:
+    def unmeasured(cls, layers: Sequence[Layer]) -> "Quantization":
         """Some ranges, for random parameters: to time and to compile."""
         return cls(dict.fromkeys(quantizable(layers), (-1.0, 1.0)), digest_of(layers))
 
@@ -308,7 +304,7 @@ class Quantization:
                 layer.parameters_changed()
 
 
-def file_beside(weights: str | os.PathLike[str]) -> Path:
+def file_beside(weights: StrPath) -> Path:
     """Where the ranges of a weights file are: beside it, with SUFFIX."""
     return Path(path_of(weights)).with_suffix(SUFFIX)
 

@@ -10,8 +10,6 @@ All modules become real at once, and stay so; but where code was shipped, import
 that hold a SavedKernel keep using it: it passes on to the real kernel what has no saved code.
 """
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import logging
@@ -44,7 +42,7 @@ hold_at_fork(LOCK)
 _proxies: dict[str, ModuleType] = {}
 _real: dict[str, ModuleType] = {}
 _pool_of: int | None = None  # the process that has started the pool's threads, which Numba would use
-thunks: dict[Callable[..., Any], Thunk] = {}  # of the functions that `load` has given
+thunks: "dict[Callable[..., Any], Thunk]" = {}  # of the functions that `load` has given
 
 # What is compared in each call besides the types of the arguments: the position of an array, its dtype and dimensions;
 # the position of a tuple, the types of its members and TUPLE.

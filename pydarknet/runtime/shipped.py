@@ -8,8 +8,6 @@ The best level that the processor has is used. $PYDARKNET_KERNELS says otherwise
 name of a level, that code and none compiled on this machine.
 """
 
-from __future__ import annotations
-
 import ctypes
 import logging
 import os
@@ -45,7 +43,7 @@ THUNK = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p)
 class ShippedKernel:
     """A kernel for arguments of certain kinds, called like the kernel."""
 
-    def __init__(self, library: Library, name: str, symbol: str, errors: tuple[str, ...]) -> None:
+    def __init__(self, library: "Library", name: str, symbol: str, errors: tuple[str, ...]) -> None:
         self.name, self._library, self._errors = name, library, errors
         self.address = library.address(symbol)
         self._call = THUNK(self.address)
@@ -60,10 +58,9 @@ class ShippedKernel:
 
 
 class Library:
-    """The shared object of one level, opened."""
+    """The shared object of one level, opened. Raises OSError where the system refuses the file."""
 
     def __init__(self, path: Path, catalogue: dict[str, Any]) -> None:
-        """Raises OSError where the system refuses the file."""
         self.path, self.level = path, catalogue["level"]
         self.modules: dict[str, tuple[list[str], dict[str, Any]]] = catalogue["modules"]
         self.target: tuple[str, str] = catalogue["target"]  # LLVM's processor and features, as Numba was told

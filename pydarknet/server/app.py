@@ -107,13 +107,13 @@ class Metrics:
 class Service:
     """The ASGI application that answers with `engine`, which the caller closes when the application has ended.
 
-    It has no framework around it: a request passes no routes and no middleware.
+    It has no framework around it: a request passes no routes and no middleware. address: what it listens on; it
+    decides with `token` whose requests are refused (`utils/http_server.py`).
     """
 
     def __init__(
         self, engine: Engine, *, address: str = LOOPBACK, token: str | None = None, limits: Limits | None = None
     ) -> None:
-        """address: what it listens on; it decides with `token` whose requests are refused (`utils/http_server.py`)."""
         self.engine, self.limits, self.metrics = engine, limits or Limits(), Metrics(engine)
         self._address, self._token = address, token
         self._bytes = 0  # of all bodies under way

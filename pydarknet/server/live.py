@@ -40,10 +40,10 @@ def find_run(folder: str | Path) -> Path:
 
 
 class LiveServer(BoundedServer):
-    """Serves the page of one run from `start` until `close`; never waits for a viewer. `url` is for a browser."""
+    """Serves the page of one run from `start` until `close`; never waits for a viewer. `url` is for a browser.
+    port: 0 lets the system choose. token: what viewers have to know. Raises OptionError."""
 
     def __init__(self, run: Path, port: int, address: str = LOOPBACK, token: str | None = None) -> None:
-        """port: 0 lets the system choose. token: what viewers have to know. Raises OptionError."""
         super().__init__(address, port, _Handler, token)
         self.run = run
         self.url += f"?token={token}" if token else ""

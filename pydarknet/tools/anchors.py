@@ -4,7 +4,6 @@ The distance of a box and an anchor that share a corner is 1 - IoU (Redmon and F
 2), or for comparison the squared Euclidean one.
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from ..errors import DataError, OptionError
 from ..kernels.boxes import CHUNK, assign
 from ..utils.figure import check_plot, new_figure, save_figure
+from ..utils.files import StrPath
 
 Sizes = NDArray[np.float64]  # (n, 2) widths and heights
 
@@ -137,7 +137,7 @@ def parse_anchors(text: str) -> Sizes:
     return _checked(np.array(numbers).reshape(-1, 2), "anchors")
 
 
-def write_anchor_plot(path: str | os.PathLike[str], boxes: Sizes, anchors: Sizes, average_iou: float) -> None:
+def write_anchor_plot(path: StrPath, boxes: Sizes, anchors: Sizes, average_iou: float) -> None:
     """Draw boxes as points, anchors as rectangles. Raises OptionError, OutputError."""
     check_plot(path)
     from matplotlib.patches import Rectangle

@@ -1,6 +1,5 @@
 """Run a network on black pictures: to time passes and layers, to compile kernels. Measure the machine's peak."""
 
-import os
 import statistics
 import time
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from ..network.network import Network
 from ..runtime.threads import threads
 from ..tensor import Layout, Shape, Tensor
 from ..training.learner import Learner
+from ..utils.files import StrPath
 
 DEFAULT = ("tiny.cfg", "yolov3-tiny.cfg", "yolov4-tiny.cfg", "toys.cfg")  # bundled, small, with all common layers
 SAMPLES = 2  # pictures of a training step; the kernels are the same for any number
@@ -84,7 +84,7 @@ def peak() -> float:
     return operations / best
 
 
-def warm_up(cfg: str | os.PathLike[str], train: bool = False) -> float:
+def warm_up(cfg: StrPath, train: bool = False) -> float:
     """Run one forward pass, and with `train` a training step, so that every kernel of it is in the cache.
 
     Returns the seconds. Raises DarknetError.
@@ -98,7 +98,7 @@ def warm_up(cfg: str | os.PathLike[str], train: bool = False) -> float:
 
 
 def train_once(
-    cfg: str | os.PathLike[str], width: int | None = None, height: int | None = None, batch: int = SAMPLES,
+    cfg: StrPath, width: int | None = None, height: int | None = None, batch: int = SAMPLES,
     dialect: str = "auto",
 ) -> None:  # fmt: skip
     """One training step, with its update, on black pictures. Raises OptionError."""

@@ -1,6 +1,5 @@
 """darknet's tools that change a network's parameters in place, or print them."""
 
-import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -17,12 +16,9 @@ from ..network.network import Network
 from ..network.weights import Header, load_weights
 from ..training.learner import mini_batch
 from ..utils.arrays import Array
-from ..utils.files import read_text
-
-log = logging.getLogger("pydarknet")
+from ..utils.files import StrPath, log, read_text
 
 Part = Convolutional | Deconvolutional | Connected  # layers with one weight array and, optionally, batch normalisation
-Path = str | os.PathLike[str]
 # Added to variances when batch normalisation is folded into the weights.
 CONVOLUTION_EPSILON, CONNECTED_EPSILON = 1e-5, 1e-6
 OBJECTNESS_ROWS = 5  # filters of an anchor before its classes: box and objectness
@@ -163,7 +159,7 @@ def cfg_text(network: Network) -> str:
 # --- files ---
 
 
-def average(network: Network, paths: Sequence[Path], allow_partial: bool = False) -> None:
+def average(network: Network, paths: Sequence[StrPath], allow_partial: bool = False) -> None:
     """Load the mean of convolutions and `[connected]` of several files; all else is that of the first file."""
     if not paths:
         raise OptionError("no weights files; expected at least one")
@@ -187,7 +183,7 @@ def _averaged(layer: Layer) -> list[Array]:
     return [layer.biases, layer.weights] if isinstance(layer, Connected) else []
 
 
-def load_first_layers(network: Network, path: Path, count: int, allow_partial: bool = False) -> None:
+def load_first_layers(network: Network, path: StrPath, count: int, allow_partial: bool = False) -> None:
     """Load a file of at least the first `count` layers. Raises OptionError, WeightsError."""
     if not 0 <= count <= len(network.layers):
         raise OptionError(f"{count} layers: expected a number from 0 to {len(network.layers)}, those of {network.path}")
@@ -196,7 +192,7 @@ def load_first_layers(network: Network, path: Path, count: int, allow_partial: b
         raise WeightsError(f"{os.fspath(path)}: holds {network.loaded.layers} whole layers; expected at least {count}")
 
 
-def one_off(network: Network, path: Path, classes: int) -> int:
+def one_off(network: Network, path: StrPath, classes: int) -> int:
     """Convert the last layer but one from a classifier's to that of a detector of three anchors.
 
     The layer has 3 (5 + n) filters, n >= `classes`, and `classes` in the file. The file's become filters 5 and

@@ -5,8 +5,6 @@ then the state. A kill between the two leaves NAME.state.npz.new, whose hash fit
 every moment.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import math
@@ -24,7 +22,7 @@ from ..errors import OutputError, WeightsError
 from ..network.network import Network
 from ..network.weights import Header
 from ..utils.arrays import Array
-from ..utils.files import atomic_write, flush, hash_of, log
+from ..utils.files import StrPath, atomic_write, flush, hash_of, log
 from .learner import Learner
 from .state import COUNT, FINITE, SEED, TABLE, TEXT, check_arrays, check_values, or_none
 
@@ -41,7 +39,7 @@ _PROGRESS = {
 }  # fmt: skip
 
 
-def base_name(cfg: str | os.PathLike[str], backslashes: bool = False) -> str:
+def base_name(cfg: StrPath, backslashes: bool = False) -> str:
     """A cfg's name up to its first dot. backslashes: separate as well."""
     name = os.fspath(cfg).rpartition("/")[2]
     return (name.rpartition("\\")[2] if backslashes else name).partition(".")[0]
@@ -68,7 +66,7 @@ class Checkpoint:
     content: Mapping[str, Any]
 
     @classmethod
-    def read(cls, state: Path) -> Checkpoint:
+    def read(cls, state: Path) -> "Checkpoint":
         """Raises WeightsError for the state file of another version."""
         arrays = _read(state, lambda name: name == _CONTENT)
         wrong = f"{state} is not the state of a training run"

@@ -3,8 +3,6 @@
 NAME_best.json belongs to NAME_best.weights and holds its hash and its measurement.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -43,7 +41,7 @@ class CheckpointSchedule:
     saved: dict[str, int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, setup: TrainingSetup, pictures: int) -> CheckpointSchedule:
+    def of(cls, setup: TrainingSetup, pictures: int) -> "CheckpointSchedule":
         """pictures: in the training list."""
         data, is_text = setup.data, setup.kind == "text"
         intervals = 10000 if setup.max_batches >= 10000 else 1000, 100

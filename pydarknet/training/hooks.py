@@ -4,8 +4,6 @@ The order is fixed: earlier results are moved aside; validation, the user's hook
 checkpoints, chart.png.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -95,7 +93,7 @@ class Run(Protocol):
         """The images and truth of the last mini-batch, as for `Model.train_step`; None before the first."""
 
     @property
-    def validator(self) -> Hook | None:
+    def validator(self) -> "Hook | None":
         """The hook that measures, if there is one."""
 
     def stop(self) -> None:

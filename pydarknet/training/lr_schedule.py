@@ -1,7 +1,5 @@
 """Learning-rate policies: functions of the number of updates, in one table."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -30,7 +28,7 @@ class LearningRateSchedule:
     sgdr_mult: int = integer(2)
 
     @classmethod
-    def from_section(cls, net: Section) -> LearningRateSchedule:
+    def from_section(cls, net: Section) -> "LearningRateSchedule":
         """An unknown policy counts as constant, with a warning. Raises ConfigError."""
         policy = net.text("policy", "constant") or "constant"
         if policy not in POLICIES:

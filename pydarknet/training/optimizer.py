@@ -3,7 +3,6 @@
 An update is minus the sum of the gradients over all pictures of an iteration, which backward passes accumulate.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -16,7 +15,7 @@ from ..layers import Layer
 from ..layers.base import Trainable
 from ..network.network import Network
 from ..utils.arrays import Array
-from ..utils.files import log
+from ..utils.files import StrPath, log
 
 Parameters = Mapping[str, tuple[Layer, Trainable]]  # by their names in checkpoints
 UPDATES_AFTER = 1000  # the number of updates after the average has replaced the parameters
@@ -159,7 +158,7 @@ class MovingAverage:
                 self.averages[name] += (1 - alpha) * array
         return False
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: StrPath) -> None:
         """Write the averages as weights. Raises OutputError."""
         current = self.parameters()
         before = {name: array.copy() for name, array in current.items()}

@@ -2,10 +2,7 @@
 iteration.
 """
 
-from __future__ import annotations
-
 import math
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,12 +20,11 @@ from ..model import Model, load_model
 from ..network.weights import Header
 from ..tensor import Layout, Shape
 from ..utils.arrays import check_memory
-from ..utils.files import log
+from ..utils.files import StrPath, log
 from . import checkpoint
 from .checkpoint import Progress, base_name
 from .learner import mini_batch
 
-File = str | os.PathLike[str]
 CLASSIFIER_PERIOD, DETECTOR_PERIOD = 40, 10  # iterations at one size
 SMALLEST, LARGEST = 320, 608  # pixels, sides of pjreddie's detectors
 LAST_AT_LARGEST = 200  # iterations at the end of a run, which have the largest size
@@ -65,7 +61,7 @@ class TrainOptions:
     max_batches: int | None = None
     clear: bool = False
     dialect: str = "auto"
-    backup: File | None = None
+    backup: StrPath | None = None
     resume: bool = False
     checks: bool = True
     save_every: int | None = None
@@ -91,7 +87,7 @@ class TrainingSetup:
     """
 
     def __init__(
-        self, data: File | Section, cfg: File, weights: File | None, options: TrainOptions, is_text: bool
+        self, data: StrPath | Section, cfg: StrPath, weights: StrPath | None, options: TrainOptions, is_text: bool
     ) -> None:  # fmt: skip
         self.options, self.weights = options, weights
         self.data = data if isinstance(data, Section) else read_data(data)
@@ -116,7 +112,7 @@ class TrainingSetup:
         what = f"{self.model.path}: training mini-batches of {self.model.batch} at {width} x {height}"
         check_memory(training_bytes(self.model, width, height, options.measure), what)
 
-    def _build(self, cfg: File) -> Model:
+    def _build(self, cfg: StrPath) -> Model:
         options, config = self.options, read_config(cfg)
         net, seed = config.net, options.seed or 0
         model = load_model(config, dialect=options.dialect, batch=mini_batch(net), threads=options.threads, seed=seed)
@@ -200,7 +196,7 @@ class MultiScaleSchedule:
     grows_batch: bool = False  # mini-batches are larger at smaller sizes
 
     @classmethod
-    def of(cls, model: Model, seed: int, max_batches: int, smallest: int | None = None) -> MultiScaleSchedule:
+    def of(cls, model: Model, seed: int, max_batches: int, smallest: int | None = None) -> "MultiScaleSchedule":
         """Read `random` of the last head, or of [net] for pjreddie's classifiers. smallest: instead of 320
         pixels.
 

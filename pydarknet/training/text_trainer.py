@@ -7,8 +7,8 @@ from typing import Any
 from ..config.sections import Section
 from ..datasets.dataloader import Text, TextStreams
 from ..inference.text_generation import SymbolPredictor
+from ..utils.files import StrPath
 from .hooks import IterationRecord
-from .setup import File
 from .trainer import Trainer
 
 
@@ -18,7 +18,7 @@ class TextTrainer(Trainer):
     is_text = True
 
     def __init__(
-        self, text: File, cfg: File, weights: File | None = None, *, tokenized: bool = False, **options: Any
+        self, text: StrPath, cfg: StrPath, weights: StrPath | None = None, *, tokenized: bool = False, **options: Any
     ) -> None:
         self._text, self._tokenized = text, tokenized
         super().__init__(Section("data", os.fspath(text), 0), cfg, weights, **options)
@@ -46,7 +46,7 @@ class TextTrainer(Trainer):
 
 
 def train_text(
-    text: File, cfg: File, weights: File | None = None, *, tokenized: bool = False, **options: Any
+    text: StrPath, cfg: StrPath, weights: StrPath | None = None, *, tokenized: bool = False, **options: Any
 ) -> Iterator[IterationRecord]:
     """Train a recurrent network to predict a text, and yield a record after each iteration.
 

@@ -19,7 +19,7 @@ from ..layers.heads.base import Head
 from ..model import Model
 from ..runtime.compile_time import clock
 from ..utils.arrays import Array
-from ..utils.files import make_folder
+from ..utils.files import StrPath, make_folder
 from ..utils.prefetch import THREADS
 from . import checkpoint
 from .checkpoint import Progress
@@ -27,7 +27,7 @@ from .checkpoint_schedule import BestWeights, Checkpointer, CheckpointSchedule
 from .hooks import HeadReport, Hook, IterationRecord
 from .learner import Learner
 from .run_folder import CHART, METRICS_LOG, Chart, MetricsLog, set_aside
-from .setup import File, TrainingSetup, TrainOptions, open_pictures
+from .setup import TrainingSetup, TrainOptions, open_pictures
 from .validation import make_validator
 
 ROOM_TO_CROP = 2, 2  # scaled pictures have twice the network's size, since augmentation enlarges parts of them
@@ -63,9 +63,9 @@ class Trainer:
 
     def __init__(
         self,
-        data: File | Section,
-        cfg: File,
-        weights: File | None = None,
+        data: StrPath | Section,
+        cfg: StrPath,
+        weights: StrPath | None = None,
         *,
         hooks: Sequence[Hook] = (),
         **options: Any,
@@ -235,7 +235,7 @@ class Trainer:
 
 
 def train(
-    data: File, cfg: File, weights: File | None = None, *, hooks: Sequence[Hook] = (), **options: Any
+    data: StrPath, cfg: StrPath, weights: StrPath | None = None, *, hooks: Sequence[Hook] = (), **options: Any
 ) -> Iterator[IterationRecord]:
     """Train the network of a .cfg file on the pictures of a .data file, and yield a record after each iteration.
 

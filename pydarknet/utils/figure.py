@@ -2,17 +2,16 @@
 
 import contextlib
 import io
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ..errors import OptionError, OutputError
-from .files import write_file
+from .files import StrPath, write_file
 
 
-def check_plot(path: str | os.PathLike[str]) -> None:
+def check_plot(path: StrPath) -> None:
     """Raise OptionError where matplotlib is missing or does not know the extension of `path`."""
     known = new_figure().canvas.get_supported_filetypes()
     extension = Path(path).suffix.lower().removeprefix(".")
@@ -32,7 +31,7 @@ def new_figure() -> Any:
     return figure
 
 
-def save_figure(figure: Any, path: str | os.PathLike[str]) -> None:
+def save_figure(figure: Any, path: StrPath) -> None:
     """Write a figure in the form that the extension names. Raises OutputError."""
     content = io.BytesIO()
     try:

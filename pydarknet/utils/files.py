@@ -21,6 +21,7 @@ from ..errors import DarknetError, OutputError
 
 log = logging.getLogger("pydarknet")
 
+StrPath = str | os.PathLike[str]
 LARGEST_FILE = 1 << 36  # bytes that `read_bytes` takes: a sparse or endless file must not fill the memory
 LARGEST_TEXT = 1 << 30  # bytes of a text file
 SPARE = 1 << 16  # bytes that a disk with space takes
@@ -28,7 +29,7 @@ PATIENCE = 10.0  # seconds that a pipe may be silent
 
 
 @contextlib.contextmanager
-def output_errors(path: str | os.PathLike[str]) -> Iterator[None]:
+def output_errors(path: StrPath) -> Iterator[None]:
     """What the system refuses while the block writes to `path`, as OutputError with the path and the reason."""
     try:
         yield
@@ -39,7 +40,7 @@ def output_errors(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+def atomic_write(path: StrPath) -> Iterator[BinaryIO]:
     """Open a temporary file beside `path`; when the block ends well, flush it to the disk and rename it to
     `path`.
 
@@ -57,7 +58,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         os.fsync(stream.fileno())
 
 
-def write_file(path: str | os.PathLike[str], content: bytes) -> None:
+def write_file(path: StrPath, content: bytes) -> None:
     """Write a file completely or not at all, see `atomic_write`. Raises OutputError."""
     with atomic_write(path) as stream:
         stream.write(content)
@@ -74,7 +75,7 @@ def make_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def part_of(path: str | os.PathLike[str], suffix: str = ".part") -> Iterator[Path]:
+def part_of(path: StrPath, suffix: str = ".part") -> Iterator[Path]:
     """An empty temporary file beside `path`, for code that writes by name; its name ends in `suffix`.
 
     When the block ends well, the file is renamed to `path`; otherwise it is deleted. It has the permissions of
@@ -97,7 +98,7 @@ def part_of(path: str | os.PathLike[str], suffix: str = ".part") -> Iterator[Pat
 
 
 @contextlib.contextmanager
-def write_folder_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
+def write_folder_whole(path: StrPath) -> Iterator[Path]:
     """A temporary folder beside `path`; when the block ends well, it is renamed to `path`, otherwise it is
     removed.
 
@@ -130,7 +131,7 @@ def _create(path: Path, mode: int) -> None:
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), mode))
 
 
-def read_bytes(path: str | os.PathLike[str], error: type[DarknetError], largest: int = LARGEST_FILE) -> bytes:
+def read_bytes(path: StrPath, error: type[DarknetError], largest: int = LARGEST_FILE) -> bytes:
     """The content of the file at `path`, or of a pipe: at most `largest` bytes.
 
     Raises `error` with darknet's first words, the path and the reason, also for a device, for a pipe that stays
@@ -151,7 +152,7 @@ def read_bytes(path: str | os.PathLike[str], error: type[DarknetError], largest:
         raise error(f"Couldn't open file: {path} ({text})") from reason
 
 
-def check_readable(path: str | os.PathLike[str]) -> None:
+def check_readable(path: StrPath) -> None:
     """For libraries that open files by name, and may seek in them or wait for ever: raise OSError or ValueError
     with the reason why they could not, also for a pipe or a device that is no camera."""
     with open(path, "rb", buffering=0, opener=_open_at_once) as stream:  # not a folder
@@ -198,13 +199,13 @@ def _read_pipe(handle: int, largest: int) -> bytes:
     raise OSError(f"the pipe gave more than {largest} bytes")
 
 
-def read_text(path: str | os.PathLike[str], error: type[DarknetError]) -> str:
+def read_text(path: StrPath, error: type[DarknetError]) -> str:
     """The content of the text file at `path`, as UTF-8 with undecodable bytes kept as surrogates; as UTF-16 if
     it begins with that byte order mark, as PowerShell writes. Raises `error` with the path and the reason."""
     return decode_text(path, read_bytes(path, error, LARGEST_TEXT), error)
 
 
-def decode_text(name: str | os.PathLike[str], content: bytes, error: type[DarknetError]) -> str:
+def decode_text(name: StrPath, content: bytes, error: type[DarknetError]) -> str:
     """The text in the content of a file, see `read_text`; `name` stands for it in messages."""
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         try:

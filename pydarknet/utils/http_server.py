@@ -97,7 +97,8 @@ def url_of(address: str, port: int) -> str:
 
 
 class BoundedServer(ThreadingHTTPServer):
-    """A server in threads that do not keep the process alive. Clients that come before `start` wait for it."""
+    """A server in threads that do not keep the process alive. Clients that come before `start` wait for it.
+    address, port: see `listen`. token: what clients have to give as `?token=TOKEN`. Raises OptionError."""
 
     daemon_threads = True
     block_on_close = False
@@ -106,7 +107,6 @@ class BoundedServer(ThreadingHTTPServer):
     def __init__(
         self, address: str, port: int, handler: Callable[..., BaseHTTPRequestHandler], token: str | None = None
     ) -> None:
-        """address, port: see `listen`. token: what clients have to give as `?token=TOKEN`. Raises OptionError."""
         listening = listen(address, port)
         super().__init__((address, port), handler, bind_and_activate=False)
         self.socket.close()

@@ -1,8 +1,6 @@
 """Work in background threads: results computed before they are used, and writing that the caller does not wait
 for; and Ctrl-C held back while something must not be left half done."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal
@@ -83,10 +81,10 @@ def prefetch(
 
 
 class BackgroundWriter:
-    """One thread that does work in order while the caller continues. A context manager, which ends with `finish`."""
+    """One thread that does work in order while the caller continues. A context manager, which ends with `finish`.
+    count: how many pieces of work may wait, which bounds memory."""
 
     def __init__(self, count: int = 2) -> None:
-        """count: how many pieces of work may wait, which bounds memory."""
         from concurrent.futures import ThreadPoolExecutor
 
         self._pool = ThreadPoolExecutor(1, "writer")
@@ -103,7 +101,7 @@ class BackgroundWriter:
         while len(self._waiting) > most:
             self._waiting.popleft().result()
 
-    def __enter__(self) -> BackgroundWriter:
+    def __enter__(self) -> "BackgroundWriter":
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:

@@ -4,8 +4,6 @@ What has arrived is in a file of its own, the part. A transfer that was cut off 
 PART.from, has the address and the version on the server: a later run continues only the same one.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import shutil
@@ -162,7 +160,11 @@ class _CutError(Exception):
 
 
 class Transfer:
-    """Fetches a file over HTTP into `part`: continued after a cut, never longer than expected."""
+    """Fetches a file over HTTP into `part`: continued after a cut, never longer than expected.
+
+    sizes: the sizes in bytes that the file may have; empty if unknown. check: called with the whole file before
+    it is moved. any_version: continue a part of another version: for files whose checksum is compared later.
+    """
 
     def __init__(
         self,
@@ -172,9 +174,6 @@ class Transfer:
         progress: Progress | None = None,
         any_version: bool = False,
     ) -> None:
-        """sizes: the sizes in bytes that the file may have; empty if unknown. check: called with the whole file
-        before it is moved. any_version: continue a part of another version: for files whose checksum is compared
-        later."""
         self.part, self.sizes, self.check, self.progress = part, sizes, check, progress
         self.any_version, self.resumed = any_version, False  # resumed: bytes of an earlier run are in the file
         self.note = part.with_name(part.name + ".from")
@@ -274,7 +273,7 @@ class Transfer:
         if (total is not None and arrived < total) or (self.sizes and arrived not in self.sizes):
             raise _CutError(f"the connection ended after {arrived} of {expected if total is None else total} bytes")
 
-    def _position(self, answer: Response, stream: BinaryIO, start: int) -> int | None:
+    def _position(self, answer: "Response", stream: BinaryIO, start: int) -> int | None:
         """Empty `stream` unless the answer continues it; the whole size, None if unknown."""
         from requests import HTTPError
 
@@ -301,7 +300,7 @@ def _empty(stream: BinaryIO) -> None:
     stream.truncate()
 
 
-def _version(answer: Response) -> str:
+def _version(answer: "Response") -> str:
     """A version for `If-Range`: a strong ETag, else the date of the last change."""
     tag = answer.headers.get("ETag", "")
     return tag if tag and not tag.startswith("W/") else answer.headers.get("Last-Modified", "")

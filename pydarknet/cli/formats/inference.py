@@ -1,7 +1,5 @@
 """Results as text: darknet's lines to the character, JSON, label files. All functions are pure; none prints."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterator
@@ -46,7 +44,7 @@ def predicted_line(path: str, seconds: float, milliseconds: bool) -> str:
     return f"{path}: Predicted in {seconds:f} seconds."
 
 
-def detection_line(detection: Detection, found: DetectionResult, extended: bool) -> str:
+def detection_line(detection: Detection, found: "DetectionResult", extended: bool) -> str:
     """`name: 87%`; if extended, a tab and the box in pixels follow."""
     percent = np.float32(detection.confidence) * np.float32(100)
     line = f"{detection.name}: {percent:.0f}%"
@@ -65,20 +63,20 @@ def _rounded(value: float) -> float:
     return math.copysign(math.floor(abs(number) + 0.5), number) if math.isfinite(number) else number
 
 
-def relative_box(detection: Detection, found: DetectionResult) -> tuple[float, float, float, float]:
+def relative_box(detection: Detection, found: "DetectionResult") -> tuple[float, float, float, float]:
     """Centre and size as fractions of the picture: the float32 values of the network, unchanged."""
     box = detection.box
     return box.x / found.width, box.y / found.height, box.w / found.width, box.h / found.height
 
 
-def json_frame(number: int, path: str | None, found: DetectionResult) -> str:
+def json_frame(number: int, path: str | None, found: "DetectionResult") -> str:
     """One picture of `-out FILE.json` in AlexeyAB's format, detections in array order. path: None for a video frame."""
     name = "" if path is None else f'\n "filename":{_quoted(path)}, '
     objects = ", \n".join(_json_object(d, found) for d in replace(found, thresh=JSON_THRESH).in_array_order())
     return f'{{\n "frame_id":{number}, {name}\n "objects": [ \n{objects}\n ] \n}}'
 
 
-def _json_object(detection: Detection, found: DetectionResult) -> str:
+def _json_object(detection: Detection, found: "DetectionResult") -> str:
     x, y, w, h = (_number(value) for value in relative_box(detection, found))
     return (
         f'  {{"class_id":{detection.class_id}, "name":{_quoted(detection.name)}, "relative_coordinates":'
@@ -95,7 +93,7 @@ def _quoted(text: str) -> str:
     return json.dumps(json_text(text), ensure_ascii=False)
 
 
-def label_lines(found: DetectionResult) -> Iterator[str]:
+def label_lines(found: "DetectionResult") -> Iterator[str]:
     """The lines of a label file: the best class of each box, and the box as fractions of the picture."""
     for detection in found.best_of_each():
         x, y, w, h = relative_box(detection, found)

@@ -4,8 +4,6 @@ COCO: one JSON file per list; boxes are left, top, width and height in pixels fr
 picture. As in darknet's conversion, a coordinate is the edge of a pixel plus 1.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import os
@@ -79,11 +77,11 @@ class AnnotatedSet:
         # os.path: no error for a name that the system refuses
         return [picture.path for picture in self if not os.path.isfile(picture.path)]  # noqa: PTH113
 
-    def clipped(self) -> AnnotatedSet:
+    def clipped(self) -> "AnnotatedSet":
         """A copy with boxes clipped to their pictures; those outside are left out and counted."""
         return self.with_boxes(_inside)
 
-    def fitting(self) -> AnnotatedSet:
+    def fitting(self) -> "AnnotatedSet":
         """A copy without pictures of another aspect ratio than their annotations say."""
         misfits = {id(picture): text for picture in self if (text := _misfit(picture))}
         if not misfits:
@@ -93,7 +91,7 @@ class AnnotatedSet:
         lists = {key: [p for p in pictures if id(p) not in misfits] for key, pictures in self.lists.items()}
         return AnnotatedSet(self.classes, lists, self.left_out + Counter({text: len(misfits)}))
 
-    def without(self, *kinds: str) -> AnnotatedSet:
+    def without(self, *kinds: str) -> "AnnotatedSet":
         """A copy without objects of these kinds, `difficult` or `crowd`, which are counted."""
 
         def kept(picture: AnnotatedPicture, left_out: Counter[str]) -> Iterable[PixelBox]:
@@ -105,12 +103,12 @@ class AnnotatedSet:
 
         return self.with_boxes(kept)
 
-    def renumbered(self, classes: list[str], numbers: Sequence[int]) -> AnnotatedSet:
+    def renumbered(self, classes: list[str], numbers: Sequence[int]) -> "AnnotatedSet":
         """A copy with other classes; an object of class k gets the number numbers[k]."""
         found = self.with_boxes(lambda picture, _: (replace(b, number=numbers[b.number]) for b in picture.boxes))
         return replace(found, classes=classes)
 
-    def with_boxes(self, change: Callable[[AnnotatedPicture, Counter[str]], Iterable[PixelBox]]) -> AnnotatedSet:
+    def with_boxes(self, change: Callable[[AnnotatedPicture, Counter[str]], Iterable[PixelBox]]) -> "AnnotatedSet":
         """A copy with the boxes that `change` returns. It counts what it leaves out."""
         left_out, lists = Counter(self.left_out), {}
         for key, pictures in self.lists.items():

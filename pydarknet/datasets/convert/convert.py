@@ -10,7 +10,7 @@ from pathlib import Path
 from ...config.names import read_names
 from ...errors import DataError, ImageError, OptionError, OutputError
 from ...images import image
-from ...utils.files import write_folder_whole
+from ...utils.files import StrPath, write_folder_whole
 from ..listing import UNSPLIT, ImageLists, LabelledPicture, on_all_processors, recognise
 from .annotations import (
     AnnotatedPicture,
@@ -44,10 +44,10 @@ def _json_files(folder: Path) -> list[Path]:
 
 
 def read_set(
-    sources: Sequence[str | os.PathLike[str]],
+    sources: Sequence[StrPath],
     form: str = "auto",
     names: Sequence[str] | None = None,
-    pictures: str | os.PathLike[str] | None = None,
+    pictures: StrPath | None = None,
 ) -> AnnotatedSet:
     """Read a .data file or list, a VOC folder, COCO's JSON files or their folder, or what `recognise` reads.
 
@@ -80,7 +80,7 @@ def _read_any(path: Path, names: Sequence[str] | None) -> AnnotatedSet:
 
 
 def write_set(
-    found: AnnotatedSet, folder: str | os.PathLike[str], form: str, copy: bool = False, keep_difficult: bool = False
+    found: AnnotatedSet, folder: StrPath, form: str, copy: bool = False, keep_difficult: bool = False
 ) -> AnnotatedSet:
     """Write a data set into a new folder, completely or not at all. Returns the data set as written.
 

@@ -4,7 +4,6 @@ A frame is (height, width, 3) uint8 RGB, as the pictures of `images.image`.
 """
 
 import contextlib
-import logging
 import os
 import re
 import tempfile
@@ -20,9 +19,7 @@ import numpy as np
 
 from ...errors import ImageError, OptionError, OutputError
 from ...images.image import CHW, Picture, as_chw, check_display, check_image, in_channels, load_image
-from ...utils.files import check_readable, check_space, part_of
-
-log = logging.getLogger("pydarknet")
+from ...utils.files import StrPath, check_readable, check_space, log, part_of
 
 _SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "udp", "tcp", "srt", "rtp", "http", "https")
 ADDRESSES = tuple(f"{scheme}://" for scheme in _SCHEMES)
@@ -55,19 +52,19 @@ class Frames:
 
 
 class Capture(Frames):
-    """Frames of a video file, an address or a camera."""
+    """Frames of a video file, an address or a camera.
+
+    source: a file or address, or the number of a camera. width, height (pixels) and rate (frames per second) are
+    requested of a camera. every: read each Nth frame, without decoding the others. Raises ImageError.
+
+    `count` is the number of frames that have passed, `frames` the total, None if unknown. An address with a
+    known total is a video file, which waits for its reader; a stream is live.
+    """
 
     def __init__(
         self, source: str | int, width: int | None = None, height: int | None = None, rate: int | None = None,
         every: int = 1,
     ) -> None:  # fmt: skip
-        """source: a file or address, or the number of a camera. width, height (pixels) and rate (frames per
-        second) are requested of a camera. every: read each Nth frame, without decoding the others. Raises
-        ImageError.
-
-        `count` is the number of frames that have passed, `frames` the total, None if unknown. An address with a
-        known total is a video file, which waits for its reader; a stream is live.
-        """
         self.source, self._every = source, every
         address = isinstance(source, str) and source.lower().startswith(ADDRESSES)
         limits: list[Any] = []
@@ -117,7 +114,7 @@ class Capture(Frames):
 class PictureSequence(Frames):
     """Picture files as frames. `read` raises ImageError for a file that cannot be read."""
 
-    def __init__(self, paths: Sequence[str | os.PathLike[str]]) -> None:
+    def __init__(self, paths: Sequence[StrPath]) -> None:
         self._paths = iter(paths)
 
     def read(self) -> Picture | None:
@@ -241,10 +238,10 @@ def without_opencv_lines() -> Iterator[None]:
 
 
 class VideoFile:
-    """A video file, written frame by frame. Frames are scaled to the size of the first one."""
+    """A video file, written frame by frame. Frames are scaled to the size of the first one. part: the file to
+    write; path: its name in errors; rate: frames per second."""
 
-    def __init__(self, part: Path, path: str | os.PathLike[str], rate: float) -> None:
-        """part: the file to write; path: its name in errors; rate: frames per second."""
+    def __init__(self, part: Path, path: StrPath, rate: float) -> None:
         self.part, self.path, self.rate = part, path, rate
         self._writer: cv2.VideoWriter | None = None
         self._size, self._count = (0, 0), 0
@@ -295,7 +292,7 @@ class VideoFile:
 
 
 @contextlib.contextmanager
-def write_video(path: str | os.PathLike[str], rate: float) -> Iterator[VideoFile]:
+def write_video(path: StrPath, rate: float) -> Iterator[VideoFile]:
     """Yield a video file, which appears under its name when the block ends without an error. Raises OutputError."""
     suffix = Path(path).suffix
     if suffix.lower() not in CODECS:

@@ -2,9 +2,6 @@
 runs in the caller's thread.
 """
 
-from __future__ import annotations
-
-import logging
 import os
 import time
 from collections import deque
@@ -24,6 +21,7 @@ from ...images.operations import draw_detections, draw_lines
 from ...network.network import Network
 from ...runtime.compile_time import clock
 from ...utils.arrays import Array
+from ...utils.files import StrPath, log
 from ...utils.prefetch import BackgroundWriter
 from ..classifier import Classification, letterboxed, outputs_of, rank, stretched, tree_of_network
 from ..detector import (
@@ -38,8 +36,6 @@ from ..detector import (
 )
 from .capture import Frame, Frames, Prepared, Reader, stretch_frame
 from .mjpeg_server import Stream, jpeg_part
-
-log = logging.getLogger("pydarknet")
 
 Sink = Callable[[int, Picture], None]  # gets the number of a frame, counted from 1, and its drawn picture
 Running = TypeVar("Running", bound="_Frames[Any]")
@@ -60,7 +56,7 @@ class DemoOptions(DetectorOptions):
     @classmethod
     def of(  # type: ignore[override]
         cls, network: Network, thresh: float | None, hier: float, frames: int, letterbox: bool = False
-    ) -> DemoOptions:
+    ) -> "DemoOptions":
         """The options of the dialect's `demo`. frames: `-avgframes`. Raises OptionError."""
         if frames < 1:
             raise OptionError(f"avgframes {frames}: expected at least 1")
@@ -124,10 +120,10 @@ class Rate:
 
 
 class Drawer:
-    """Draws objects into frames and passes these to `sinks`, in order, in a thread."""
+    """Draws objects into frames and passes these to `sinks`, in order, in a thread. delay: see `DemoOptions`.
+    hold: how many further frames a drawn one replaces. boxes: whether to draw any."""
 
     def __init__(self, classes: int, sinks: Sequence[Sink], delay: int = 0, hold: int = 0, boxes: bool = True) -> None:
-        """delay: see `DemoOptions`. hold: how many further frames a drawn one replaces. boxes: whether to draw any."""
         self._classes, self._sinks, self._delay, self._hold, self._boxes = classes, sinks, delay, hold, boxes
         self._waiting: deque[tuple[int, Picture]] = deque()
         self._last: DetectionResult | None = None
@@ -160,7 +156,11 @@ class Drawer:
 
 
 class _Frames(Generic[Prepared]):
-    """The frames of a source, read ahead; a context manager, which ends the threads."""
+    """The frames of a source, read ahead; a context manager, which ends the threads.
+
+    repeat_first: repeat the first frame without end and draw nothing, to measure the speed. limit: seconds after
+    which to end. most: the largest number of frames per second.
+    """
 
     def __init__(
         self,
@@ -170,8 +170,6 @@ class _Frames(Generic[Prepared]):
         limit: float | None = None,
         most: float | None = None,
     ) -> None:
-        """repeat_first: repeat the first frame without end and draw nothing, to measure the speed. limit:
-        seconds after which to end. most: the largest number of frames per second."""
         self.rate, self.count, self.ended = Rate(), 0, False
         self._reader = Reader(frames, prepare)
         self._repeats, self._limit, self._most = repeat_first, limit, most
@@ -208,7 +206,8 @@ class _Frames(Generic[Prepared]):
 
 
 class Demo(_Frames[DetectorInput]):
-    """Detects objects in every frame of a source: results in the caller's thread, drawn pictures to the sinks."""
+    """Detects objects in every frame of a source: results in the caller's thread, drawn pictures to the sinks.
+    hold, boxes: see `Drawer`. options: those of `_Frames`."""
 
     def __init__(
         self,
@@ -220,7 +219,6 @@ class Demo(_Frames[DetectorInput]):
         boxes: bool = True,
         **options: Any,
     ) -> None:
-        """hold, boxes: see `Drawer`. options: those of `_Frames`."""
         super().__init__(frames, detector.prepare, **options)
         self.detector = detector
         self._drawer = Drawer(len(detector.names), sinks, detector.options.delay, hold, boxes) if sinks else None
@@ -243,12 +241,12 @@ class Demo(_Frames[DetectorInput]):
 
 
 class ClassifierDemo(_Frames[Array]):
-    """The best classes of each frame of a source. As in darknet, only the leaves of a word tree are reported."""
+    """The best classes of each frame of a source. As in darknet, only the leaves of a word tree are reported. top:
+    the number of classes per frame. options: those of `_Frames`."""
 
     def __init__(
         self, network: Network, names: Sequence[str], frames: Frames, *, top: int = 1, **options: Any
     ) -> None:  # fmt: skip
-        """top: the number of classes per frame. options: those of `_Frames`."""
         self._network, self._names, self._top = network, names, top
         self._tree = tree_of_network(network)
         super().__init__(frames, self._prepare, **options)
@@ -275,7 +273,7 @@ def draw_classes(picture: Picture, found: Classification) -> Picture:
     return draw_lines(picture, [f"{100 * each.probability:.1f}%: {each.name}" for each in found.predictions])
 
 
-def to_numbered_files(prefix: str | os.PathLike[str], number: int, picture: Picture) -> None:
+def to_numbered_files(prefix: StrPath, number: int, picture: Picture) -> None:
     """Write PREFIX_00000001.jpg and so on; with its first argument, a sink."""
     write_image(f"{os.fspath(prefix)}_{number:08d}.jpg", picture)
 
@@ -287,15 +285,14 @@ def to_stream(stream: Stream, number: int, picture: Picture) -> None:
 
 
 class HttpPost(BackgroundWriter):
-    """Sends the objects of frames to an address, in a thread. A context manager, which waits for the last
-    request.
+    """Sends the objects of frames to an address, in a thread. A context manager, which waits for the last request.
 
     The text has a line `name, id: 3` for each box (its first class), the time and the source. A frame without
-    objects is not sent. A text that cannot be sent is dropped; the first failure is a warning.
+    objects is not sent. A text that cannot be sent is dropped; the first failure is a warning. url: `host/path`
+    or `http://host:port/path`. source: the video. once: one frame only. Raises OptionError.
     """
 
     def __init__(self, url: str, source: str, once: bool = False) -> None:
-        """url: `host/path` or `http://host:port/path`. source: the video. once: one frame only. Raises OptionError."""
         self._url = url if "://" in url else f"http://{url}"
         parts = urlsplit(self._url)
         if parts.scheme not in ("http", "https") or not parts.hostname:

@@ -1,7 +1,5 @@
 """The base of all detection heads, and what darknet prints about them."""
 
-from __future__ import annotations
-
 from collections.abc import Container, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import ClassVar
@@ -29,7 +27,7 @@ class TrainingPictures:
     max_boxes: int = 90  # objects of one picture that count
 
     @classmethod
-    def from_section(cls, section: Section, max_boxes: int) -> TrainingPictures:
+    def from_section(cls, section: Section, max_boxes: int) -> "TrainingPictures":
         """Read the keys; `max_boxes` is the default of `max`."""
         return cls(**read_options(cls, section), max_boxes=section.natural("max", max_boxes))
 
@@ -55,7 +53,7 @@ class Statistics:
     uncertainty_loss: float = 0.0
     total_loss: float = 0.0
 
-    def __add__(self, other: Statistics) -> Statistics:
+    def __add__(self, other: "Statistics") -> "Statistics":
         return Statistics(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
     def mean(self, name: str) -> float:

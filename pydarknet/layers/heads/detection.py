@@ -3,8 +3,6 @@
 The first object of a cell goes to the box that overlaps it most, or where none does, the nearest.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -53,7 +51,7 @@ class DetectionHead(Head):
     _assignment_rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
 
     @classmethod
-    def from_section(cls, section: Section, context: BuildContext) -> DetectionHead:
+    def from_section(cls, section: Section, context: BuildContext) -> "DetectionHead":
         section.ignore("reorg")
         pictures = TrainingPictures.from_section(section, context.dialect.yolo_max_boxes)
         return cls.build(section, context, pictures=pictures)

@@ -3,8 +3,6 @@
 Predictions run in the dialect's order: anchor by anchor, or cell by cell.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -65,7 +63,7 @@ class Region(Head):
     class_map: Sequence[int] = ()  # nodes of the tree that are the classes of detections
 
     @classmethod
-    def from_section(cls, section: Section, context: BuildContext) -> Region:
+    def from_section(cls, section: Section, context: BuildContext) -> "Region":
         section.ignore("absolute", "log", "sqrt", "temperature", "map")  # `map` is for evaluation
         num, classes = section.positive("num", 1, 1 << 12), section.positive("classes", 20, 1 << 20)
         return cls.build(

@@ -1,8 +1,5 @@
 """The truth as detection heads learn from it: objects, their classes, overlaps, and the gradients of these."""
 
-from __future__ import annotations
-
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,8 +14,7 @@ from ...config.sections import Section
 from ...errors import DataError, OptionError
 from ...kernels.boxes import best_of_pictures
 from ...utils.arrays import Array
-
-log = logging.getLogger("pydarknet")
+from ...utils.files import log
 
 ClassIds = NDArray[np.int64]
 
@@ -34,10 +30,10 @@ class Truths:
     def __len__(self) -> int:
         return len(self.classes)
 
-    def select(self, which: NDArray[np.bool_]) -> Truths:
+    def select(self, which: NDArray[np.bool_]) -> "Truths":
         return Truths(self.classes[which], self.boxes[which], self.more[which])
 
-    def known(self, classes: int) -> Truths:
+    def known(self, classes: int) -> "Truths":
         """Those of known classes; a warning for each other one."""
         wrong = (self.classes < 0) | (self.classes >= classes)
         for number in self.classes[wrong]:
@@ -97,7 +93,7 @@ class Objects:
     starts: NDArray[np.int64]
 
     @classmethod
-    def read(cls, truth: Sequence[Array], limit: int, known: int | None, class_map: ClassMap) -> Objects:
+    def read(cls, truth: Sequence[Array], limit: int, known: int | None, class_map: ClassMap) -> "Objects":
         """The truths of each picture; with `known` only classes below it. Raises DataError."""
         found = [read_truths(rows, limit) for rows in truth]
         if known is not None:

@@ -1,7 +1,5 @@
 """`[yolo]` (YOLOv3, v4, v7) and `[Gaussian_yolo]`."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -44,7 +42,7 @@ class Yolo(YoloLoss):
     new_coords: bool = flag()
 
     @classmethod
-    def from_section(cls, section: Section, context: BuildContext) -> Yolo:
+    def from_section(cls, section: Section, context: BuildContext) -> "Yolo":
         dialect, total = context.dialect, section.positive("num", 1, 1 << 12)
         classes = section.positive("classes", 20, 1 << 20)
         section.ignore(*_TRACKING_KEYS)

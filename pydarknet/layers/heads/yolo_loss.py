@@ -14,8 +14,6 @@ A prediction is one anchor in one cell; its entries are x, y, w, h, objectness a
 Values and deltas are planes (pictures x anchors, entries, cells). "delta" is minus the gradient of the loss.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -75,7 +73,7 @@ class YoloLoss(Head):
     scale_x_y: float = real(1.0)
     new_coords: bool = False
     point: str = "center"
-    rejection: DeltaRejection | None = None
+    rejection: "DeltaRejection | None" = None
 
     @property
     def entries(self) -> int:
@@ -350,7 +348,7 @@ class DeltaRejection:
     )
 
     @classmethod
-    def from_section(cls, net: Section) -> DeltaRejection:
+    def from_section(cls, net: Section) -> "DeltaRejection":
         """Read the keys of `[net]`."""
         return cls(**read_options(cls, net))
 

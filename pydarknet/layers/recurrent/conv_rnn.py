@@ -1,7 +1,5 @@
 """`[crnn]` and `[conv_lstm]`: recurrent layers of convolutional parts."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -80,7 +78,7 @@ class Crnn(RnnSteps, _ConvolutionalRecurrent):
     learns: bool  # whether the dialect updates the parameters
 
     @classmethod
-    def from_section(cls, section: Section, context: BuildContext) -> Crnn:
+    def from_section(cls, section: Section, context: BuildContext) -> "Crnn":
         channels = context.before.channels
         if "output" in section.foreign:
             hidden, outputs = section.positive("hidden_filters", 1), section.positive("output_filters", 1)
@@ -118,7 +116,7 @@ class ConvLstm(LstmSteps, _ConvolutionalRecurrent):
     constrain: float
 
     @classmethod
-    def from_section(cls, section: Section, context: BuildContext) -> ConvLstm:
+    def from_section(cls, section: Section, context: BuildContext) -> "ConvLstm":
         channels, filters = context.before.channels, section.positive("output", 1)
         window, activation = cls.window(section), read_activation(section, context.dialect, "linear")
         peephole, bottleneck = section.flag("peephole"), section.flag("bottleneck")

@@ -4,8 +4,6 @@ Each is made of connected layers, its parts: those called u... read the input, t
 the formulas a prime marks the state after a step, and `delta_` is minus the gradient of the loss.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -314,7 +312,7 @@ class Rnn(RnnSteps, _ConnectedRecurrent):
     shortcut: bool = flag()
 
     @classmethod
-    def from_section(cls, section: Section, context: BuildContext) -> Rnn:
+    def from_section(cls, section: Section, context: BuildContext) -> "Rnn":
         inputs, outputs = context.before.outputs, section.positive("output", 1)
         hidden = section.positive("hidden", 1) if "hidden" not in section.foreign else outputs
         section.ignore("hidden", "logistic")
@@ -336,7 +334,7 @@ class Gru(_ConnectedRecurrent):
     tanh: bool = flag()
 
     @classmethod
-    def from_section(cls, section: Section, context: BuildContext) -> Gru:
+    def from_section(cls, section: Section, context: BuildContext) -> "Gru":
         names = [side + gate for side in ("uw" if context.dialect.gru_input_first else "wu") for gate in "zrh"]
         return cls.build(section, context, parts=cls.gates(section, context, names))
 
@@ -374,7 +372,7 @@ class Lstm(LstmSteps, _ConnectedRecurrent):
     constrain: float = 0.0
 
     @classmethod
-    def from_section(cls, section: Section, context: BuildContext) -> Lstm:
+    def from_section(cls, section: Section, context: BuildContext) -> "Lstm":
         names = (side + gate for side in "wu" for gate in context.dialect.lstm_order)
         return cls.build(section, context, parts=cls.gates(section, context, names))
 

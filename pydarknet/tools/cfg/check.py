@@ -1,7 +1,6 @@
 """Report all faults of a .cfg file at once. Adapt a file to a data set: classes, anchors, masks, filters."""
 
 import math
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
@@ -21,6 +20,7 @@ from ...layers.heads.yolo import Yolo
 from ...network.network import USUAL_STRIDE, input_size_hint
 from ...training.lr_schedule import LearningRateSchedule
 from ...utils.arrays import Array
+from ...utils.files import StrPath
 from ..anchors import Sizes, format_anchors
 from .lenient_build import LenientBuild, Problem
 
@@ -49,7 +49,7 @@ class CheckResult:
         return lines
 
 
-def check_config(path: str | os.PathLike[str], dialect: str = "auto", data: Section | None = None) -> CheckResult:
+def check_config(path: StrPath, dialect: str = "auto", data: Section | None = None) -> CheckResult:
     """Check a .cfg file, and its number of classes against a .data file. Raises DarknetError."""
     syntax: list[tuple[str, bool]] = []
     config = read_config(path, lambda text, is_error: syntax.append((text, is_error)))
@@ -176,10 +176,10 @@ class HeadPlan:
 
 
 class Retarget:
-    """Adapts a network file to a data set. `text` holds the changes."""
+    """Adapts a network file, whose filters and masks may be wrong, to a data set. `text` holds the changes. Raises
+    ConfigError."""
 
-    def __init__(self, path: str | os.PathLike[str], dialect: str = "auto") -> None:
-        """Read the file. Its filters and masks may be wrong. Raises ConfigError."""
+    def __init__(self, path: StrPath, dialect: str = "auto") -> None:
         self.text = CfgEditor(path)
         self.config = parse_config(self.text.path, self.text.text)
         self._dialect = dialect
@@ -314,7 +314,7 @@ class Retarget:
             size = input_size_hint(found.input.width, found.input.height) if "differ in size" in first.text else ""
             raise ConfigError(f"{self.text.path}: {first.text}{size} (line {first.line} of the changed file{more})")
 
-    def write(self, path: str | os.PathLike[str]) -> None:
+    def write(self, path: StrPath) -> None:
         """Write the changed file, if the network is valid. Raises ConfigError, OutputError."""
         self.check()
         self.text.write(path)

@@ -9,8 +9,6 @@
 The folder appears when all of them are written. The training adds weights, the log and the chart.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -34,7 +32,7 @@ from ...datasets.listing import RUN_FILE, UNSPLIT, LabelledPicture, Recognised, 
 from ...errors import DataError, OptionError
 from ...runtime.compile_time import clock
 from ...training.validation import LEAST_INTERVAL
-from ...utils.files import hash_of, make_folder, read_text, write_file, write_folder_whole
+from ...utils.files import StrPath, hash_of, make_folder, read_text, write_file, write_folder_whole
 from .plan import DatasetStatistics, Plan
 
 RUN, DATA, NAMES, COMMANDS = RUN_FILE, "obj.data", "obj.names", "commands.txt"
@@ -230,7 +228,7 @@ class RunFolder:
     about: dict[str, Any]
 
     @classmethod
-    def open(cls, folder: str | os.PathLike[str]) -> RunFolder:
+    def open(cls, folder: StrPath) -> "RunFolder":
         """Read run.json. Raises DataError for another folder or a damaged file."""
         path = Path(folder) / RUN
         if not path.is_file():
@@ -246,7 +244,7 @@ class RunFolder:
         return cls(Path(folder), about)
 
     @staticmethod
-    def is_one(folder: str | os.PathLike[str]) -> bool:
+    def is_one(folder: StrPath) -> bool:
         """Whether the folder has a run.json."""
         return os.path.isfile(os.path.join(folder, RUN))  # noqa: PTH113, PTH118 (no error for a name that is refused)
 
@@ -255,7 +253,7 @@ class RunFolder:
 
 
 @contextmanager
-def naming_source(source: str | os.PathLike[str]) -> Iterator[None]:
+def naming_source(source: StrPath) -> Iterator[None]:
     """Let errors of the block that name no file begin with the name of the data set."""
     try:
         yield

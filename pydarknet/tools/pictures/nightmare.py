@@ -25,11 +25,11 @@ class InputGradient:
     """Forward and backward pass of layers 0 to `last` at one input size, to the gradient of the input.
 
     The forward pass uses the rolling statistics of batch normalisation; as in darknet's `nightmare`, the
-    backward pass treats them as those of the picture. The network's parameters do not change.
+    backward pass treats them as those of the picture. The network's parameters do not change. Raises
+    OptionError, ShapeError.
     """
 
     def __init__(self, network: Network, last: int, width: int, height: int) -> None:
-        """Allocate memory for the passes. Raises OptionError, ShapeError."""
         if not 0 <= last < len(network.layers):
             raise OptionError(f"layer {last}: expected a number from 0 to {len(network.layers) - 1}")
         if network.precision != FLOAT32:
