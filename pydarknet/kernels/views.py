@@ -76,6 +76,18 @@ class PartialSums(NamedTuple):
     block_stride: int  # from one block of output channels to the next
 
 
+class GradientTiles(NamedTuple):
+    """Tiles of 4 x 4 cells of a delta for Winograd's method, in reading order over all pictures."""
+
+    a_row: int  # tiles of a row of tiles
+    a_picture: int  # tiles of a picture
+    first: int
+    used: int  # from `first` on
+    width: int  # an even number: for so many there is memory
+    x_at: int  # where in the workspace the transformed tiles of the input begin
+    delta_at: int  # and those of the delta
+
+
 # --- convolutions -----------------------------------------------------------------------------------------------------
 
 
@@ -98,6 +110,16 @@ class Origins(NamedTuple):
     # Where inputs become integers: the factor, and what 0 becomes; both float32.
     scale: Any = 0.0
     zero: Any = 0.0
+
+
+class FilterOrder(NamedTuple):
+    """Where the numbers of filters are in a flat array: that of (filter f, channel c, cell t) is the number `first + f
+    filter + c channel + t cell`."""
+
+    filter: int
+    channel: int
+    first: int
+    cell: int
 
 
 class PackedFilters(NamedTuple):

@@ -33,11 +33,12 @@ SCALES = NR * LANES
 
 
 @kernel
-def pack_filters(weights, size, channels, filters_per_group, gain, taps, tap_lanes, panels, packed):
+def pack_filters(weights, order, size, channels, filters_per_group, gain, taps, tap_lanes, panels, packed):
     """Order (n, channels, size, size) filters by panel of output blocks, tap, input lane, output block, output
     lane.
 
-    weights: flat; `channels`: of one group of the convolution; gain: (n,) float32, a factor for each filter.
+    weights, order: flat, and its `FilterOrder`; `channels`: of one group of the convolution; gain: (n,) float32, a
+    factor for each filter.
     taps: (all taps, 3) int64, the columns CHANNEL (the first of `tap_lanes`), ROW and COLUMN; panels: see
     PackedFilters. Lanes of no filter, or whose input channel another group reads, become 0.
     """
@@ -55,18 +56,19 @@ def pack_filters(weights, size, channels, filters_per_group, gain, taps, tap_lan
                         c = taps[tap, CHANNEL] + i - base
                         value = weights[0] * 0
                         if f < gain.shape[0] and 0 <= c < channels:
-                            value = weights[((f * channels + c) * size + row) * size + column] * gain[f]
+                            at = order.first + f * order.filter + c * order.channel + (row * size + column) * order.cell
+                            value = weights[at] * gain[f]
                         packed[start + ((t * tap_lanes + i) * oc_vectors + r) * 16 + lane] = value
 
 
 @kernel
-def pack_winograd(m, stride, weights, channels, gain, int24, packed, queue, workers, work, work_size):
+def pack_winograd(m, stride, weights, order, channels, gain, int24, packed, queue, workers, work, work_size):
     """G g G^T of (n, channels, 3, 3) filters, times a factor a filter: (panels, points, channels rounded up to
     blocks, NR, 16), zeros where there is no filter or channel; where `int24` is not 0, as many panels of 24-bit
     integers.
 
-    weights: flat; gain: (n,) float32. Each worker has `work_size` floats of `work` for itself: a PATCH, and with
-    `int24` a panel of each point.
+    weights, order: flat, and its `FilterOrder`; gain: (n,) float32. Each worker has `work_size` floats of `work` for
+    itself: a PATCH, and with `int24` a panel of each point.
     """
     points, blocks = (m + 2) * (m + 2), (channels + 15) // 16
     panel, float_panel = panel_size(blocks, int24), panel_size(blocks, 0)
@@ -80,14 +82,14 @@ def pack_winograd(m, stride, weights, channels, gain, int24, packed, queue, work
         while index >= 0:
             to = index * points * panel
             out, out_at = (work, scratch) if int24 != 0 else (packed, to)
-            _transform_panel(form, weights, channels, gain, index, work, filter_at, out, out_at, float_panel)
+            _transform_panel(form, weights, order, channels, gain, index, work, filter_at, out, out_at, float_panel)
             for point in range(points if int24 != 0 else 0):
                 pack_int24_panel(work, scratch + point * float_panel, blocks, packed, to + point * panel)
             index = next_task(queue, worker, workers, panels)
 
 
 @device
-def _transform_panel(form, weights, channels, gain, index, work, filter_at, out, out_at, panel):
+def _transform_panel(form, weights, order, channels, gain, index, work, filter_at, out, out_at, panel):
     """The points of one panel of filters in float32; in `work` from `filter_at` on there is room for a PATCH."""
     for c in range((channels + 15) // 16 * 16):
         for r in range(NR):
@@ -96,7 +98,7 @@ def _transform_panel(form, weights, channels, gain, index, work, filter_at, out,
                 for t in range(9):
                     value = f32(0)
                     if f < gain.shape[0] and c < channels:
-                        value = weights[(f * channels + c) * 9 + t] * gain[f]
+                        value = weights[order.first + f * order.filter + c * order.channel + t * order.cell] * gain[f]
                     work[filter_at + t * 16 + lane] = value
             to = out_at + (c * NR + r) * 16
             transform_filter(form, work, filter_at, 48, 16, out, to, panel, work, filter_at)

@@ -1,12 +1,22 @@
-"""The gradient of a convolution's weights: sums over all pictures and pixels of delta times input, in registers."""
+"""The gradient of a convolution's weights: sums over all pictures and pixels of delta times input, in registers.
+
+Winograd's method for a 3 x 3 filter with stride 1, F(4 x 4, 3 x 3) transposed, takes 36 products where the direct
+one takes 144:
+
+    gradient = G^T [ sum over tiles of (B^T d B) o (A dY A^T) ] G
+
+d: an input tile of 6 x 6 cells, dY: the 4 x 4 cells of the delta that it meets.
+"""
 
 import numba
 from numba import prange
 
 from ...runtime.jit import kernel
-from ..addressing import clear, strided_cell
+from ..addressing import clear, next_task, reset_queue, strided_cell
 from ..simd import LANES, instructions, vload, vmuladd, vsplat, vstore
 from .microkernel import NR, loop_over_taps
+from .winograd import SKEW, Tiles, make_input_transform, transform_input
+from .winograd_transforms import PATCH, code_of, transform_delta, transform_gradient
 
 f32 = numba.float32
 
@@ -85,9 +95,83 @@ def weight_gradient(x, x_at, offsets, delta, delta_at, tasks, extent, out, sums)
             line += rows
 
 
+# --- Winograd's method ------------------------------------------------------------------------------------------------
+
+M, POINTS, TAPS = 4, 36, 9
+PIECES = 4  # into which tiles are divided for each worker
+# Floats of a worker: of its pieces, a tile each; of its task, the sums at all points and the filters they become.
+ROOM = max(PIECES * PATCH, (NR * POINTS + TAPS) * GRADIENT_LANES * LANES)
+
+_transform_delta = make_input_transform(transform_delta)
+
+
+@kernel
+def transform_gradient_tiles(x, source, delta, change, tiles, queue, workers, work, work_size):
+    """B^T d B of input tiles and A dY A^T of delta's, to `work`: (points, blocks, tiles.width, 16) each, SKEW
+    between points.
+
+    source, change: WinogradInput of x and of delta; tiles: GradientTiles.
+    """
+    pieces, form = PIECES * workers, code_of(M, 1)
+    for piece in prange(pieces):
+        begin, end = tiles.used * piece // pieces, tiles.used * (piece + 1) // pieces
+        first, count, scratch = tiles.first + begin, end - begin, piece * PATCH
+        patches = Tiles(M, 1, form, M + 2, tiles.a_row, tiles.a_picture, first, count, tiles.width, 1)
+        cells = Tiles(M, 1, form, M, tiles.a_row, tiles.a_picture, first, count, tiles.width, 1)
+        transform_input(x, source, patches, work, scratch, tiles.x_at + begin * LANES)
+        _transform_delta(delta, change, cells, work, scratch, tiles.delta_at + begin * LANES)
+
+
+@kernel
+def winograd_weight_gradient(blocks, tiles, tasks, out, sums, adds, queue, workers, work, work_size):
+    """out = the gradient by the tiles that `transform_gradient_tiles` has transformed, or += where it `adds`.
+
+    blocks: (of the input's channels, of the filters); tasks, sums: as of `weight_gradient`, where offsets are those
+    of the transformed tiles of a point.
+    """
+    x_plane = blocks[0] * tiles.width * LANES + SKEW
+    delta_plane = blocks[1] * tiles.width * LANES + SKEW
+    vectors = GRADIENT_LANES * LANES
+    reset_queue(queue, workers)
+    for worker in prange(workers):
+        at = worker * ROOM
+        filters = at + NR * POINTS * vectors
+        half = filters + TAPS * LANES
+        number = next_task(queue, worker, workers, tasks.shape[0] * sums.parts)
+        while number >= 0:
+            task = number // sums.parts
+            part = number - task * sums.parts
+            begin = tiles.used * part // sums.parts
+            count = tiles.used * (part + 1) // sums.parts - begin
+            clear(work[at:filters])
+            delta_second = tiles.width * LANES if tasks[task, 3] == NR else 0
+            for point in range(POINTS):
+                x_at = tiles.x_at + point * x_plane + tasks[task, 0] + begin * LANES
+                delta_at = tiles.delta_at + point * delta_plane + tasks[task, 1] + begin * LANES
+                tile_gradient(
+                    work, x_at, 0, LANES, work, delta_at, 0, LANES, delta_second, 1, count,
+                    work, at + point * vectors, POINTS * vectors,
+                )  # fmt: skip
+            to = part * sums.part_stride + tasks[task, 2]
+            for vector in range(tasks[task, 3] * GRADIENT_LANES):
+                r = vector // GRADIENT_LANES
+                lanes = (vector - r * GRADIENT_LANES) * LANES
+                start, place = at + r * POINTS * vectors + lanes, to + r * sums.block_stride + lanes
+                transform_gradient(work, start, 6 * vectors, vectors, work, filters, LANES, work, half)
+                for tap in range(TAPS):
+                    value = vload(work, filters + tap * LANES)
+                    if adds:
+                        value = value + vload(out, place + tap * vectors)
+                    vstore(out, place + tap * vectors, value)
+            number = next_task(queue, worker, workers, tasks.shape[0] * sums.parts)
+
+
+# --- filters of one channel -------------------------------------------------------------------------------------------
+
+
 @kernel
 def depthwise_weight_gradient(x, x_at, offsets, delta, delta_at, extent, out):
-    """The same for filters of one channel each: out (blocks, size * size, LANES), flat."""
+    """The gradient for filters of one channel each: out (blocks, size * size, LANES), flat."""
     taps = offsets.shape[0]
     for task in prange(extent.blocks * taps):
         block = task // taps

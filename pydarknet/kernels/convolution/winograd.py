@@ -171,27 +171,35 @@ def _copy_patch(x, x_at, pitch, rows, columns, n, work, patch):
             vstore(work, patch + (i * n + j) * 16, vload(x, x_at + (i * pitch + j) * 16) if inside else vsplat(f32(0)))
 
 
-@device
-def transform_input(x, source, tiles, work, scratch, patches):
-    """B^T d B of a task's input tiles, to work from `patches` on: (n n, for each part: (blocks, its width, 16)),
-    SKEW between planes."""
-    n, stride, form = tiles.side, tiles.stride, tiles.form
-    plane = source.blocks * tiles.width * 16 + SKEW
-    for part in range(tiles.parts):
-        begin, end = part_of(tiles.width, tiles.parts, part)
-        for t in range(begin, min(end, tiles.used)):
-            picture, top, left = _position(tiles, t)
-            top, left = top * stride, left * stride
-            start = picture * source.picture_stride + source.start + (top * source.pitch + left) * 16
-            inside = top + n <= source.rows and left + n <= source.columns
-            for block in range(source.blocks):
-                at = start + block * source.block_stride
-                to = patches + (begin * source.blocks + block * (end - begin) + t - begin) * 16
-                if inside:
-                    transform_patch(form, x, at, source.pitch * 16, 16, work, to, plane, work, scratch)
-                else:
-                    _copy_patch(x, at, source.pitch, source.rows - top, source.columns - left, n, work, scratch)
-                    transform_patch(form, work, scratch, n * 16, 16, work, to, plane, work, scratch)
+def make_input_transform(transform):
+    """The transform of all input tiles of a task by that of one."""
+
+    @device
+    def transform_input(x, source, tiles, work, scratch, patches):
+        """B^T d B of a task's input tiles, to work from `patches` on: (n n, for each part: (blocks, its width, 16)),
+        SKEW between planes."""
+        n, stride, form = tiles.side, tiles.stride, tiles.form
+        plane = source.blocks * tiles.width * 16 + SKEW
+        for part in range(tiles.parts):
+            begin, end = part_of(tiles.width, tiles.parts, part)
+            for t in range(begin, min(end, tiles.used)):
+                picture, top, left = _position(tiles, t)
+                top, left = top * stride, left * stride
+                start = picture * source.picture_stride + source.start + (top * source.pitch + left) * 16
+                inside = top + n <= source.rows and left + n <= source.columns
+                for block in range(source.blocks):
+                    at = start + block * source.block_stride
+                    to = patches + (begin * source.blocks + block * (end - begin) + t - begin) * 16
+                    if inside:
+                        transform(form, x, at, source.pitch * 16, 16, work, to, plane, work, scratch)
+                    else:
+                        _copy_patch(x, at, source.pitch, source.rows - top, source.columns - left, n, work, scratch)
+                        transform(form, work, scratch, n * 16, 16, work, to, plane, work, scratch)
+
+    return transform_input
+
+
+transform_input = make_input_transform(transform_patch)
 
 
 @device

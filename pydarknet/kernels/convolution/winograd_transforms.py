@@ -2,7 +2,8 @@
 
 F(m, 3) interpolates at the first m + 1 of the points 0, 1, -1, 2, -2 and at infinity: row i of B^T holds the
 coefficients of the product of (x - p) over the other points p, row k of A^T the k-th powers of the
-points, row i of G the powers of point i over the product of its distances from the other points.
+points, row i of G the powers of point i over the product of its distances from the other points. A filter's
+gradient takes the same three, transposed.
 
 With stride 2, three filter cells meet two cells at even places and one at an odd place between them: F(m, 2) of
 the even ones, at the first m of the points and at infinity, and m products of the odd ones with the middle of
@@ -67,6 +68,16 @@ def _output5(a, b, c, d, e):
 def _output6(a, b, c, d, e, f):
     p, q, r, s = b + c, b - c, d + e, d - e
     return a + p + r, q + s * 2, p + r * 4, q + s * 8 + f
+
+
+def _delta6(a, b, c, d):
+    p, q, r, s = a + c, b + d, a + c * 4, b * 2 + d * 8
+    return a, p + q, p - q, r + s, r - s, d
+
+
+def _gradient6(a, b, c, d, e, f):
+    p, q, r, s = (b + c) * (1 / 6), (c - b) * (1 / 6), d + e, d - e
+    return a * (1 / 4) - p + r * (1 / 24), q + s * (1 / 12), r * (1 / 6) - p + f
 
 
 def _input_even2(a, b, c, d, e):
@@ -165,6 +176,10 @@ def _make_transform(side: int, formula: Formula):
 # G g G^T of 3 x 3 vectors, and B^T d B of a patch, of a form's code and the rest.
 transform_filter = one_of({code: _make_transform(3, form.filter) for code, form in FORMS.items()})
 transform_patch = one_of({code: _make_transform(form.side, form.input) for code, form in FORMS.items()})
+
+# A dY A^T of the 4 x 4 cells of a delta, and G^T P G of the 6 x 6 points of a filter's gradient, of F(4 x 4, 3 x 3).
+transform_delta = one_of({code_of.py_func(4, 1): _make_transform(4, _delta6)})
+transform_gradient = _make_transform(6, _gradient6)
 
 # --- A^T M A ----------------------------------------------------------------------------------------------------------
 

@@ -29,7 +29,7 @@ from .direct import (
     number_type,
     padded,
 )  # fmt: skip
-from .geometry import PackedConvolution, Window, neutral
+from .geometry import PackedConvolution, Window, filters_in_memory, neutral
 from .nchw import NchwConvolution, PictureConvolution, is_picture_filter
 
 PANEL_CHANNELS = NR * LANES  # output channels of one panel of filters
@@ -148,22 +148,17 @@ class WinogradConvolution(PackedConvolution):
         self.panels = -(-n // PANEL_CHANNELS)
         self.packed = aligned_empty(packed_size(m, n, channels, int24))
         room = PATCH + (packed_size(m, PANEL_CHANNELS, channels) if int24 else 0)
-        flat = weights.reshape(-1)
-        with_workspace(pack_winograd, threads(), room, m, stride, flat, channels, gain, int(int24), self.packed)()
+        filters = *filters_in_memory(weights), channels, gain, int(int24)
+        with_workspace(pack_winograd, threads(), room, m, stride, *filters, self.packed)()
         self.bias = padded(bias, self.panels * PANEL_CHANNELS)
 
     def call(
         self, x: Tensor, y: Tensor, window: Window, out: Shape, epilogue: Epilogue, residual: Residual, pooled: bool
     ) -> Call:
-        workers, at = threads(), x.layout
-        count = tile_count(self.m, out, at.batch)
+        workers = threads()
+        count = tile_count(self.m, out, x.layout.batch)
         blocking = Blocking.of(self.m, self.stride, count, self.blocks, self.panels, workers, self.int24)
-        start = at.origin - window.padding * (at.pitch + 1) * LANES
-        reach = at.halo + window.padding
-        source = WinogradInput(
-            at.item, at.block, at.pitch, start, x.shape.height + reach, x.shape.width + reach, self.blocks, out.height,
-            out.width, int(pooled),
-        )  # fmt: skip
+        source = winograd_input(x, window.padding, out, int(pooled))
         filters = WinogradFilters(self.m, self.stride, int(self.int24), self.panels, self.packed, self.bias)
         schedule = WinogradSchedule(blocking.tiles_per_task, blocking.panels_per_pass, blocking.panel_ranges)
         points, tiles = patch_side(self.m, self.stride) ** 2, blocking.tiles_per_task
@@ -171,6 +166,16 @@ class WinogradConvolution(PackedConvolution):
         room = PATCH + patches + blocking.panels_per_pass * points * tiles * PANEL_CHANNELS + LANES
         arguments = x.data, source, filters, y.data, y.planes, epilogue, residual, schedule
         return with_workspace(convolve_winograd, workers, room, *arguments)
+
+
+def winograd_input(x: Tensor, padding: int, out: Shape, pool: int = 0) -> WinogradInput:
+    """Input tiles of a tensor, for an output of this size before pooling."""
+    at, reach = x.layout, x.layout.halo + padding
+    start = at.origin - padding * (at.pitch + 1) * LANES
+    rows, columns = x.shape.height + reach, x.shape.width + reach
+    return WinogradInput(
+        at.item, at.block, at.pitch, start, rows, columns, at.blocks, out.height, out.width, pool
+    )  # fmt: skip
 
 
 def packed_size(m: int, filters: int, channels: int, int24: bool = False) -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,22 +11,32 @@ from ...kernels.activation import NONE
 from ...kernels.convolution.microkernel import NR
 from ...kernels.convolution.weight_gradient import (
     GRADIENT_LANES,
+    POINTS,
+    ROOM,
+    M,
     depthwise_weight_gradient,
+    transform_gradient_tiles,
     unpack_weight_gradient,
     weight_gradient,
+    winograd_weight_gradient,
 )
+from ...kernels.convolution.winograd import SKEW
 from ...kernels.elementwise import spread_cells, sum_planes
-from ...kernels.views import Extent, PartialSums
+from ...kernels.views import Extent, GradientTiles, PartialSums
+from ...runtime.program import Call
+from ...runtime.threads import threads
 from ...tensor import Layout, Shape, Tensor
 from ...utils.arrays import LANES, Array, aligned_empty
 from ..activations import Activation
 from ..base import Trainable
 from ..batchnorm import BatchNorm, BatchNormTraining
-from .algorithm import Algorithm
+from ..workspace import with_workspace
+from .algorithm import Algorithm, tile_count, winograd_input
 from .direct import DepthwiseConvolution, output_panels
 from .geometry import PackedConvolution, Window, neutral
 
 TASKS_WANTED = 16  # below, rows are divided too; a constant, so that sums do not depend on the machine
+TILES_AT_ONCE = 64  # of Winograd's method: so many stay in a core's second cache
 
 
 class ConvolutionLearning:
@@ -87,7 +98,8 @@ class ConvolutionGradient:
     """Gradients of one convolution for given sizes.
 
     spread: the delta of the raw output, its cells a stride apart with zeros between and round them; the input
-    gradient is a convolution of it with turned filters.
+    gradient is a convolution of it with turned filters. tiles: of Winograd's method for the filters' gradient, 0 where
+    the direct one takes less time.
     """
 
     x: Tensor
@@ -108,9 +120,15 @@ class ConvolutionGradient:
         if self._depthwise:
             self._packed = aligned_empty(-(-out.channels // LANES) * w.size**2 * LANES)
         else:
-            self._tasks, self._units, size = _tasks(self.x.layout, self.spread.layout, self.weights, self.groups)
-            self._splits = min(self.x.layout.batch * out.height, max(1, -(-TASKS_WANTED // len(self._tasks))))
-            self._split_size = size
+            lines = self.x.layout.batch * out.height
+            strides = self.x.layout.block, self.spread.layout.block
+            self.tiles = tile_count(M, out, self.x.layout.batch) if self._pays() else 0
+            if self.tiles:
+                self._width = min(TILES_AT_ONCE, self.tiles + self.tiles % 2)
+                lines, strides = self._width, (self._width * LANES,) * 2
+            self._tasks, self._units, size = _tasks(self.x.layout.lanes, *strides, self.weights, self.groups)
+            self._splits = min(lines, max(1, -(-TASKS_WANTED // len(self._tasks))))
+            self._sums = PartialSums(self._splits, size, GRADIENT_LANES * LANES * self.window.size**2)
             self._packed = aligned_empty(self._splits * size)
 
     def add_filter_gradient(self, update: Array) -> None:
@@ -126,12 +144,46 @@ class ConvolutionGradient:
             packed = self._packed.reshape(d.blocks, w.size**2, LANES).transpose(0, 2, 1).reshape(-1, w.size**2)
             update += packed[: self.out.channels].reshape(update.shape)
             return
-        sums = PartialSums(self._splits, self._split_size, GRADIENT_LANES * LANES * w.size**2)
-        weight_gradient(self.x.data, x_at, taps, self.spread.data, delta_at, self._tasks, extent, self._packed, sums)
+        sums = self._sums
+        if self.tiles:
+            for call in self._tile_calls:
+                call()
+        else:
+            weight_gradient(
+                self.x.data, x_at, taps, self.spread.data, delta_at, self._tasks, extent, self._packed, sums
+            )  # fmt: skip
         n, channels, size, _ = self.weights.shape
         unpack_weight_gradient(
             self._packed, sums, self._tasks, self._units, channels, n // self.groups, size, update.reshape(-1)
         )
+
+    def _pays(self) -> bool:
+        """Whether Winograd's method takes less time: where products are many beside transforms."""
+        out, (n, channels, _, _) = self.out, self.weights.shape
+        plain = self.window.is_plain_3x3 and self.window.stride_x == self.groups == 1 and self.x.layout.lanes == LANES
+        tiles = tile_count(M, out, 1) * POINTS
+        return plain and min(n, channels) >= 2 * LANES and 2 * tiles < self.window.size**2 * out.height * out.width
+
+    @cached_property
+    def _tile_calls(self) -> list[Call]:
+        """The gradient by Winograd's method, some tiles at a time, so that they stay in a core's second cache."""
+        x, d, workers, width = self.x, self.spread, threads(), self._width
+        floats = [POINTS * (tensor.layout.blocks * width * LANES + SKEW) for tensor in (x, d)]
+        x_at, room = workers * ROOM, ROOM + -(-sum(floats) // workers)
+        source = winograd_input(x, self.window.padding, self.out)
+        change = winograd_input(d, 0, self.out)._replace(rows=self.out.height, columns=self.out.width)
+        a_row, a_picture = tile_count(M, Shape(1, M, self.out.width), 1), tile_count(M, self.out, 1)
+        blocks, calls = (x.layout.blocks, d.layout.blocks), list[Call]()
+        for first in range(0, self.tiles, width):
+            used = min(width, self.tiles - first)
+            tiles = GradientTiles(a_row, a_picture, first, used, width, x_at, x_at + floats[0])
+            inputs = x.data, source, d.data, change, tiles
+            sums = blocks, tiles, self._tasks, self._packed, self._sums, first > 0
+            calls += [
+                with_workspace(transform_gradient_tiles, workers, room, *inputs),
+                with_workspace(winograd_weight_gradient, workers, room, *sums),
+            ]
+        return calls
 
     def add_input_gradient(self, target: Tensor, overwrites: bool = False) -> None:
         """target, of the input's shape, += the gradient, or = where it overwrites."""
@@ -153,19 +205,21 @@ class ConvolutionGradient:
 
 
 def _transposed(weights: Array, groups: int) -> Array:
-    """(c groups, n / groups, k, k) filters, turned, inputs and outputs exchanged."""
+    """(c groups, n / groups, k, k) filters, turned, inputs and outputs exchanged; of one group a view."""
     n, channels, size, _ = weights.shape
     parts = weights.reshape(groups, n // groups, channels, size, size)[..., ::-1, ::-1].transpose(0, 2, 1, 3, 4)
-    return np.ascontiguousarray(parts).reshape(groups * channels, n // groups, size, size)
+    return parts.reshape(groups * channels, n // groups, size, size)
 
 
-def _tasks(x: Layout, d: Layout, weights: Array, groups: int) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+def _tasks(
+    lanes: int, x_block: int, d_block: int, weights: Array, groups: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:  # fmt: skip
     n, channels, size, _ = weights.shape
     tasks, units, at = [], [], 0
     for block, count, low, high in output_panels(n, channels, groups, NR, GRADIENT_LANES):
         for unit in range(low, high):
             channel = unit * GRADIENT_LANES
-            tasks.append((channel // x.lanes * x.block + channel % x.lanes, block * d.block, at, count))
+            tasks.append((channel // lanes * x_block + channel % lanes, block * d_block, at, count))
             units.append((block, unit))
             at += GRADIENT_LANES * LANES * size * size * count
     return np.array(tasks, np.int64), np.array(units, np.int64), at

@@ -23,7 +23,7 @@ from ...runtime.threads import threads
 from ...tensor import Layout, Shape, Tensor
 from ...utils.arrays import LANES, Array, aligned_empty, aligned_zeros
 from ..workspace import with_workspace
-from .geometry import PackedConvolution, Table, Window, origins_of
+from .geometry import PackedConvolution, Table, Window, filters_in_memory, origins_of
 
 
 class TiledConvolution(PackedConvolution):
@@ -43,9 +43,10 @@ class TiledConvolution(PackedConvolution):
         self.taps, self.panels = _tables(n, channels, groups, self.size, oc_vectors, tap_lanes)
         last = self.panels[-1]
         self.packed = aligned_empty(last[WEIGHTS] + last[OC_VECTORS] * last[TAPS] * tap_lanes * LANES)
+        flat, order = filters_in_memory(weights)
         pack_filters(
-            weights.reshape(-1), self.size, channels, n // groups, gain, self.taps, tap_lanes, self.panels, self.packed
-        )
+            flat, order, self.size, channels, n // groups, gain, self.taps, tap_lanes, self.panels, self.packed
+        )  # fmt: skip
         self.bias = padded(bias, -(-n // LANES) * LANES)
 
     def filters_for(self, x: Layout, within: Table) -> PackedFilters:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...kernels.activation import NONE
-from ...kernels.views import Epilogue, Origins, Residual
+from ...kernels.views import Epilogue, FilterOrder, Origins, Residual
 from ...runtime.program import Call
 from ...tensor import Layout, Shape, Tensor
 from ...utils.arrays import Array
@@ -17,6 +17,17 @@ from ..base import Layer, Parameter
 from ..batchnorm import BatchNorm
 
 Table = NDArray[np.int64]
+
+
+def filters_in_memory(weights: Array) -> tuple[Array, FilterOrder]:
+    """Filters (n, channels, size, size) as a flat array and its order. Neither plain ones are copied nor a view of
+    such turned, with inputs and outputs exchanged."""
+    n, channels, size, _ = weights.shape
+    cells = size**2
+    if weights.flags.c_contiguous:
+        return weights.reshape(-1), FilterOrder(channels * cells, cells, 0, 1)
+    plain = np.ascontiguousarray(weights[:, :, ::-1, ::-1].swapaxes(0, 1))
+    return plain.reshape(-1), FilterOrder(cells, n * cells, cells - 1, -1)
 
 
 def not_bound() -> None:

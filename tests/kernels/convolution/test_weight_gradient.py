@@ -11,6 +11,8 @@ from pydarknet.kernels.convolution.weight_gradient import (
     weight_gradient,
 )
 from pydarknet.kernels.views import Extent, PartialSums
+from pydarknet.layers.convolution.backward import ConvolutionGradient
+from pydarknet.layers.convolution.geometry import Window
 
 
 def expected(x, delta, size, stride):
@@ -43,6 +45,26 @@ def test_one_block_of_filters_and_some_channels(size, stride, plane, parts):
     gradient = np.ones((16, 16, size, size), np.float32)
     unpack_weight_gradient(packed, sums, tasks, units, 16, 16, size, gradient.reshape(-1))
     assert_close(gradient, 1 + expected(x, delta, size, stride))
+
+
+@pytest.mark.parametrize("channels, filters, height, width, padding", [
+    (32, 32, 8, 8, 1),  # as few tiles as parts
+    (40, 50, 7, 9, 1),  # lanes and cells that no tile fills
+    (33, 64, 21, 26, 1),  # more tiles than at once, of several pictures
+    (64, 100, 12, 23, 0),
+])  # fmt: skip
+def test_winograd(channels, filters, height, width, padding):
+    x = values(3, channels, height, width)
+    delta = values(3, filters, height + 2 * padding - 2, width + 2 * padding - 2, seed=1)
+    source, change = blocked(x, 1), blocked(delta, 1)
+    weights = np.zeros((filters, channels, 3, 3), np.float32)
+    gradient = ConvolutionGradient(source, change.shape, Window(3, 1, 1, padding), weights, 1)
+    gradient.spread = blocked(delta, gradient.spread.layout.halo)
+    assert gradient.tiles
+    weights += 1
+    gradient.add_filter_gradient(weights)
+    wanted = 1 + expected(np.pad(x, ((0, 0), (0, 0), *[(padding, padding)] * 2)), delta, 3, 1)
+    assert_close(weights, wanted, 1e-5 * np.abs(wanted).max())
 
 
 @pytest.mark.parametrize("size, stride", [(1, 1), (3, 1), (3, 2)])
