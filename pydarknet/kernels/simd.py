@@ -263,6 +263,13 @@ def vsplat(b, scalar):
     return b.splat(scalar)
 
 
+@simd
+def vwords(b, word):
+    """A 32-bit word in all lanes."""
+    words = ir.VectorType(INT32, LANES)
+    return b.bitcast(b.splat(b.trunc(word, INT32), words), VECTOR)
+
+
 @returning(types.float32)
 def vfirst(b, x):
     """The first lane."""

@@ -11,15 +11,14 @@ out.
 from typing import Any
 
 from llvmlite import ir
-from numba import types
 from numba.core import cgutils
 
 from ...runtime.jit import device
-from ..simd import INT32, INT64, LANES, Emitter, instructions, returning
+from ..simd import INT64, LANES, Emitter, instructions
 from .bf16 import BFloat16
-from .direct import _finish_tiles, make_convolve, make_pack
+from .direct import finish_tiles, make_convolve, make_pack, make_store_tile
 from .int8 import Int8
-from .microkernel import Run, TileTarget, missing_features
+from .microkernel import Run, TileTarget, missing_features, store_sums
 
 ROWS, BYTES = 16, 64  # of a tile
 PIXELS = 2 * ROWS  # that are computed together
@@ -35,13 +34,13 @@ MISSING_BF16 = missing_features("avx512f", "avx512bf16", "amx-tile", "amx-bf16")
 class Int8Tiles(Int8):
     """64 channels lie in a cell: of inputs unsigned numbers, of filters signed ones."""
 
-    blocks, tap_lanes, multiply = 4, 64, "llvm.x86.tdpbusd"
+    tap_lanes, pixels, multiply = 64, PIXELS, "llvm.x86.tdpbusd"
 
 
 class BFloat16Tiles(BFloat16):
     """32 channels lie in a cell."""
 
-    blocks, tap_lanes, multiply = 2, 32, "llvm.x86.tdpbf16ps"
+    tap_lanes, pixels, multiply = 32, PIXELS, "llvm.x86.tdpbf16ps"
 
     def finish_block(self, b: Emitter, filters, block, *sums) -> list[ir.Value]:
         bias = b.load_vector(b.ahead(filters.bias, b.mul(block, LANES)))
@@ -63,15 +62,12 @@ def end_tiles(b):
 
 
 def make_multiply(product: Any, oc_vectors: int) -> Any:
-    """multiply(x, at, step, filters, panel): the address of the sums [block][PIXELS][LANES] of PIXELS pixels
-    from the word `at` of x on, `step` words apart."""
-    words = product.tap_lanes // product.factors
+    """multiply(x, at, step, filters, panel, work, room): from `room` on in `work`, the sums [block][PIXELS][LANES]
+    of PIXELS pixels from the word `at` of x on, `step` words apart."""
 
-    @returning(types.intp)
-    def multiply(b, x, at, step, filters, panel):
-        with b.goto_entry_block():
-            sums = b.alloca(INT32, oc_vectors * PIXELS * LANES)
-            sums.align = BYTES
+    @instructions
+    def multiply(b, x, at, step, filters, panel, work, room):
+        sums = b.ahead(work, room)
         offsets, weights = b.ahead(filters.offsets, panel.first_tap), b.ahead(filters.weights, panel.weights)
         inputs, pitch = b.ahead(x, at), b.mul(step, 4)
         each = [(pixels, block) for pixels in range(2) for block in range(oc_vectors)]
@@ -86,7 +82,7 @@ def make_multiply(product: Any, oc_vectors: int) -> Any:
         here = b.ahead(inputs, b.load(b.ahead(offsets, t)))
         for pixels in range(2):
             _load(b, INPUTS + pixels, b.ahead(here, b.mul(step, pixels * ROWS)), pitch)
-        at_tap = b.ahead(weights, b.mul(t, words * oc_vectors * LANES))
+        at_tap = b.ahead(weights, b.mul(t, product.words * oc_vectors * LANES))
         for block in range(oc_vectors):
             _load(b, FILTERS + block, b.ahead(at_tap, block * LANES), INT64(oc_vectors * BYTES))
         for pixels, block in each:
@@ -99,7 +95,6 @@ def make_multiply(product: Any, oc_vectors: int) -> Any:
         for pixels, block in each:
             to = b.bitcast(b.ahead(sums, (block * PIXELS + pixels * ROWS) * LANES), POINTER)
             b.llvm("llvm.x86.tilestored64", VOID, BYTE(SUMS + 2 * pixels + block), to, INT64(BYTES))
-        return b.ptrtoint(sums, INT64)
 
     return multiply
 
@@ -109,14 +104,14 @@ def _load(b: Emitter, number: int, address: ir.Value, pitch: ir.Value) -> None:
 
 
 def make_finish_pixel(product: Any) -> Any:
-    """finish_pixel(sums, number, filters, panel, r, y, at, epilogue): the sums of a pixel of the panel's block
-    r, of this `number` among them, as float32, times the slope where they are not above zero."""
+    """finish_pixel(sums, sums_at, filters, panel, r, y, at, epilogue): the sums of a pixel of the panel's block r
+    as float32, times the slope where they are not above zero."""
 
     @instructions
-    def finish_pixel(b, sums, number, filters, panel, r, y, at, epilogue):
-        address = b.inttoptr(b.add(sums, b.mul(number, BYTES)), product.vector.as_pointer())
-        (value,) = product.finish_block(b, filters, b.add(panel.block, r), b.load(address))
-        b.store_vector(b.larger(b.fmul(value, b.splat(epilogue.slope)), value), b.ahead(y, at))
+    def finish_pixel(b, sums, sums_at, filters, panel, r, y, at, epilogue):
+        value = b.load_vector(b.ahead(sums, sums_at), product.vector)
+        finished = product.finish_block(b, filters, b.add(panel.block, r), value)
+        store_sums(b, [finished], [[b.ahead(y, at)]], epilogue.slope)
 
     return finish_pixel
 
@@ -124,16 +119,19 @@ def make_finish_pixel(product: Any) -> Any:
 def make_convolve_tiles(product: Any) -> Any:
     """As `make_convolve_pixels`, with tiles of AMX."""
     pair, single, finish_pixel = make_multiply(product, 2), make_multiply(product, 1), make_finish_pixel(product)
-    cell = product.cell
+    store_tile = make_store_tile(product)
 
     @device
     def convolve_tiles(
-        x, source, filters, panel, y, target, first, last, width, epilogue, residual, residual_at, prefetches
+        x, source, filters, panel, y, target, first, last, width, epilogue, residual, residual_at, prefetches, work
     ):
         step, top, bottom = source.column_stride, first // width, (last - 1) // width
         # Positions are pixels of one row after the other, `pitch` apart; with larger strides, rows are computed alone.
-        joined = step == cell
+        joined = step == LANES
         pitch = source.row_stride // step if joined else width
+        stores, out, room = epilogue.stores, y, target.room
+        if stores:
+            out = work
         begin_tiles()
         for base in range(top, top + 1 if joined else bottom + 1):
             origin = source.origin + base * source.row_stride
@@ -141,24 +139,28 @@ def make_convolve_tiles(product: Any) -> Any:
             end = (bottom - base) * pitch + last - bottom * width if joined or base == bottom else width
             while at < end:
                 if panel.oc_vectors == 2:
-                    sums = pair(x, origin + at * step, step, filters, panel)
+                    pair(x, origin + at * step, step, filters, panel, work, room)
                 else:
-                    sums = single(x, origin + at * step, step, filters, panel)
+                    single(x, origin + at * step, step, filters, panel, work, room)
                 done = 0
                 while done < PIXELS and at + done < end:
                     row = (at + done) // pitch
                     column = at + done - row * pitch
                     pixels = min(PIXELS - done, width - column, end - at - done)
                     if pixels > 0:
+                        run, sums = Run(column, width, pixels), room + done * 16
                         y_at = target.origin + ((base + row) * target.pitch + column) * 16
+                        finished = to = TileTarget(y_at, target.block_stride, 0)
+                        if stores:
+                            finished = TileTarget(sums, PIXELS * 16, 0)
                         for r in range(panel.oc_vectors):
-                            for k in range(pixels):
-                                to = y_at + r * target.block_stride + k * 16
-                                finish_pixel(sums, r * PIXELS + done + k, filters, panel, r, y, to, epilogue)
-                        run = Run(column, width, pixels)
+                            first_sum, end_at = sums + r * PIXELS * 16, finished.at + r * finished.block_stride
+                            for k in range(0, pixels * 16, 16):
+                                finish_pixel(work, first_sum + k, filters, panel, r, out, end_at + k, epilogue)
                         other = residual_at + ((base + row) * residual.pitch + column) * 16
-                        tile_target = TileTarget(y_at, target.block_stride, 0)
-                        _finish_tiles(y, tile_target, run, panel, epilogue, residual, other)
+                        finish_tiles(out, finished, run, panel, epilogue, residual, other)
+                        if stores:
+                            store_tile(work, sums, y, to, run, panel.oc_vectors, epilogue)
                     done += pitch - column
                 at += PIXELS
         end_tiles()

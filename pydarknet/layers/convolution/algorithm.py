@@ -16,7 +16,7 @@ from ...kernels.convolution.winograd_transforms import PATCH
 from ...kernels.views import Epilogue, Residual, WinogradFilters, WinogradInput, WinogradSchedule
 from ...runtime.program import Call
 from ...runtime.threads import threads
-from ...tensor import NCHW, Layout, Shape, Tensor
+from ...tensor import NCHW, Layout, Numbers, Shape, Tensor
 from ...utils.arrays import LANES, Array, aligned_empty
 from ..autotune import tuning
 from ..workspace import with_workspace
@@ -24,7 +24,6 @@ from .direct import (
     FLOAT32,
     ConvertedConvolution,
     DepthwiseConvolution,
-    IntegerInputs,
     TiledConvolution,
     number_type,
     padded,
@@ -225,7 +224,7 @@ class Algorithm:
         return replace(self, int24=False)
 
     def pack(
-        self, weights: Array, gain: Array, bias: Array, groups: int, inputs: IntegerInputs | None = None
+        self, weights: Array, gain: Array, bias: Array, groups: int, inputs: Numbers | None = None
     ) -> PackedConvolution:  # fmt: skip
         """Pack filters (n, channels / groups, size, size), times `gain` (n,), with `bias` (n,)."""
         if self.lanes == NCHW:
