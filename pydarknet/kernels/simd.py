@@ -4,9 +4,10 @@ intrinsics are made with. `float32x16` is LLVM's `<16 x float>`: one register wi
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partialmethod, wraps
 from typing import Any
 
@@ -160,6 +161,12 @@ class Emitter:
     def store_vector(self, value: ir.Value, address: ir.Value) -> None:
         """Write a vector's floats to `address`."""
         self.store(value, self.bitcast(address, value.type.as_pointer())).align = 4
+
+    @contextlib.contextmanager
+    def times(self, count: ir.Value) -> Iterator[ir.Value]:
+        """A loop round what is emitted within; the number of its pass."""
+        with cgutils.for_range(self._builder, count) as loop:
+            yield loop.index
 
     def prefetch(self, address: ir.Value) -> None:
         """Ask for the cache line at `address` before it is needed."""

@@ -20,6 +20,7 @@ from .microkernel import (
     NR,
     OC_VECTORS,
     PREFETCHING,
+    ROOM,
     SMALL_PLANE,
     STRAIGHT,
     TAP_LANES,
@@ -267,7 +268,7 @@ def make_convolve(product: Product, convolve_pixels: Any, module: str, name: str
     unless it has just been, and for a tile before y `stores` it; or for rows before they are pooled.
     """
     converts, by_block, pixels, factors = product.converts, product.by_block, product.pixels, product.factors
-    convert_task, room = make_convert_task(product) if converts else None, NR * pixels * LANES if converts else 0
+    convert_task = make_convert_task(product) if converts else None
 
     @kernel
     @named(module, name)
@@ -315,7 +316,7 @@ def make_convolve(product: Product, convolve_pixels: Any, module: str, name: str
                         x_base = scratch - first // width * row_step
                 to = cell(y_at, picture, plane_of_y, 0, 0) + (panel.block - plane_of_y * beside) * (LANES // beside)
                 target = PlaneTarget(
-                    to, y_at.block_stride if beside == 1 else LANES // beside, y_at.pitch, scratch + work_size - room
+                    to, y_at.block_stride if beside == 1 else LANES // beside, y_at.pitch, scratch + work_size - ROOM
                 )
                 if pools:
                     target = PlaneTarget(scratch - first * 16, unit * 16, width, scratch)

@@ -66,6 +66,9 @@ MR_SHORT = 8 if NR == 2 else 0
 NARROW = LANES // 2 if NR == 1 else LANES
 MR_WIDE = 2 * MR
 
+# Floats of a worker's memory, for a tile before it is written as other numbers than float32.
+ROOM = 2048
+
 # The side of planes whose filters take longest to come from memory: they are computed block by block in one tile, so
 # that every filter is read once, and prefetched PREFETCH_VECTORS vectors before. 0: there are none.
 SMALL_PLANE = 4 if NR == 2 else 0

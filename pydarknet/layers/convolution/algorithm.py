@@ -215,8 +215,9 @@ class Algorithm:
             m = plain.measured() if tuned else plain.fastest()
             if m:
                 return plain.algorithm(m)
-        small = (out.height, out.width) == (SMALL_PLANE, SMALL_PLANE)
-        return cls(x.lanes, precision=precision, block_by_block=small and precision == FLOAT32 and not pooled)
+        small = (out.height, out.width) == (SMALL_PLANE, SMALL_PLANE) and not pooled
+        by_block = small if precision == FLOAT32 else number_type(precision).by_block(out, window)
+        return cls(x.lanes, precision=precision, block_by_block=by_block)
 
     @property
     def without_int24(self) -> Algorithm:
@@ -233,9 +234,10 @@ class Algorithm:
             return DepthwiseConvolution(weights, gain, bias)
         if self.m:
             return WinogradConvolution(weights, gain, bias, self.m, self.stride, self.int24)
+        together = 1 if self.block_by_block else NR
         if self.precision != FLOAT32:
-            return ConvertedConvolution(number_type(self.precision), weights, gain, bias, groups, inputs)
-        return TiledConvolution(weights, gain, bias, groups, 1 if self.block_by_block else NR)
+            return ConvertedConvolution(number_type(self.precision), weights, gain, bias, groups, inputs, together)
+        return TiledConvolution(weights, gain, bias, groups, together)
 
 
 class Plain3x3(NamedTuple):

@@ -15,7 +15,7 @@ import numpy as np
 from ...errors import OptionError
 from ...kernels.convolution import amx, bf16, int8, microkernel
 from ...kernels.convolution.direct import convolve, convolve_depthwise, convolve_pooled
-from ...kernels.convolution.microkernel import COLOURS, MR, NR, OC_VECTORS, TAP_LANES, TAPS, WEIGHTS
+from ...kernels.convolution.microkernel import COLOURS, MR, NR, OC_VECTORS, ROOM, TAP_LANES, TAPS, WEIGHTS
 from ...kernels.convolution.pack import CHANNEL, COLUMN, ROW, pack_filters
 from ...kernels.views import Epilogue, PackedFilters, Residual, Schedule
 from ...runtime.program import Call
@@ -159,6 +159,7 @@ class NumberType(NamedTuple):
     filter_cost: float  # of a float of filters
     tap_lanes: int = TAP_LANES  # input channels of a tap
     pixels: int = MR  # of a tile, whose inputs a worker may read after the last of a row
+    most_by_block: int = 0  # positions of a small plane whose filters are read once, block by block
     before_maxpool: bool = False  # it pays where float32 could give what a maxpool makes of the output
     # (gain, biases) of (weights, gain, biases, inputs): what filters are multiplied with before they are packed, and
     # what the product's `start` and `finish` read as biases.
@@ -171,6 +172,11 @@ class NumberType(NamedTuple):
         low, high = span
         scale = np.float32(int8.LARGEST_INPUT / max(high - low, 1e-30))
         return Numbers(self.factors, scale, np.rint(np.float32(-low) * scale))
+
+    def by_block(self, out: Shape, window: Window) -> bool:
+        """Whether one output block is computed at a time."""
+        positions = out.height * (out.width + window.size - 1)
+        return window.size > 1 and self.pixels < positions <= self.most_by_block
 
     def cost(self, filters: int, channels: int, window: Window, out: Shape) -> float:
         """What the method costs."""
@@ -209,11 +215,11 @@ EXTENSIONS = {BF16: "AVX-512 BF16", INT8: "AVX-512 VNNI"}  # of the processor th
 # On processors with AMX.
 TILE_TYPES = {
     BF16: NumberType(
-        amx.convolve_bf16_tiles, amx.pack_bf16_tiles, bf16.FACTORS, 0.1, 4.0, 0.5, 32, amx.PIXELS, True
+        amx.convolve_bf16_tiles, amx.pack_bf16_tiles, bf16.FACTORS, 0.1, 4.0, 0.5, 32, amx.PIXELS, amx.POSITIONS, True
     ),
     INT8: NumberType(
-        amx.convolve_int8_tiles, amx.pack_int8_tiles, int8.FACTORS, 0.05, 6.0, 0.3, 64, amx.PIXELS, True,
-        integer_filters,
+        amx.convolve_int8_tiles, amx.pack_int8_tiles, int8.FACTORS, 0.05, 6.0, 0.3, 64, amx.PIXELS, amx.POSITIONS,
+        True, integer_filters,
     ),
 }  # fmt: skip
 
@@ -262,13 +268,13 @@ class ConvertedConvolution(TiledConvolution):
 
     def __init__(
         self, numbers: NumberType, weights: Array, gain: Array, bias: Array, groups: int,
-        inputs: Numbers | None = None,
+        inputs: Numbers | None = None, oc_vectors: int = NR,
     ) -> None:  # fmt: skip
         """weights: (n, channels / groups, size, size); gain, bias: (n,); inputs: what the type makes of them."""
         self.numbers, self.inputs, biases = numbers, inputs or Numbers(numbers.factors), bias
         if numbers.scale:
             gain, biases = numbers.scale(weights, gain, bias, self.inputs)
-        super().__init__(weights, gain, bias, groups, tap_lanes=numbers.tap_lanes)
+        super().__init__(weights, gain, bias, groups, oc_vectors, numbers.tap_lanes)
         if numbers.scale:
             self.bias = biases
         floats, panels = self.packed, self.panels.copy()
@@ -293,7 +299,7 @@ class ConvertedConvolution(TiledConvolution):
         x_at = x_at._replace(scale=self.inputs.scale, zero=self.inputs.zero)
         offsets = together * span + lane // numbers.factors + within
         filters = PackedFilters(np.ascontiguousarray(offsets), self.used, self.panels, self.packed, self.bias)
-        size += NR * numbers.pixels * LANES  # for a tile before it is stored
+        size += ROOM
         return with_workspace(
             numbers.convolve, workers, size, x.data, x_at, filters, y.data, y.planes, epilogue, residual,
             Schedule(tiles, False),
