@@ -1,12 +1,13 @@
 """The plan of a pass: the tensors between the layers of a network and their memory, then the calls of kernels.
 
-Five passes go over one list of `TensorPlan`s, one for the input and one for each output that some layer reads:
+Six passes go over one list of `TensorPlan`s, one for the input and one for each output that some layer reads:
 
 1. fusion      which layers are computed together; tensors inside such a run do not exist (`find_steps`)
 2. layout      lanes (blocked nChw16c, packed in four lanes, NCHW) and halo, as the readers need them (`set_layouts`)
-3. aliasing    concatenations and splits without a copy: a tensor is a part of another one (`find_parts`)
-4. liveness    the first and the last step at which a tensor must exist (`set_lifetimes`)
-5. allocation  one block of memory, in which tensors with disjoint lifetimes share addresses (`allocate`)
+3. numbers     what lies in words of 32 bits, where all readers convert to the same (`set_numbers`)
+4. aliasing    concatenations and splits without a copy: a tensor is a part of another one (`find_parts`)
+5. liveness    the first and the last step at which a tensor must exist (`set_lifetimes`)
+6. allocation  one block of memory, in which tensors with disjoint lifetimes share addresses (`allocate`)
 
 An example of eight layers, for one picture of 32 x 32 and three channels:
 
@@ -38,11 +39,12 @@ from ..errors import ShapeError
 from ..layers import INPUT, Layer
 from ..layers.convolution.nchw import fits_four_lanes
 from ..runtime.program import Call, fuse_calls, pass_under_way
-from ..tensor import NCHW, BorrowedInput, Layout, Shape, Tensor
+from ..tensor import FLOATS, NCHW, BorrowedInput, Layout, Numbers, Shape, Tensor
 from ..utils.arrays import LANES, Array, aligned_zeros, check_memory
 
 ALIGN = 16  # floats: one cache line
 FOUR_LANES = 4  # of an input of up to four channels that only convolutions read
+CELLS_AFTER = 64  # two tiles' pixels
 MOST_FUSED = 3  # layers that any layer computes besides its own work
 
 
@@ -87,6 +89,7 @@ class TensorPlan:
     shape: Shape
     lanes: int = LANES
     halo: int = 0
+    numbers: Numbers = FLOATS
     first: int = 0
     last: int = 0
     part_of: "TensorPlan | None" = None
@@ -95,12 +98,13 @@ class TensorPlan:
 
     @property
     def layout(self) -> Layout:
-        return Layout(self.batch, self.shape, self.halo, self.lanes)
+        return Layout(self.batch, self.shape, self.halo, self.lanes, self.numbers)
 
     @property
     def size(self) -> int:
-        """Floats, rounded up to cache lines."""
-        return -(-self.layout.size // ALIGN) * ALIGN
+        """Floats, rounded up to cache lines, and cells that readers of other numbers may look at after the last."""
+        after = 0 if self.numbers == FLOATS else CELLS_AFTER * LANES
+        return -(-self.layout.size // ALIGN) * ALIGN + after
 
 
 def plan_tensors(
@@ -115,6 +119,8 @@ def plan_tensors(
     owners = [i for i in outputs if graph.readers[i] or not graph.layers[i].keeps_nchw_output]
     tensors = [TensorPlan(index, batch, graph.shape(index)) for index in (INPUT, *owners)]
     set_layouts(graph, tensors, steps, keep_all, four_lanes)
+    if not keep_all:
+        set_numbers(graph, tensors, steps)
     if batch == 1 and not keep_all:
         find_parts(graph, tensors)
     set_lifetimes(graph, tensors, steps, keep_all)
@@ -221,6 +227,43 @@ def propagate_nchw(graph: Graph, steps: Sequence[Step]) -> set[int]:
     return kept
 
 
+# --- numbers ---
+
+
+def set_numbers(graph: Graph, tensors: Sequence[TensorPlan], steps: Sequence[Step]) -> None:
+    """The numbers pass: a tensor holds what its readers make of it, if all of them make the same.
+
+    Layers that pass on what they read tie tensors together: all of these hold the same numbers, or float32.
+    """
+    by_owner = {tensor.owner: tensor for tensor in tensors}
+    tied = {owner: {owner} for owner in by_owner}
+    for step in steps:
+        if graph.layers[step.layers[0]].passes_on(FLOATS) and step.output in tied:
+            group = set[int]().union(*(tied[each] for each in (*step.sources, step.output)))
+            tied.update(dict.fromkeys(group, group))
+    in_blocks = {tensor.owner for tensor in tensors if tensor.lanes == LANES}
+    for group in {min(each): each for each in tied.values()}.values():
+        numbers = _numbers_of(graph, steps, group, in_blocks)
+        for owner in group:
+            by_owner[owner].numbers = numbers
+
+
+def _numbers_of(graph: Graph, steps: Sequence[Step], group: set[int], in_blocks: set[int]) -> Numbers:
+    """What all tensors of a group can hold."""
+    firsts = {step: graph.layers[step.layers[0]] for step in steps if step.output in group}
+    passing = {step for step, layer in firsts.items() if layer.passes_on(FLOATS)}
+    inside = {i for step in passing for i in step.layers}
+    wanted = {graph.layers[i].converts_to for owner in group for i in graph.readers[owner] if i not in inside}
+    if len(wanted) != 1 or graph.output_owner in group or not group <= in_blocks:
+        return FLOATS
+    (numbers,) = wanted
+    able = all(
+        layer.passes_on(numbers) if step in passing else layer.can_write(numbers) and in_blocks.issuperset(step.sources)
+        for step, layer in firsts.items()
+    )
+    return numbers if able and INPUT not in group else FLOATS
+
+
 # --- aliasing ---
 
 
@@ -229,13 +272,13 @@ def find_parts(graph: Graph, tensors: Sequence[TensorPlan]) -> None:
     of whole blocks become parts of their source. Only for a batch of one, whose parts are contiguous."""
     by_owner = {tensor.owner: tensor for tensor in tensors}
     for tensor in tensors[1:]:
-        layer, sources = graph.layers[tensor.owner], graph.sources(tensor.owner)
+        layer, sources, unit = graph.layers[tensor.owner], graph.sources(tensor.owner), tensor.layout.unit
         channel = layer.split_offset()
-        if channel is not None and channel % LANES == 0 and sources[0] != INPUT:
+        if channel is not None and channel % unit == 0 and sources[0] != INPUT:
             tensor.part_of, tensor.channel = by_owner[sources[0]], channel
         for source, start in zip(sources, layer.concat_offsets(), strict=False):
             end = start + graph.shape(source).channels
-            whole_blocks = start % LANES == 0 and (end % LANES == 0 or end == layer.shape.channels)
+            whole_blocks = start % unit == 0 and (end % unit == 0 or end == layer.shape.channels)
             if whole_blocks and source != INPUT and by_owner[source].part_of is None:
                 by_owner[source].part_of, by_owner[source].channel = tensor, start
     parts = [tensor for tensor in tensors if tensor.part_of is not None]
@@ -303,7 +346,7 @@ def allocate(tensors: Sequence[TensorPlan]) -> dict[int, Tensor]:
 
 def part_tensor(part: TensorPlan, whole: Tensor) -> Tensor:
     """In the memory of the tensor that contains it."""
-    start = part.channel // LANES * part.layout.block
+    start = part.channel // part.layout.unit * part.layout.block
     return Tensor(part.layout, whole.data[start : start + part.layout.size])
 
 

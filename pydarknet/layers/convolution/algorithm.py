@@ -16,7 +16,7 @@ from ...kernels.convolution.winograd_transforms import PATCH
 from ...kernels.views import Epilogue, Residual, WinogradFilters, WinogradInput, WinogradSchedule
 from ...runtime.program import Call
 from ...runtime.threads import threads
-from ...tensor import NCHW, Layout, Shape, Tensor
+from ...tensor import NCHW, Layout, Numbers, Shape, Tensor
 from ...utils.arrays import LANES, Array, aligned_empty
 from ..autotune import tuning
 from ..workspace import with_workspace
@@ -24,7 +24,6 @@ from .direct import (
     FLOAT32,
     ConvertedConvolution,
     DepthwiseConvolution,
-    IntegerInputs,
     TiledConvolution,
     number_type,
     padded,
@@ -221,8 +220,9 @@ class Algorithm:
             m = plain.measured() if tuned else plain.fastest()
             if m:
                 return plain.algorithm(m)
-        small = (out.height, out.width) == (SMALL_PLANE, SMALL_PLANE)
-        return cls(x.lanes, precision=precision, block_by_block=small and precision == FLOAT32 and not pooled)
+        small = (out.height, out.width) == (SMALL_PLANE, SMALL_PLANE) and not pooled
+        by_block = small if precision == FLOAT32 else number_type(precision).by_block(out, window)
+        return cls(x.lanes, precision=precision, block_by_block=by_block)
 
     @property
     def without_int24(self) -> Algorithm:
@@ -230,7 +230,7 @@ class Algorithm:
         return replace(self, int24=False)
 
     def pack(
-        self, weights: Array, gain: Array, bias: Array, groups: int, inputs: IntegerInputs | None = None
+        self, weights: Array, gain: Array, bias: Array, groups: int, inputs: Numbers | None = None
     ) -> PackedConvolution:  # fmt: skip
         """Pack filters (n, channels / groups, size, size), times `gain` (n,), with `bias` (n,)."""
         if self.lanes == NCHW:
@@ -239,9 +239,10 @@ class Algorithm:
             return DepthwiseConvolution(weights, gain, bias)
         if self.m:
             return WinogradConvolution(weights, gain, bias, self.m, self.stride, self.int24)
+        together = 1 if self.block_by_block else NR
         if self.precision != FLOAT32:
-            return ConvertedConvolution(number_type(self.precision), weights, gain, bias, groups, inputs)
-        return TiledConvolution(weights, gain, bias, groups, 1 if self.block_by_block else NR)
+            return ConvertedConvolution(number_type(self.precision), weights, gain, bias, groups, inputs, together)
+        return TiledConvolution(weights, gain, bias, groups, together)
 
 
 class Plain3x3(NamedTuple):

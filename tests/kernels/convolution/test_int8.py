@@ -10,13 +10,13 @@ from pydarknet.kernels.convolution import amx
 from pydarknet.kernels.convolution.int8 import LARGEST_FILTER, MISSING
 from pydarknet.kernels.convolution.microkernel import MR, NR
 from pydarknet.layers.activations import ACTIVATIONS
-from pydarknet.layers.convolution.direct import INT8, NUMBER_TYPES, ConvertedConvolution, IntegerInputs
+from pydarknet.layers.convolution.direct import INT8, NUMBER_TYPES, ConvertedConvolution
 from pydarknet.layers.convolution.geometry import Window
-from pydarknet.tensor import Shape
+from pydarknet.tensor import Numbers, Shape
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"this processor has no {' and no '.join(MISSING)}")
 
-INPUTS = IntegerInputs(np.float32(32), np.float32(100))
+INPUTS = Numbers(4, np.float32(32), np.float32(100))
 
 
 numbers = ways_to_multiply(INT8, amx.MISSING_INT8)
@@ -82,7 +82,7 @@ def test_a_filter_of_zeros_gives_the_bias():
 
 @pytest.mark.parametrize("low, high", [(0, 6.3), (-1.5, 2), (-3, 0), (0, 0)])
 def test_zero_is_one_of_the_integers(low, high):
-    inputs_ = IntegerInputs.of_range(low, high)
+    inputs_ = NUMBER_TYPES[INT8].inputs((low, high))
     assert inputs_.zero == np.rint(inputs_.zero)
     assert 0 <= inputs_.zero <= 255
     assert np.rint(high * inputs_.scale + inputs_.zero) <= 256
