@@ -71,12 +71,8 @@ def _larger_bytes(b, x, y):
 
 
 maxpool = _make_maxpool(vmax, 0xFF7FFFFF, "maxpool")
-# By the numbers in a word of 32 bits.
-MAXPOOLS = {
-    1: maxpool,
-    2: _make_maxpool(_larger_pairs, 0xFF7FFF7F, "maxpool_bf16"),
-    4: _make_maxpool(_larger_bytes, 0, "maxpool_int8"),
-}
+maxpool_bf16 = _make_maxpool(_larger_pairs, 0xFF7FFF7F, "maxpool_bf16")
+maxpool_int8 = _make_maxpool(_larger_bytes, 0, "maxpool_int8")
 
 
 @kernel

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..config.sections import Section, flag, natural, positive, real
 from ..kernels import elementwise
-from ..kernels.pooling import MAXPOOLS, average_gradient, local_average, maxpool_gradient
+from ..kernels.pooling import average_gradient, local_average, maxpool, maxpool_bf16, maxpool_gradient, maxpool_int8
 from ..kernels.views import SlidingWindow
 from ..runtime.program import Call, KernelCall
 from ..tensor import Numbers, Shape, Tensor
@@ -87,7 +87,7 @@ class _WindowPool(Layer):
 class Maxpool(_WindowPool):
     """`[maxpool]`: the maximum of each window, without the pixels outside the plane."""
 
-    kernels = MAXPOOLS
+    kernels: ClassVar[Mapping[int, Callable[..., Any]]] = {1: maxpool, 2: maxpool_bf16, 4: maxpool_int8}
     word: ClassVar[str] = "max"
 
     def passes_on(self, numbers: Numbers) -> bool:

@@ -140,6 +140,8 @@ class Convolutional(FusableConvolution):
 
     @property
     def _converts(self) -> bool:
+        if self.precision == FLOAT32:
+            return False
         return self._algorithm_for(Layout(1, self.inputs[0]), precision=self.precision).precision != FLOAT32
 
     def set_precision(self, precision: str, sources: Sequence[Layer], readers: Sequence[Layer]) -> None:
