@@ -86,6 +86,11 @@ class _Piece:
     names: Sequence[str]
     deaths: int = 0
 
+    @property
+    def is_suspect(self) -> bool:
+        """Whether it may have ended a process."""
+        return self.deaths > 0 or len(self.names) == 1
+
 
 class _Run(Generic[Result]):
     def __init__(
@@ -153,8 +158,11 @@ class _Run(Generic[Result]):
     def _hand_out(self) -> None:
         for depth in range(DEPTH):
             for actor, has_begun in self._actors.items():
-                held = sum(holder is actor for holder, _ in self._under_way.values())
-                if has_begun and held <= depth and self._todo:
+                held = [piece for holder, piece in self._under_way.values() if holder is actor]
+                if not has_begun or len(held) > depth or not self._todo:
+                    continue
+                # Beside a piece that may end the process, the result of another one could be lost.
+                if not held or not any(each and each.is_suspect for each in (*held, self._todo[0])):
                     piece = self._todo.popleft()
                     self._under_way[actor.run.remote(piece.names)] = actor, piece
 
