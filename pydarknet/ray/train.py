@@ -272,4 +272,4 @@ def threads_of_each(workers: int, threads: int | None) -> int:
 
 def _last_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+    return lines[-1].partition(". ")[0] if lines else type(error).__name__  # Ray goes on with all possible causes
