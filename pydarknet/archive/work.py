@@ -14,7 +14,6 @@ from ..images.operations import one_thread_per_call
 from ..utils.prefetch import prefetch
 from .store import Store
 
-READERS = 2  # threads that read pictures, and prepare them
 AHEAD = 2  # batches that are read while the network computes one
 
 Input = TypeVar("Input")
@@ -58,7 +57,7 @@ def outcomes_of(names: Sequence[str], load: Callable[[str], Picture], steps: Any
             return Failure(name, str(error))
 
     outcomes: list[Outcome] = []
-    with one_thread_per_call(), closing(prefetch(prepared, names, READERS, batch * (1 + AHEAD))) as inputs:
+    with one_thread_per_call(), closing(prefetch(prepared, names, count=batch * (1 + AHEAD))) as inputs:
         while ready := list(islice(inputs, batch)):
             results = iter(compute_each(steps.compute, [each for each in ready if not isinstance(each, Failure)]))
             for name, each in zip(names[len(outcomes) :], ready, strict=False):

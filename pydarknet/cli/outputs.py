@@ -51,8 +51,9 @@ class Outputs:
     """The files that a run writes. A context manager: they appear when it ends without an error.
 
     Without `folder`, annotated pictures overwrite `picture`, as in darknet, and videos are written to
-    PREDICTED_VIDEO, except live ones, which may have no end. columns: of the table. out_is_json: whether `-out`
-    names a JSON file whatever its extension.
+    PREDICTED_VIDEO, except live ones, which may have no end.
+
+    columns: of the table. out_is_json: whether `-out` names a JSON file whatever its extension.
     """
 
     def __init__(self, options: Mapping[str, Any], columns: tuple[str, ...], out_is_json: bool = False) -> None:

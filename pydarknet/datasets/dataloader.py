@@ -29,9 +29,11 @@ UNREADABLE = 20  # unreadable pictures in a row that end the run
 
 
 class DataLoader:
-    """Mini-batches of pictures drawn uniformly with replacement. waited: seconds that `next` has waited. position:
-    samples delivered so far. size_at: (width, height) at a position. stride: of so many mini-batches, which share a
-    run, one is prepared here. Raises DataError, OptionError."""
+    """Mini-batches of pictures drawn uniformly with replacement.
+
+    waited: seconds that `next` has waited. position: samples delivered so far. size_at: (width, height) at a position.
+    stride: of so many mini-batches, which share a run, one is prepared here. Raises DataError, OptionError.
+    """
 
     def __init__(
         self,
@@ -159,7 +161,9 @@ class TextStreams:
     """Mini-batches from `streams` positions in a text; each advances every stream by `steps` symbols.
 
     After a mini-batch, a stream jumps to a random position with probability 1 / restart, and `forget` is called
-    with its number. position: symbols delivered so far, over all streams.
+    with its number.
+
+    position: symbols delivered so far, over all streams.
     """
 
     waited = 0.0  # seconds that `next` has waited for data

@@ -76,7 +76,7 @@ def decode_image(content: bytes, name: str | None = None) -> Picture:
 
 
 def _decode(
-    content: bytes, name: str | None = None, least: Size | None = None, path: str | os.PathLike[str] = ""
+    content: bytes, name: str | None = None, least: Size | None = None, path: StrPath = ""
 ) -> tuple[Picture, Size]:
     """The picture, and the size of the file; that of a JPEG file by 8, 4 or 2, where both sides stay at `least`.
     path: of the file, if it has one."""
@@ -106,7 +106,7 @@ def _decode(
         raise ImageError(f"Cannot load image {name or f'from {len(content)} bytes'}: {_reason(error)}") from error
 
 
-def _can_be_read_again(path: str | os.PathLike[str]) -> bool:
+def _can_be_read_again(path: StrPath) -> bool:
     """Whether it is a file, not a pipe, with a name that OpenCV takes: UTF-8 (a surrogate is not printable)."""
     name = os.fspath(path)
     return isinstance(name, str) and name.isprintable() and os.path.isfile(name)  # noqa: PTH113

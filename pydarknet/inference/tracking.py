@@ -31,10 +31,10 @@ class Tracker:
     """Assigns track numbers to the objects of a video, frame by frame.
 
     A detection is matched with the track whose predicted box it overlaps, whatever its class. The class of a
-    track is the most frequent one of its detections. A track gets its number with its second detection. rate:
-    the frames per second that `update` will get. confident: a detection of at least this confidence starts a
-    track; a weaker one can only continue one. patience: seconds for which a track without detections is kept.
+    track is the most frequent one of its detections. A track gets its number with its second detection.
 
+    rate: the frames per second that `update` will get. confident: a detection of at least this confidence starts
+    a track; a weaker one can only continue one. patience: seconds for which a track without detections is kept.
     Raises OptionError, also without the package trackers.
     """
 

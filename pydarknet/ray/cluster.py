@@ -3,7 +3,9 @@
 import contextlib
 import logging
 import os
+import signal
 import socket
+import threading
 from collections.abc import Iterator
 
 from ..errors import OptionError
@@ -18,7 +20,8 @@ def cluster(address: str | None = None, store: int = LEAST_STORE) -> Iterator[No
 
     address: HOST:PORT, or auto for the cluster of this machine; None: what $RAY_ADDRESS names, else a new cluster
     of this machine's processors, whose object store takes at most `store` bytes. Within a program that has called
-    `ray.init` itself, its cluster is used. Raises OptionError without Ray, and where no cluster answers.
+    `ray.init` itself, its cluster is used. What its processes print is in Ray's logs, and signals are handled as
+    before. Raises OptionError without Ray, and where no cluster answers.
     """
     try:
         import ray
@@ -30,14 +33,17 @@ def cluster(address: str | None = None, store: int = LEAST_STORE) -> Iterator[No
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     own = {"include_dashboard": False, "object_store_memory": max(store, LEAST_STORE)} if address == "local" else {}
+    handler = signal.getsignal(signal.SIGTERM)
     try:
         host, found, port = address.rpartition(":")
         if found and "/" not in host:
             socket.create_connection((host.strip("[]"), int(port)), PATIENCE).close()  # Ray itself waits for minutes
-        ray.init(address, logging_level=logging.ERROR, **own)
+        ray.init(address, logging_level=logging.ERROR, log_to_driver=False, **own)
     except (OSError, RuntimeError, ValueError) as error:
         raise OptionError(f"--address {address}: no Ray cluster answers: {str(error).splitlines()[0]}") from None
     try:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)  # Ray's would end the program at once
         yield
     finally:
         ray.shutdown()

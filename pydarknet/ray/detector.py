@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import Any
 
 from ..archive.parts import table_of
@@ -12,6 +11,7 @@ from ..errors import OptionError
 from ..images.image import Picture, as_picture
 from ..inference.detector import DetectorOptions, DetectorSteps
 from ..model import load_model
+from ..utils.files import StrPath
 
 COLUMNS = ("image", "bytes", "path")  # of pictures, as `ray.data` calls them where it reads them
 
@@ -28,7 +28,7 @@ class Detector:
     """
 
     def __init__(
-        self, cfg: str | os.PathLike[str], weights: str | os.PathLike[str], column: str | None = None, *,
+        self, cfg: StrPath, weights: StrPath, column: str | None = None, *,
         batch: int = 1, thresh: float | None = None, hier: float = 0.5, nms: float = 0.45,
         letterbox: bool | None = None, threads: int | None = None, **options: Any,
     ) -> None:  # fmt: skip

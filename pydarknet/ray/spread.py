@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections import deque
@@ -11,6 +12,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from ..errors import DarknetError, OptionError
 from ..runtime.threads import set_threads
+from ..utils.files import LimitedLog, log
 from ..version import __version__
 from .cluster import cluster
 
@@ -73,8 +75,25 @@ class _Actor:
         set_threads(self._threads)
         self._work.check(name)
 
-    def run(self, names: Sequence[str]) -> Sequence[Any]:
-        return self._work(names)
+    def run(self, names: Sequence[str]) -> tuple[Sequence[Any], list[str]]:
+        """The results, and the warnings that came with them."""
+        with _Warnings() as warnings:
+            return self._work(names), warnings.texts
+
+
+class _Warnings(logging.Handler):
+    """The library's warnings within the block."""
+
+    def __enter__(self) -> _Warnings:
+        self.texts: list[str] = []
+        log.addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        log.removeHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.texts.append(record.getMessage())
 
 
 @dataclass
@@ -85,6 +104,11 @@ class _Piece:
     start: int
     names: Sequence[str]
     deaths: int = 0
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether it may have ended a process."""
+        return self.deaths > 0 or len(self.names) == 1
 
 
 class _Run(Generic[Result]):
@@ -102,6 +126,7 @@ class _Run(Generic[Result]):
         self._actors: dict[Any, bool] = {}  # whether they have begun
         self._under_way: dict[Any, tuple[Any, _Piece | None]] = {}  # by reference, in the order of each actor
         self._failed_starts, self._looked = 0, -POLL
+        self._warnings = LimitedLog()
 
     def results(self) -> Iterator[tuple[int, list[Result]]]:
         from ray.exceptions import RayError, RayTaskError
@@ -118,7 +143,7 @@ class _Run(Generic[Result]):
                     continue
                 actor, piece = self._under_way[reference]
                 try:
-                    results = self._ray.get(reference)
+                    given = self._ray.get(reference)
                 except RayTaskError as error:
                     if isinstance(error.cause, DarknetError):
                         raise error.cause from None
@@ -131,6 +156,9 @@ class _Run(Generic[Result]):
                 self._actors[actor] = True
                 if piece is not None:
                     self._failed_starts = 0
+                    results, warnings = given
+                    for text in warnings:
+                        self._warnings.add(text)
                     yield from self._take(piece, results)
 
     def _start_actors(self) -> None:
@@ -153,8 +181,11 @@ class _Run(Generic[Result]):
     def _hand_out(self) -> None:
         for depth in range(DEPTH):
             for actor, has_begun in self._actors.items():
-                held = sum(holder is actor for holder, _ in self._under_way.values())
-                if has_begun and held <= depth and self._todo:
+                held = [piece for holder, piece in self._under_way.values() if holder is actor]
+                if not has_begun or len(held) > depth or not self._todo:
+                    continue
+                # Beside a piece that may end the process, the result of another one could be lost.
+                if not held or not any(each and each.is_suspect for each in (*held, self._todo[0])):
                     piece = self._todo.popleft()
                     self._under_way[actor.run.remote(piece.names)] = actor, piece
 
@@ -162,6 +193,7 @@ class _Run(Generic[Result]):
         """Start over what the actor held. Only the first piece can have ended it."""
         has_begun = self._actors.pop(actor)
         self._failed_starts += not has_begun
+        self._warnings.add("a process of the cluster has ended; what it computed is computed again")
         if self._failed_starts >= FAILED_STARTS:
             raise OptionError(f"the networks on the cluster end as they start: {str(error).strip().splitlines()[-1]}")
         self._ray.kill(actor)

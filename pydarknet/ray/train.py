@@ -9,7 +9,6 @@ whose workers have died is repeated, and any number of workers gives the bits th
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -18,16 +17,16 @@ from typing import Any
 import numpy as np
 
 from ..datasets.dataloader import DataLoader
-from ..errors import OptionError
+from ..errors import DarknetError, OptionError
 from ..model import Model
 from ..runtime.threads import set_threads
 from ..training.divided_learner import DividedLearner
 from ..training.hooks import IterationRecord
 from ..training.trainer import MiniBatchResult, Trainer, head_reports
 from ..utils.arrays import Array
+from ..utils.files import log
 from .cluster import cluster
 
-log = logging.getLogger("pydarknet")
 START = 120.0  # seconds within which a worker has begun
 ATTEMPTS = 20  # of one iteration
 COPIES = 12  # of the parameters in a local cluster's object store, besides gradients: sums, and states of new workers
@@ -50,9 +49,11 @@ class Worker:
     def __init__(self, pictures: Any, seed: int, threads: int) -> None:
         set_threads(threads)
         self._loader = DataLoader(pictures, 1, seed, threads=threads)
+        self._learner: Any = None
 
-    def begin(self) -> None:
-        """Return when the worker is there."""
+    def seen(self) -> int:
+        """Pictures that its state has seen; -1 without a state."""
+        return self._learner.seen if self._learner else -1
 
     def load(self, model: Model) -> None:
         """Take the state of the run."""
@@ -89,49 +90,70 @@ class Worker:
 
 
 class Pool:
-    """Workers of a run: at most `count`, each with `threads` processors. Those that die are replaced when they can be.
+    """The workers of a run, at most `count`. Those that are lost are replaced as soon as there are processors.
 
-    make: starts a worker. state: the model to be copied to workers that have begun.
+    make: starts a worker. model: of the run, which workers copy. ready: workers in the run's state.
     """
 
-    def __init__(self, count: int, make: Callable[[], Any], state: Callable[[], Model]) -> None:
-        self._count, self._make, self._state = count, make, state
+    def __init__(self, count: int, make: Callable[[], Any], model: Model) -> None:
+        self._count, self._make, self._model = count, make, model
         self.ready: list[Any] = []
-        self._begun: dict[Any, Any] = {}  # workers that are being started, by what `begin` will return
+        self._begun: dict[Any, Any] = {}  # workers that are being started, by what their first call will return
+        self._changes: list[Any] = []  # what changes of workers' states will return
 
-    def refill(self, wait: float = 0.0) -> None:
-        """Start workers that are missing, and give the state to those that have begun; with none, wait for one.
+    def refill(self, least: int = 1) -> None:
+        """Start workers that are missing, and give the state to those that have begun.
 
-        wait: seconds for all of them.
+        least: of `ready`, for which it waits START seconds. Raises DarknetError if there is none then.
         """
         import ray
 
         while len(self.ready) + len(self._begun) < self._count:
             worker = self._make()
-            self._begun[worker.begin.remote()] = worker
-        wait = wait if self.ready or wait else START
-        least = len(self._begun) if wait and not self.ready else 0
-        begun, _ = ray.wait([*self._begun], num_returns=max(1, least), timeout=wait) if self._begun else ([], [])
-        joined = [self._begun.pop(each) for each in begun if self._is_there(each)]
+            self._begun[worker.seen.remote()] = worker
+        wanted = least - len(self.ready)
+        count, timeout = (wanted, START) if wanted > 0 else (len(self._begun), 0)
+        begun = ray.wait([*self._begun], num_returns=count, timeout=timeout)[0] if count else []
+        joined, reason = [], f"none has begun within {START:g} seconds; expected a node with free processors"
+        for each in begun:
+            worker = self._begun.pop(each)
+            try:
+                ray.get(each)
+                joined.append(worker)
+            except ray.exceptions.RayError as error:
+                reason = _last_line(error)
         if joined:
-            state = ray.put(self._state())
-            for worker in joined:
-                worker.load.remote(state)
+            model = ray.put(self._model)
+            self._changes += [worker.load.remote(model) for worker in joined]
             self.ready += joined
         if not self.ready:
-            raise OptionError(
-                f"no worker has begun within {wait:g} seconds; expected a node that is free and has pydarknet"
-            )
+            raise DarknetError(f"--workers {self._count}: {reason}")
 
-    def _is_there(self, begun: Any) -> bool:
+    def change(self, *statistics: Array) -> None:
+        """Let all workers `advance`."""
+        self._changes = [worker.advance.remote(*statistics) for worker in self.ready]
+
+    def check(self) -> None:
+        """Raise an error that a change of a state has given."""
         import ray
 
-        try:
-            ray.get(begun)
-        except ray.exceptions.RayError as error:
-            del self._begun[begun]
-            raise OptionError(f"a worker cannot be started: {_last_line(error)}") from None
-        return True
+        ray.get(self._changes)
+
+    def drop_lost(self) -> None:
+        """Forget workers that do not answer, or have another state than the run."""
+        import ray
+
+        ready, self.ready, self._changes = self.ready, [], []
+        for worker in ready:
+            reason = "its state is another one"
+            try:
+                if ray.get(worker.seen.remote()) == self._model.training.seen:
+                    self.ready.append(worker)
+                    continue
+            except ray.exceptions.RayError as error:
+                reason = _last_line(error)
+            ray.kill(worker)
+            log.warning("a worker is lost, the others repeat the iteration: %s", reason)
 
     def close(self) -> None:
         """End all workers."""
@@ -139,19 +161,6 @@ class Pool:
 
         for worker in [*self.ready, *self._begun.values()]:
             ray.kill(worker)
-
-    def drop_dead(self) -> None:
-        """Forget workers that answer no more."""
-        import ray
-
-        alive = []
-        for worker in self.ready:
-            try:
-                ray.get(worker.begin.remote())
-                alive.append(worker)
-            except ray.exceptions.RayError as error:
-                log.warning("a worker is lost, and another one is started: %s", _last_line(error))
-        self.ready = alive
 
 
 class ClusterTrainer(Trainer):
@@ -177,7 +186,7 @@ class ClusterTrainer(Trainer):
     def run(self) -> Iterator[IterationRecord]:
         store = 4 * self.learner.update.size * (self.setup.subdivisions + COPIES)
         with cluster(self._address, store), closing(self._make_pool()) as self.pool:
-            self.pool.refill(START)
+            self.pool.refill(self._workers)
             yield from super().run()
 
     def _make_pool(self) -> Pool:
@@ -186,7 +195,7 @@ class ClusterTrainer(Trainer):
         threads, seed = threads_of_each(self._workers, self.setup.options.threads), self.setup.seed
         actor = ray.remote(num_cpus=threads, scheduling_strategy="SPREAD")(Worker)
         pictures = ray.put(self.dataset)
-        return Pool(self._workers, lambda: actor.remote(pictures, seed, threads), lambda: self.model)
+        return Pool(self._workers, lambda: actor.remote(pictures, seed, threads), self.model)
 
     def _learn(self, width: int, height: int, batch: int) -> Iterator[MiniBatchResult]:
         done, subdivisions, position = 0, self.setup.subdivisions, self.source.position
@@ -210,9 +219,9 @@ class ClusterTrainer(Trainer):
                 if cause is not None and not isinstance(cause, ray.exceptions.RayError):
                     raise cause from None  # an error of the work itself
                 reason = _last_line(error)
-            self.pool.drop_dead()
+            self.pool.drop_lost()
             self.pool.refill()
-        raise OptionError(
+        raise DarknetError(
             f"iteration {self.iteration + 1}: workers died {ATTEMPTS} times in a row: {reason}; "
             f"{self.checkpointer.last_good()}"
         )
@@ -228,12 +237,10 @@ class ClusterTrainer(Trainer):
         parts = zip(*(refs[2:] for refs in given), strict=True)
         sums = [worker.add.remote(k, n, *part) for k, (worker, part) in enumerate(zip(workers, parts, strict=True))]
         taken = [worker.take.remote(*sums) for worker in workers]
-        results = ray.get([refs[0] for refs in given])
-        statistics = ray.get([refs[1] for refs in given])
-        update = ray.get(sums)
+        self.pool.check()
+        results, statistics, update = (ray.get(refs) for refs in ([r[0] for r in given], [r[1] for r in given], sums))
         ray.get(taken)
-        for worker in workers:
-            worker.advance.remote(*statistics)
+        self.pool.change(*statistics)
         self.learner.advance(update, statistics)
         waited = sum(result.waited for result in results) / n
         self.source.waited += waited
@@ -265,4 +272,4 @@ def threads_of_each(workers: int, threads: int | None) -> int:
 
 def _last_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+    return lines[-1].partition(". ")[0] if lines else type(error).__name__  # Ray goes on with all possible causes

@@ -107,8 +107,9 @@ class Metrics:
 class Service:
     """The ASGI application that answers with `engine`, which the caller closes when the application has ended.
 
-    It has no framework around it: a request passes no routes and no middleware. address: what it listens on; it
-    decides with `token` whose requests are refused (`utils/http_server.py`).
+    It has no framework around it: a request passes no routes and no middleware.
+
+    address: what it listens on; it decides with `token` whose requests are refused (`utils/http_server.py`).
     """
 
     def __init__(

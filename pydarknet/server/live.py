@@ -41,7 +41,9 @@ def find_run(folder: str | Path) -> Path:
 
 class LiveServer(BoundedServer):
     """Serves the page of one run from `start` until `close`; never waits for a viewer. `url` is for a browser.
-    port: 0 lets the system choose. token: what viewers have to know. Raises OptionError."""
+
+    port: 0 lets the system choose. token: what viewers have to know. Raises OptionError.
+    """
 
     def __init__(self, run: Path, port: int, address: str = LOOPBACK, token: str | None = None) -> None:
         super().__init__(address, port, _Handler, token)

@@ -294,6 +294,8 @@ class Learner:
 
     def _end_mini_batch(self) -> None:
         self._mini_batches += 1
+        for layer in self.network.layers:  # running statistics change without an update, too
+            layer.parameters_changed()
         if self.until_update == self.subdivisions:
             self._update()
 
@@ -342,8 +344,6 @@ class Learner:
             self.ema.update(number)
         if self._reject_every and number % self._reject_every == 0 and number < self.schedule.max_batches * 3 // 4:
             reject_similar(network.layers, np.random.default_rng([self._seed, _DRAWS, number]))
-        for layer in network.layers:
-            layer.parameters_changed()
         self._progress.done = number
         network.header = replace(network.header, seen=self.seen)
 

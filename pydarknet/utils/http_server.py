@@ -98,7 +98,9 @@ def url_of(address: str, port: int) -> str:
 
 class BoundedServer(ThreadingHTTPServer):
     """A server in threads that do not keep the process alive. Clients that come before `start` wait for it.
-    address, port: see `listen`. token: what clients have to give as `?token=TOKEN`. Raises OptionError."""
+
+    address, port: see `listen`. token: what clients have to give as `?token=TOKEN`. Raises OptionError.
+    """
 
     daemon_threads = True
     block_on_close = False

@@ -82,7 +82,9 @@ def prefetch(
 
 class BackgroundWriter:
     """One thread that does work in order while the caller continues. A context manager, which ends with `finish`.
-    count: how many pieces of work may wait, which bounds memory."""
+
+    count: how many pieces of work may wait, which bounds memory.
+    """
 
     def __init__(self, count: int = 2) -> None:
         from concurrent.futures import ThreadPoolExecutor

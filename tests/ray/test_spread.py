@@ -21,12 +21,15 @@ def working(poison="", wrong=None):
                 raise wrong
 
         def __call__(self, names):
+            import logging
             import os
             import time
 
             if poison in names:
                 os._exit(1)
             time.sleep(0.1)
+            if "9-0" in names:
+                logging.getLogger("pydarknet").warning("nine")
             return [(name, os.getpid()) for name in names]
 
     return Naming()
@@ -44,13 +47,14 @@ def found_by(spread=None, work=None, act=lambda count, pid: None):
     return found
 
 
-def test_each_block_comes_once(nodes):
+def test_each_block_comes_once(nodes, warnings):
     processes = set()
     assert found_by(act=lambda count, pid: processes.add(pid)) == BLOCKS
     assert len(processes) == 2
+    assert warnings() == ["nine"]
 
 
-def test_killed_actors_and_nodes_change_nothing(nodes):
+def test_killed_actors_and_nodes_change_nothing(nodes, warnings):
     def act(count, pid):
         if count in (1, 5):
             os.kill(pid, signal.SIGKILL)
@@ -59,6 +63,7 @@ def test_killed_actors_and_nodes_change_nothing(nodes):
             nodes.add_node(num_cpus=1, object_store_memory=100 << 20)
 
     assert found_by(act=act) == BLOCKS
+    assert set(warnings()) == {"nine", "a process of the cluster has ended; what it computed is computed again"}
 
 
 def test_what_ends_every_process_is_given_up_alone(nodes):

@@ -5,6 +5,7 @@ import os
 
 import numpy as np
 import pytest
+from support.processes import wait_until
 from support.training_files import classification_files, detection_files
 
 from pydarknet.errors import ConfigError, DataError, OptionError
@@ -93,6 +94,7 @@ def test_a_node_that_leaves_and_one_that_joins(nodes, tmp_path):
 
     trainer.hooks.append(Moving())
     assert outcome(trainer) == by_one(files)
+    wait_until(lambda: sum(node["Alive"] for node in ray.nodes()) == 5)  # the run needs not wait for that
 
 
 def test_classifiers_with_a_validation(nodes, tmp_path):

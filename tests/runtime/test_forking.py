@@ -78,6 +78,7 @@ def run(added, first=""):
         text=True,
         env=clean,
         cwd=TESTS.parent,
+        timeout=240,
     )
     assert process.returncode == 0, process.stderr
     return json.loads(process.stdout), process.stderr
@@ -95,7 +96,7 @@ def work():
     while not done:
         outputs(other)
 done = False
-thread = threading.Thread(target=work)
+thread = threading.Thread(target=work, daemon=True)
 thread.start()
 told["exits"] = in_children(20, lambda: 17 if outputs() == first == outputs(other) else 1)
 done = True

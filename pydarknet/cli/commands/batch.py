@@ -117,7 +117,8 @@ def _pictures(sources: Sequence[str], column: str | None) -> tuple[Store, list[s
         note(f"{len(found) - len(pictures)} videos are left out")
     if not pictures:
         raise DataError(f"{', '.join(sources) or 'no SOURCE'}: no pictures")
-    return Store(", ".join(sources), column), Store(", ".join(sources), column).names(EXTENSIONS, pictures)
+    store = Store(", ".join(sources), column)
+    return store, store.names(EXTENSIONS, pictures)
 
 
 def _local(source: str) -> Iterator[str]:

@@ -238,8 +238,10 @@ def without_opencv_lines() -> Iterator[None]:
 
 
 class VideoFile:
-    """A video file, written frame by frame. Frames are scaled to the size of the first one. part: the file to
-    write; path: its name in errors; rate: frames per second."""
+    """A video file, written frame by frame. Frames are scaled to the size of the first one.
+
+    part: the file to write; path: its name in errors; rate: frames per second.
+    """
 
     def __init__(self, part: Path, path: StrPath, rate: float) -> None:
         self.part, self.path, self.rate = part, path, rate

@@ -120,8 +120,10 @@ class Rate:
 
 
 class Drawer:
-    """Draws objects into frames and passes these to `sinks`, in order, in a thread. delay: see `DemoOptions`.
-    hold: how many further frames a drawn one replaces. boxes: whether to draw any."""
+    """Draws objects into frames and passes these to `sinks`, in order, in a thread.
+
+    delay: see `DemoOptions`. hold: how many further frames a drawn one replaces. boxes: whether to draw any.
+    """
 
     def __init__(self, classes: int, sinks: Sequence[Sink], delay: int = 0, hold: int = 0, boxes: bool = True) -> None:
         self._classes, self._sinks, self._delay, self._hold, self._boxes = classes, sinks, delay, hold, boxes
@@ -207,7 +209,9 @@ class _Frames(Generic[Prepared]):
 
 class Demo(_Frames[DetectorInput]):
     """Detects objects in every frame of a source: results in the caller's thread, drawn pictures to the sinks.
-    hold, boxes: see `Drawer`. options: those of `_Frames`."""
+
+    hold, boxes: see `Drawer`. options: those of `_Frames`.
+    """
 
     def __init__(
         self,
@@ -241,8 +245,10 @@ class Demo(_Frames[DetectorInput]):
 
 
 class ClassifierDemo(_Frames[Array]):
-    """The best classes of each frame of a source. As in darknet, only the leaves of a word tree are reported. top:
-    the number of classes per frame. options: those of `_Frames`."""
+    """The best classes of each frame of a source. As in darknet, only the leaves of a word tree are reported.
+
+    top: the number of classes per frame. options: those of `_Frames`.
+    """
 
     def __init__(
         self, network: Network, names: Sequence[str], frames: Frames, *, top: int = 1, **options: Any
@@ -288,8 +294,9 @@ class HttpPost(BackgroundWriter):
     """Sends the objects of frames to an address, in a thread. A context manager, which waits for the last request.
 
     The text has a line `name, id: 3` for each box (its first class), the time and the source. A frame without
-    objects is not sent. A text that cannot be sent is dropped; the first failure is a warning. url: `host/path`
-    or `http://host:port/path`. source: the video. once: one frame only. Raises OptionError.
+    objects is not sent. A text that cannot be sent is dropped; the first failure is a warning.
+
+    url: `host/path` or `http://host:port/path`. source: the video. once: one frame only. Raises OptionError.
     """
 
     def __init__(self, url: str, source: str, once: bool = False) -> None:

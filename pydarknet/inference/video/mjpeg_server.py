@@ -47,8 +47,10 @@ class _Client:
 
 
 class Stream(BoundedServer):
-    """A server on a port of this machine; `publish` sends a message to all clients. port: 0 for any free one.
-    address: that of the interface to listen on. Raises OptionError."""
+    """A server on a port of this machine; `publish` sends a message to all clients.
+
+    port: 0 for any free one. address: that of the interface to listen on. Raises OptionError.
+    """
 
     def __init__(self, port: int, format_: Format, address: str = LOOPBACK) -> None:
         super().__init__(address, port, _Handler)

@@ -116,14 +116,15 @@ class ConvolutionGradient:
             (w.size - 1) * w.dilation - reach, shape.height + reach - wide.height, shape.width + reach - wide.width, 0
         )
         self.spread = Tensor(Layout(self.x.layout.batch, wide, halo))
+        self.tiles = 0
         self._depthwise = self.groups == shape.channels == out.channels > 1 and self.x.layout.lanes == LANES
         if self._depthwise:
             self._packed = aligned_empty(-(-out.channels // LANES) * w.size**2 * LANES)
         else:
             lines = self.x.layout.batch * out.height
             strides = self.x.layout.block, self.spread.layout.block
-            self.tiles = tile_count(M, out, self.x.layout.batch) if self._pays() else 0
-            if self.tiles:
+            if self._pays():
+                self.tiles = tile_count(M, out, self.x.layout.batch)
                 self._width = min(TILES_AT_ONCE, self.tiles + self.tiles % 2)
                 lines, strides = self._width, (self._width * LANES,) * 2
             self._tasks, self._units, size = _tasks(self.x.layout.lanes, *strides, self.weights, self.groups)
@@ -133,29 +134,31 @@ class ConvolutionGradient:
 
     def add_filter_gradient(self, update: Array) -> None:
         """update, of the weights' shape, += the gradient."""
-        w, x, d = self.window, self.x.layout, self.spread.layout
-        row, column = np.divmod(np.arange(w.size**2), w.size)
-        taps = np.ascontiguousarray(w.offset(x, row, column))
-        x_at = x.strides(w.stride_y, w.stride_x)._replace(first=0)  # `taps` begin at the first cell
-        delta_at = d.strides(w.stride_y, w.stride_x)
-        extent = Extent(x.batch, d.blocks, self.out.height, self.out.width)
-        if self._depthwise:
-            depthwise_weight_gradient(self.x.data, x_at, taps, self.spread.data, delta_at, extent, self._packed)
-            packed = self._packed.reshape(d.blocks, w.size**2, LANES).transpose(0, 2, 1).reshape(-1, w.size**2)
-            update += packed[: self.out.channels].reshape(update.shape)
-            return
-        sums = self._sums
+        n, channels, size, _ = self.weights.shape
         if self.tiles:
             for call in self._tile_calls:
                 call()
         else:
-            weight_gradient(
-                self.x.data, x_at, taps, self.spread.data, delta_at, self._tasks, extent, self._packed, sums
-            )  # fmt: skip
-        n, channels, size, _ = self.weights.shape
+            self._sum_pixels()
+        if self._depthwise:
+            packed = self._packed.reshape(-1, size**2, LANES).transpose(0, 2, 1).reshape(-1, size**2)
+            update += packed[:n].reshape(update.shape)
+            return
         unpack_weight_gradient(
-            self._packed, sums, self._tasks, self._units, channels, n // self.groups, size, update.reshape(-1)
+            self._packed, self._sums, self._tasks, self._units, channels, n // self.groups, size, update.reshape(-1)
         )
+
+    def _sum_pixels(self) -> None:
+        w, x, d = self.window, self.x.layout, self.spread.layout
+        row, column = np.divmod(np.arange(w.size**2), w.size)
+        taps = np.ascontiguousarray(w.offset(x, row, column))
+        x_at = x.strides(w.stride_y, w.stride_x)._replace(first=0)  # `taps` begin at the first cell
+        extent = Extent(x.batch, d.blocks, self.out.height, self.out.width)
+        read = self.x.data, x_at, taps, self.spread.data, d.strides(w.stride_y, w.stride_x)
+        if self._depthwise:
+            depthwise_weight_gradient(*read, extent, self._packed)
+        else:
+            weight_gradient(*read, self._tasks, extent, self._packed, self._sums)
 
     def _pays(self) -> bool:
         """Whether Winograd's method takes less time: where products are many beside transforms."""
