@@ -250,18 +250,20 @@ def set_numbers(graph: Graph, tensors: Sequence[TensorPlan], steps: Sequence[Ste
 
 def _numbers_of(graph: Graph, steps: Sequence[Step], group: set[int], in_blocks: set[int]) -> Numbers:
     """What all tensors of a group can hold."""
+    if INPUT in group or graph.output_owner in group or not group <= in_blocks:
+        return FLOATS
     firsts = {step: graph.layers[step.layers[0]] for step in steps if step.output in group}
     passing = {step for step, layer in firsts.items() if layer.passes_on(FLOATS)}
     inside = {i for step in passing for i in step.layers}
     wanted = {graph.layers[i].converts_to for owner in group for i in graph.readers[owner] if i not in inside}
-    if len(wanted) != 1 or graph.output_owner in group or not group <= in_blocks:
+    if len(wanted) != 1:
         return FLOATS
     (numbers,) = wanted
     able = all(
-        layer.passes_on(numbers) if step in passing else layer.can_write(numbers) and in_blocks.issuperset(step.sources)
+        layer.passes_on(numbers) if step in passing else in_blocks.issuperset(step.sources) and layer.can_write(numbers)
         for step, layer in firsts.items()
     )
-    return numbers if able and INPUT not in group else FLOATS
+    return numbers if able else FLOATS
 
 
 # --- aliasing ---
