@@ -10,7 +10,13 @@ from pydarknet.kernels.convolution import amx
 from pydarknet.kernels.convolution.int8 import LARGEST_FILTER, MISSING
 from pydarknet.kernels.convolution.microkernel import MR, NR
 from pydarknet.layers.activations import ACTIVATIONS
-from pydarknet.layers.convolution.direct import INT8, NUMBER_TYPES, ConvertedConvolution
+from pydarknet.layers.convolution.direct import (
+    INT8,
+    NUMBER_TYPES,
+    TILE_TYPES,
+    ConvertedConvolution,
+    tiles_are_allowed,
+)
 from pydarknet.layers.convolution.geometry import Window
 from pydarknet.tensor import Numbers, Shape
 
@@ -53,6 +59,21 @@ def test_sampled_convolutions_equal_the_reference(seed):
     plane, channels, filters, groups, window, batch, out_halo = sampled_convolution(seed)
     weights, bias = parameters(filters, channels // groups, window.size, seed)
     check(inputs(batch, channels, *plane, seed=seed), weights, bias, window, groups, out_halo)
+
+
+@pytest.mark.skipif(bool(amx.MISSING_INT8) or not tiles_are_allowed(), reason="no tiles of AMX")
+@pytest.mark.parametrize("seed", range(8))
+def test_tiles_and_vectors_give_the_same_bits(seed):
+    plane, channels, filters, groups, window, batch, out_halo = sampled_convolution(seed)
+    weights, bias = parameters(filters, channels // groups, window.size, seed)
+    x, out = inputs(batch, channels, *plane, seed=seed), window.out_shape(Shape(channels, *plane), filters)
+    found = []
+    for numbers_ in (NUMBER_TYPES[INT8], TILE_TYPES[INT8]):
+        plan = ConvertedConvolution(numbers_, weights, np.full(filters, 0.7, np.float32), bias, groups, INPUTS)
+        target = dirty(batch, filters, out.height, out.width, out_halo)
+        plan.bind(blocked(x, window.halo(Shape(channels, *plane))), target, window, np.float32(0.1), 0)()
+        found.append(target.plain().tobytes())
+    assert found[0] == found[1]
 
 
 @pytest.mark.usefixtures("numbers")
