@@ -29,6 +29,7 @@ POSITIONS = TALL * ROWS
 SUMS = LANES * POSITIONS
 assert SUMS + 2 * 2 * POSITIONS <= ROOM
 
+AHEAD = 8  # taps of filters that are asked for before they are needed
 ADDS, STORES = 1, 2  # parts of the number of a way to finish sums
 BYTE, VOID = ir.IntType(8), ir.VoidType()
 POINTER, FLOATS = BYTE.as_pointer(), ir.FloatType().as_pointer()
@@ -93,6 +94,9 @@ def make_multiply(product: Any, pixel_tiles: int, oc_vectors: int) -> Any:
         with b.times(panel.taps) as t:
             offset = b.load(b.ahead(offsets, t))
             at_tap = b.ahead(weights, b.mul(t, product.words * oc_vectors * LANES))
+            if oc_vectors == 1:  # filters of small planes come from memory
+                for line in range(ROWS):
+                    b.prefetch(b.ahead(at_tap, (AHEAD * ROWS + line) * LANES))
             for pixels, block in tiles:
                 x_tile, w_tile = first_inputs + pixels % 2, first_filters + block
                 if block == 0:
