@@ -294,8 +294,8 @@ class Layer:
         """What the layer makes of its first source before it computes; FLOATS: nothing else."""
         return FLOATS
 
-    def can_write(self, numbers: Numbers) -> bool:
-        """Whether the layer can write its output as these."""
+    def can_write(self, numbers: Numbers, lanes: int) -> bool:
+        """Whether the layer, with those `fused`, can write its output as these; lanes: of its first source."""
         return False
 
     def passes_on(self, numbers: Numbers) -> bool:

@@ -241,16 +241,16 @@ def set_numbers(graph: Graph, tensors: Sequence[TensorPlan], steps: Sequence[Ste
         if graph.layers[step.layers[0]].passes_on(FLOATS) and step.output in tied:
             group = set[int]().union(*(tied[each] for each in (*step.sources, step.output)))
             tied.update(dict.fromkeys(group, group))
-    in_blocks = {tensor.owner for tensor in tensors if tensor.lanes == LANES}
+    lanes = {tensor.owner: tensor.lanes for tensor in tensors}
     for group in {min(each): each for each in tied.values()}.values():
-        numbers = _numbers_of(graph, steps, group, in_blocks)
+        numbers = _numbers_of(graph, steps, group, lanes)
         for owner in group:
             by_owner[owner].numbers = numbers
 
 
-def _numbers_of(graph: Graph, steps: Sequence[Step], group: set[int], in_blocks: set[int]) -> Numbers:
+def _numbers_of(graph: Graph, steps: Sequence[Step], group: set[int], lanes: dict[int, int]) -> Numbers:
     """What all tensors of a group can hold."""
-    if INPUT in group or graph.output_owner in group or not group <= in_blocks:
+    if INPUT in group or graph.output_owner in group or any(lanes[owner] != LANES for owner in group):
         return FLOATS
     firsts = {step: graph.layers[step.layers[0]] for step in steps if step.output in group}
     passing = {step for step, layer in firsts.items() if layer.passes_on(FLOATS)}
@@ -260,7 +260,7 @@ def _numbers_of(graph: Graph, steps: Sequence[Step], group: set[int], in_blocks:
         return FLOATS
     (numbers,) = wanted
     able = all(
-        layer.passes_on(numbers) if step in passing else in_blocks.issuperset(step.sources) and layer.can_write(numbers)
+        layer.passes_on(numbers) if step in passing else layer.can_write(numbers, lanes[step.sources[0]])
         for step, layer in firsts.items()
     )
     return numbers if able else FLOATS
@@ -410,13 +410,12 @@ class ExecutionPlan:
             sources = [layers[owner] for owner in graph.sources(index) if owner != INPUT]
             layer.set_precision(precision, sources, [layers[i] for i in graph.readers[index]])
         steps = find_steps(graph, fuse=not keep_all)
+        computing = [layers[step.layers[0]] for step in steps]
+        for step, layer in zip(steps, computing, strict=True):
+            layer.fused = [layers[i] for i in step.layers[1:]]
         tensors = allocate(plan_tensors(graph, batch, steps, keep_all))
-        computing = []
-        for step in steps:
-            layer, *after = (layers[i] for i in step.layers)
-            layer.fused = after
+        for step, layer in zip(steps, computing, strict=True):
             layer.setup([tensors[source] for source in step.sources], tensors.get(step.output))
-            computing.append(layer)
         return cls(
             graph, shape, batch, keep_all, tensors[INPUT],
             [tensors.get(graph.owner(index)) for index in range(len(layers))],

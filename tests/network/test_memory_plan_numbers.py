@@ -33,6 +33,10 @@ NETWORKS = {  # with the layers whose outputs hold other numbers
     "two sizes": (FIRST + POOL.format(2) + POINT + UPSAMPLE + ROUTE.format("-1,0") + LAST, [0, 1, 2, 3, 4]),
     "half": (FIRST + HALF + LAST, [0, 1]),
     "sum": (FIRST + POINT + POINT + SHORTCUT.format(-3) + LAST, [1, 3]),
+    "picture": (CONVOLUTION.format(32, 3, 1, "mish") + LAST, [0]),
+    "pooled picture": (CONVOLUTION.format(64, 3, 1, "leaky") + "[maxpool]\nsize=2\nstride=2\n" + LAST, [1]),
+    "rows of a picture": (CONVOLUTION.format(32, 3, 2, "leaky") + CONVOLUTION.format(64, 5, 1, "leaky") + LAST, [0, 1]),
+    "chain of a picture": (CONVOLUTION.format(8, 3, 1, "leaky") + LAST, []),
     "read by a softmax": (FIRST + POINT + "[softmax]\n", [0]),
 }  # fmt: skip
 
@@ -43,13 +47,14 @@ bf16_ways = ways_to_multiply(BF16, amx.MISSING_BF16)
 
 def check(build, monkeypatch, precision, name, batch):
     text, expected = NETWORKS[name]
-    x, found, allocate = values(batch, 64, 14, 18).clip(0, None), [], memory_plan.allocate
+    shape = (3, 50, 132) if "picture" in name else (64, 14, 18)
+    x, found, allocate = values(batch, *shape).clip(0, None), [], memory_plan.allocate
 
     def recording(tensors):
         found.append([tensor.owner for tensor in tensors if tensor.numbers != FLOATS])
         return allocate(tensors)
 
-    network = build(net(64, 14, 18) + text, dialect="alexeyab", batch=batch)
+    network = build(net(*shape) + text, dialect="alexeyab", batch=batch)
     kinds = [layer.kind for layer in network.layers]
     ranges = {index: (-3.0, 9.0) for index, kind in enumerate(kinds) if kind == "convolutional"}
     network.quantize(Quantization(ranges, digest_of(network.layers)))

@@ -9,6 +9,7 @@ from llvmlite import ir
 from ..simd import INT32, LANES, VECTOR, Emitter
 from .direct import make_convolve, make_convolve_pixels, make_pack
 from .microkernel import Product, missing_features
+from .nchw import make_convolve_picture, make_convolve_rows
 
 MISSING = missing_features("avx512f", "avx512vnni")
 LARGEST_INPUT, LARGEST_FILTER = 255, 127
@@ -62,3 +63,5 @@ INT8 = Int8()
 FACTORS, TAP_LANES = INT8.factors, INT8.tap_lanes
 convolve_int8 = make_convolve(INT8, make_convolve_pixels(INT8), __name__, "convolve_int8")
 pack_int8 = make_pack(INT8, __name__, "pack_int8")
+convolve_rows_int8 = make_convolve_rows(INT8, __name__, "convolve_rows_int8")
+convolve_picture_int8 = make_convolve_picture(INT8, __name__, "convolve_picture_int8")

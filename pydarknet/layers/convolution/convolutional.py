@@ -134,9 +134,12 @@ class Convolutional(FusableConvolution):
     def converts_to(self) -> Numbers:
         return self._inputs if self._converts and self.window.stride_x <= 2 else FLOATS
 
-    def can_write(self, numbers: Numbers) -> bool:
-        fits = self.filters % (NR * LANES) == 0 and numbers.factors == self._inputs.factors
-        return fits and self._converts and self.applies_as_it_stores
+    def can_write(self, numbers: Numbers, lanes: int) -> bool:
+        if self.filters % (NR * LANES) or not self.applies_as_it_stores:
+            return False
+        if lanes == NCHW:
+            return all(layer.is_maxpool_2x2 for layer in self.fused)
+        return lanes == LANES and numbers.factors == self._inputs.factors and self._converts
 
     @property
     def _converts(self) -> bool:
