@@ -28,7 +28,7 @@ its sums. `tests/network/test_memory_plan.py` holds the example to its word.
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -236,23 +236,29 @@ def set_numbers(graph: Graph, tensors: Sequence[TensorPlan], steps: Sequence[Ste
     Layers that pass on what they read tie tensors together: all of these hold the same numbers, or float32.
     """
     by_owner = {tensor.owner: tensor for tensor in tensors}
-    tied = {owner: {owner} for owner in by_owner}
-    for step in steps:
-        if graph.layers[step.layers[0]].passes_on(FLOATS) and step.output in tied:
-            group = set[int]().union(*(tied[each] for each in (*step.sources, step.output)))
-            tied.update(dict.fromkeys(group, group))
     lanes = {tensor.owner: tensor.lanes for tensor in tensors}
-    for group in {min(each): each for each in tied.values()}.values():
-        numbers = _numbers_of(graph, steps, group, lanes)
+    groups, writers = tied(graph, [step.layers[0] for step in steps]), {step.output: step for step in steps}
+    for group in {id(groups[owner]): groups[owner] for owner in by_owner}.values():
+        numbers = _numbers_of(graph, writers, group, lanes)
         for owner in group:
             by_owner[owner].numbers = numbers
 
 
-def _numbers_of(graph: Graph, steps: Sequence[Step], group: set[int], lanes: dict[int, int]) -> Numbers:
+def tied(graph: Graph, writers: Iterable[int]) -> dict[int, set[int]]:
+    """For each owner, the tensors, its own too, between which some of these layers pass numbers on."""
+    groups = {owner: {owner} for owner in graph.readers}
+    for index in writers:
+        if graph.layers[index].passes_on(FLOATS):
+            group = set[int]().union(*(groups[each] for each in (*graph.sources(index), graph.owner(index))))
+            groups.update(dict.fromkeys(group, group))
+    return groups
+
+
+def _numbers_of(graph: Graph, writers: dict[int, Step], group: set[int], lanes: dict[int, int]) -> Numbers:
     """What all tensors of a group can hold."""
     if INPUT in group or graph.output_owner in group or any(lanes[owner] != LANES for owner in group):
         return FLOATS
-    firsts = {step: graph.layers[step.layers[0]] for step in steps if step.output in group}
+    firsts = {writers[owner]: graph.layers[writers[owner].layers[0]] for owner in group}
     passing = {step for step, layer in firsts.items() if layer.passes_on(FLOATS)}
     inside = {i for step in passing for i in step.layers}
     wanted = {graph.layers[i].converts_to for owner in group for i in graph.readers[owner] if i not in inside}
