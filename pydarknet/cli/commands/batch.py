@@ -22,7 +22,7 @@ from ...network.weights import path_of
 from ...utils.files import hash_of
 from ...utils.resources import exists, network_file
 from ...version import __version__
-from ..console import Interruption, note, status
+from ..console import Interruption, counted, note, status
 from ..loading import Options, classifier_steps, detector_steps, load_model
 from ..sources import EXTENSIONS, expand_inputs, expand_path, is_video
 
@@ -59,6 +59,8 @@ def _run(
     kind: str, cfg: str, weights: str, sources: Sequence[str], options: Options, is_mine: Callable[[int], bool],
     spread: Any = None,
 ) -> None:  # fmt: skip
+    if is_uri(options["out"]):
+        raise click.UsageError(f"--out {options['out']}: expected a folder of this machine")
     store, names = _pictures(sources, options["column"])
     model = load_model(cfg, weights, options)
     steps: Any = detector_steps(model, options) if kind == "detect" else classifier_steps(model, cfg, options)
@@ -90,7 +92,7 @@ def _run(
 def _end(parts: Parts, blocks: Sequence[int], stop: Interruption) -> None:
     failed = parts.with_errors(blocks)
     if failed:
-        note(f"pictures without a result: see {parts.folder}/errors-*, {len(failed)} files")
+        note(f"pictures without a result: see {parts.folder}/errors-*, {counted(len(failed), 'file')}")
     if stop.number is not None:
         note("interrupted; the same command goes on where parts are missing")
     stop.exit(not failed)
