@@ -1,7 +1,7 @@
-"""Compares two ways of training on several machines: every mini-batch's gradient summed (`train --workers`), and darknet's
+"""Compares two ways of training on several machines: every gradient summed (`train --workers`), and darknet's
 own over several GPUs, where each trains alone at N times the learning rate and all weights are averaged now and then.
 
-    python benchmarks/averaging.py obj.data small.cfg --iterations 600 --seeds 1 2 3
+    python benchmarks/averaging.py obj.data small.cfg [--same-rate]
 
 Prints mAP@.5 on the data set's `valid` pictures after the same number of pictures. The cfg's burn_in, steps and
 max_batches are replaced: a fifth of the iterations, and 0.1 times the rate for their last fifth.
@@ -44,11 +44,11 @@ def average(trainers: Sequence[Trainer]) -> None:
             layer.parameters_changed()
 
 
-def trained(data: str, cfg: str, iterations: int, replicas: int, interval: int, seed: int, folder: str) -> Trainer:
-    path = Path(folder) / "net.cfg"
-    path.write_text(schedule(Path(cfg).read_text(), iterations // replicas, replicas))
+def trained(given: argparse.Namespace, replicas: int, seed: int, folder: str) -> Trainer:
+    path, iterations = Path(folder) / "net.cfg", given.iterations // replicas
+    path.write_text(schedule(Path(given.cfg).read_text(), iterations, 1 if given.same_rate else replicas))
     trainers = [
-        Trainer(data, path, seed=seed * 100 + number, backup=f"{folder}/{number}", chart=False)
+        Trainer(given.data, path, seed=seed * 100 + number, backup=f"{folder}/{number}", chart=False)
         for number in range(replicas)
     ]
     for trainer in trainers[1:]:  # all begin with the same weights
@@ -58,7 +58,7 @@ def trained(data: str, cfg: str, iterations: int, replicas: int, interval: int, 
             own.parameters_changed()
     runs: list[Iterator[object]] = [trainer.run() for trainer in trainers]
     for number, _ in enumerate(zip(*runs, strict=True), start=1):
-        if replicas > 1 and (number % interval == 0 or number == iterations // replicas):
+        if replicas > 1 and (number % given.interval == 0 or number == iterations):
             average(trainers)
     return trainers[0]
 
@@ -70,6 +70,7 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=600, help="of one machine (default 600)")
     parser.add_argument("--replicas", type=int, nargs="+", default=[1, 2, 4], help="machines (default 1 2 4)")
     parser.add_argument("--interval", type=int, default=4, help="iterations between two averages (default 4)")
+    parser.add_argument("--same-rate", action="store_true", help="do not multiply the learning rate by the machines")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     given = parser.parse_args()
     data = read_data(given.data)
@@ -79,7 +80,7 @@ def main() -> None:
         for seed in given.seeds:
             with tempfile.TemporaryDirectory() as folder:
                 try:
-                    made = trained(given.data, given.cfg, given.iterations, replicas, given.interval, seed, folder)
+                    made = trained(given, replicas, seed, folder)
                 except DivergedError as error:
                     print(f"{replicas} machines, seed {seed}: {error}", flush=True)
                     found.append(0.0)
