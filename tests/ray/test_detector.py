@@ -10,6 +10,7 @@ from pydarknet.errors import OptionError
 
 pytest.importorskip("pyarrow")
 pytest.importorskip("ray")
+pytestmark = pytest.mark.cluster
 
 from pydarknet.ray import Detector
 
@@ -49,7 +50,6 @@ def test_a_missing_column_is_named(detector):
         detector({"text": ["a"]})
 
 
-@pytest.mark.slow
 def test_map_batches(tmp_path):
     import ray
 

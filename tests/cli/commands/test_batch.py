@@ -123,7 +123,7 @@ def test_without_ray_the_extra_is_named(run, detector, photos, monkeypatch):
     assert (result.exit_code, result.stderr) == (1, "this needs the package ray: pip install 'pydarknet[ray]'\n")
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_batch_is_detect_json(run, ray_here, detector, photos):
     words = "batch", "detect", detector.cfg, detector.weights, photos, "--names", detector.names, "--out"
     result = run(*words, "found", "--block", "20")
@@ -137,7 +137,7 @@ def test_batch_is_detect_json(run, ray_here, detector, photos):
     assert in_parts("found") == lines_of(plain.stdout)
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_batch_takes_and_writes_parquet(run, ray_here, classifier, photos):
     import pyarrow
     from pyarrow.parquet import read_table, write_table
@@ -152,7 +152,7 @@ def test_batch_takes_and_writes_parquet(run, ray_here, classifier, photos):
     assert [row["filename"] for row in read_table("found/errors-00001.parquet").to_pylist()] == ["photos.parquet#100"]
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_batch_map_prints_what_detector_map_prints(run, ray_here, folder):
     files, weights = evaluation_files(folder)
     words = files.data, files.cfg, weights, "--json"
