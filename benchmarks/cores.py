@@ -2,16 +2,15 @@
 
     python benchmarks/cores.py [--networks NAME[:SIZE] ...] [--cores 4 8 16] [--bandwidth 60] [--cache 32]
 
-A layer's time on N cores is the longer of two: its time on one, divided by N and by how evenly its tasks divide; and its
-bytes from memory by the bandwidth of N cores. Filters come from memory where those of the network are larger than the
-caches, so do tensors larger than half of them. Each loop that is divided costs what it does on two threads, times log2(N).
+A layer's time on N cores is the longer of two: its time on one, divided by N and by how evenly its tasks divide; and
+its bytes from memory by the bandwidth of N cores. Filters come from memory where those of the network are larger than
+the caches, so do tensors larger than half of them. Each loop that is divided costs LOOP times log2(N).
 Bandwidth of one and two threads is measured; that of more grows with N up to `--bandwidth`, a desktop's.
 """
 
 import argparse
 import contextlib
 import math
-import statistics
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -25,18 +24,20 @@ from pydarknet.kernels.convolution.microkernel import MR
 from pydarknet.kernels.convolution.nchw import BANDS
 from pydarknet.kernels.views import BandedPlanes, NchwRows, Origins, Planes, Schedule, WinogradInput, WinogradSchedule
 from pydarknet.model import Model
-from pydarknet.runtime.program import Call
 from pydarknet.runtime.threads import set_threads, threads
 from pydarknet.tools.profile import time_layers
 
-NETWORKS = {"tiny": 224, "darknet19": 256, "darknet53": 256, "yolov3-tiny": 416, "yolov4-tiny": 416, "yolo-fastest-1.1": 320}
+NETWORKS = {
+    "tiny": 224, "darknet19": 256, "darknet53": 256, "yolov3-tiny": 416, "yolov4-tiny": 416, "yolo-fastest-1.1": 320
+}  # fmt: skip
 PLANNED = [f"pydarknet.layers.convolution.{name}.threads" for name in ("direct", "algorithm", "nchw")]
+LOOP = 3e-6  # seconds that dividing a loop among two threads costs
 MEASURED = 256 << 20  # bytes that are copied to measure a bandwidth
 
 
 class Layer(NamedTuple):
-    """Of one layer as it is planned: its operations, the loops that are divided, and of these the smallest number of tasks;
-    bytes of tensors and of filters."""
+    """A layer as it is planned: its operations, the loops that are divided, and of these the smallest number of
+    tasks; bytes of tensors and of filters."""
 
     index: int
     operations: float
@@ -104,7 +105,8 @@ def bytes_of(call: Any) -> tuple[int, int]:
     own = [each for each in arguments if isinstance(each, np.ndarray) and each.dtype == np.float32]
     inner = [each for group in arguments if isinstance(group, tuple) for each in group if isinstance(each, np.ndarray)]
     scratch = own[-1:] if any(each.dtype == np.int64 for each in arguments if isinstance(each, np.ndarray)) else []
-    return sum(each.nbytes for each in own if all(each is not one for one in scratch)), sum(each.nbytes for each in inner)
+    tensors = sum(each.nbytes for each in own if all(each is not one for one in scratch))
+    return tensors, sum(each.nbytes for each in inner)
 
 
 def evenness(tasks: int, cores: int) -> float:
@@ -112,8 +114,16 @@ def evenness(tasks: int, cores: int) -> float:
     return tasks / (cores * -(-tasks // cores))
 
 
+def evenness_of(network: Model, cores: int) -> float:
+    """The same of all layers, each by its operations."""
+    layers = layers_of(network, cores)
+    return sum(each.operations for each in layers) / sum(
+        each.operations / evenness(each.tasks, cores) for each in layers
+    )
+
+
 class Machine(NamedTuple):
-    """bandwidth: bytes per second by the number of cores. loop: seconds of a loop over two threads. cache: bytes."""
+    """bandwidth: bytes per second by the number of cores. loop: see LOOP. cache: bytes."""
 
     bandwidth: dict[int, float]
     loop: float
@@ -145,21 +155,6 @@ def copied(count: int) -> float:
     return 2 * MEASURED * count / min(seconds() for _ in range(5))
 
 
-def loop_seconds(call: Call) -> float:
-    """What dividing a short loop costs: its time on two threads less half of that on one."""
-    times = {}
-    for count in (1, 2):
-        set_threads(count)
-        times[count] = min(_timed(call) for _ in range(200))
-    return max(0.0, times[2] - times[1] / 2)
-
-
-def _timed(call: Call) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
-
-
 def measured(network: Model, count: int, passes: int) -> dict[int, float]:
     set_threads(count)
     network.plan = None
@@ -183,17 +178,20 @@ def main() -> None:
             continue
         network = random_network(cfg, size)
         on_one, on_two = (measured(network, count, given.passes) for count in (1, 2))
-        machine = Machine(bandwidth, 3e-6, given.cache * 2**20)
-        whole = sum(on_one.values())
+        machine, whole = Machine(bandwidth, LOOP, given.cache * 2**20), sum(on_one.values())
         model = {cores: machine.seconds(layers_of(network, cores), on_one, cores) for cores in (2, *given.cores)}
         speeds = ", ".join(f"{cores} cores {whole / model[cores]:.1f}" for cores in given.cores)
-        two = sum(on_two.values())
-        print(f"{name} {size}: 1 thread {1e3 * whole:.2f} ms; 2 threads {whole / two:.2f}, model {whole / model[2]:.2f}; {speeds}")
-        shares = [(layer, on_one[layer.index] / evenness(layer.tasks, given.cores[-1])) for layer in layers_of(network, given.cores[-1])]
-        worst = sorted(shares, key=lambda pair: on_one[pair[0].index] - pair[1])[:3]
-        for layer, _ in worst:
-            print(f"    layer {layer.index} ({network.layers[layer.index].kind}): {layer.tasks} tasks, "
-                  f"{100 * on_one[layer.index] / whole:.1f} % of the time, {100 * evenness(layer.tasks, given.cores[-1]):.0f} % even")  # fmt: skip
+        two = f"{whole / sum(on_two.values()):.2f}, model {whole / model[2]:.2f}"
+        print(f"{name} {size}: 1 thread {1e3 * whole:.2f} ms; 2 threads {two}; {speeds}")
+        last = given.cores[-1]
+        lost = {
+            layer: on_one[layer.index] * (1 / evenness(layer.tasks, last) - 1) for layer in layers_of(network, last)
+        }
+        for layer in sorted(lost, key=lambda layer: -lost[layer])[:3]:
+            print(
+                f"    {last} cores, layer {layer.index} ({network.layers[layer.index].kind}): {layer.tasks} tasks, "
+                f"{100 * evenness(layer.tasks, last):.0f} % even, {100 * on_one[layer.index] / whole:.1f} % of the time"
+            )
 
 
 if __name__ == "__main__":

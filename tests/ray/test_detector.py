@@ -10,9 +10,10 @@ from pydarknet.errors import OptionError
 
 pytest.importorskip("pyarrow")
 pytest.importorskip("ray")
-pytestmark = pytest.mark.cluster
 
 from pydarknet.ray import Detector
+
+pytestmark = pytest.mark.cluster
 
 SAMPLE = Path(pydarknet.__file__).parents[1] / "data" / "sample.jpg"
 

@@ -107,13 +107,17 @@ class Blocking:
         """Few tiles a task stay near the core, many read filters less often."""
         even, points = tiles + tiles % 2, patch_side(m, stride) ** 2
         filters = packed_size(m, panels * PANEL_CHANNELS, blocks * LANES, int24)
-        pieces = {workers * k for k in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)} | {1}
+        parts = {
+            1,
+            *(workers // d for d in (2, 3, 4, 6, 8, 16) if workers % d == 0),
+        }  # few tiles and panels, many cores
+        pieces = parts | {workers * k for k in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)}
         sizes = {-(-tiles // count) for count in pieces if tiles >= 6 * count or count == 1}
         candidates = [
             cls(min(even, size + size % 2), min(at_once, panels // ranges), ranges)
             for size in sorted(sizes)
             for at_once in COSTS.panels_per_pass
-            for ranges in (1, workers, 2 * workers, 4 * workers)
+            for ranges in sorted(parts | {workers, 2 * workers, 4 * workers})
             if ranges <= panels
         ]
         # Where two products take all tiles, they read the filters once, which makes up for tiles in a farther cache.

@@ -92,7 +92,9 @@ def test_sources_that_are_not_there(run, detector, folder):
     for source, what in (("gone", "gone: no such file or folder"), ("empty", "empty: no pictures in this folder")):
         result = run("detect", detector.cfg, detector.weights, source, "--json", "--shard", "1/2", "--out", "found")
         assert result.exit_code == 1 and result.stderr.startswith(what)
-    result = run("detect", detector.cfg, detector.weights, ".", "--json", "--shard", "1/2", "--out", "s3://bucket/found")
+    result = run(
+        "detect", detector.cfg, detector.weights, ".", "--json", "--shard", "1/2", "--out", "s3://bucket/found"
+    )
     assert "--out s3://bucket/found: expected a folder of this machine" in result.stderr and result.exit_code == 2
 
 
