@@ -6,6 +6,7 @@ python benchmarks/charts.py [benchmarks/results.md] [README.md]
 import re
 import statistics
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,16 +39,20 @@ def sections(report: str) -> dict[str, list[dict[str, str]]]:
     return found
 
 
-def peers_of(rows: Sequence[dict[str, str]]) -> list[str]:
-    """The columns of other engines."""
-    own = ("network", "fastest / ours", "difference")
-    return [name for name in rows[0] if name not in own and not name.startswith(OURS)]
+def peers_of(rows: Sequence[dict[str, str]]) -> dict[str, list[str]]:
+    """The columns of each other engine."""
+    own, found = ("network", "fastest / ours", "difference"), dict[str, list[str]]()
+    for name in rows[0]:
+        if name not in own and not name.startswith(OURS):
+            found.setdefault(re.sub(" (default|int8)$", "", name), []).append(name)
+    return found
 
 
-def ratios(row: dict[str, str], peers: Sequence[str]) -> list[float]:
-    """The time of each peer by our fastest; 0 where it did not run."""
+def ratios(row: dict[str, str], peers: dict[str, list[str]]) -> list[float]:
+    """The fastest time of each peer by our fastest; 0 where it did not run."""
     ours = min(float(value) for name, value in row.items() if name.startswith(OURS))
-    return [0.0 if row[peer] == "-" else float(row[peer]) / ours for peer in peers]
+    times = [[float(row[name]) for name in names if row[name] != "-"] for names in peers.values()]
+    return [min(each, default=0.0) / ours for each in times]
 
 
 def draw(rows: Sequence[dict[str, str]], title: str, path: Path) -> None:
@@ -66,7 +71,7 @@ def draw(rows: Sequence[dict[str, str]], title: str, path: Path) -> None:
     axes.invert_yaxis()
     axes.set_xlabel("time of a peer / time of pydarknet (1: as fast)")
     axes.set_title(title)
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, ncols=len(peers), loc="upper center", bbox_to_anchor=(0.5, -0.12))
     axes.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
     figure.savefig(path)
@@ -81,9 +86,10 @@ def shown(report: str) -> str:
     (first, (chart, _)), (second, (best_chart, _)) = CHARTS.items()
     columns = [name for name in tables[first][0] if name != "difference"]
     rows = [[row[name] for name in columns] for row in tables[first]]
+    source = f"{machine[0].strip()} {machine[1].strip()} Milliseconds for one picture in float32, from {machine[2]}:"
     return "\n\n".join([
-        f"{machine[0].strip()} {machine[1].strip()} Milliseconds for one picture in float32, from {machine[2]}:",
-        table(columns, rows), means[0], f"![{first}](docs/{chart})", f"{second}: {means[1]}",
+        "\n".join(textwrap.wrap(source, 138, break_long_words=False, break_on_hyphens=False)),
+        table(columns, rows), means[0], f"![{first}](docs/{chart})", f"{second}: {means[1][0].lower()}{means[1][1:]}",
         f"![{second}](docs/{best_chart})",
         f"Training: geometric mean of PyTorch / pydarknet over {len(tables['Training'])} networks: {training:.2f}.\n",
     ])  # fmt: skip

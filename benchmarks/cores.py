@@ -131,12 +131,14 @@ class Machine(NamedTuple):
 
     def seconds(self, layers: Sequence[Layer], on_one: dict[int, float], cores: int) -> float:
         """The model's time of a pass."""
-        from_memory, whole = sum(layer.filters for layer in layers) > self.cache, 0.0
+        from_memory = sum(layer.filters for layer in layers) > self.cache
+        rest = {**on_one, **{layer.index: 0.0 for layer in layers}}  # computed with others on so many cores
+        whole = sum(rest.values()) / cores
         for layer in layers:
             moved = layer.filters * from_memory + layer.tensors * (layer.tensors > self.cache / 2)
-            even = on_one[layer.index] / cores / evenness(layer.tasks, cores)
+            even = on_one.get(layer.index, 0.0) / cores / evenness(layer.tasks, cores)
             whole += max(even, moved / self.bandwidth[cores]) + self.loop * layer.loops * math.log2(cores)
-        return whole + sum(on_one.values()) - sum(on_one[layer.index] for layer in layers)
+        return whole
 
 
 def copied(count: int) -> float:
@@ -190,7 +192,7 @@ def main() -> None:
         for layer in sorted(lost, key=lambda layer: -lost[layer])[:3]:
             print(
                 f"    {last} cores, layer {layer.index} ({network.layers[layer.index].kind}): {layer.tasks} tasks, "
-                f"{100 * evenness(layer.tasks, last):.0f} % even, {100 * on_one[layer.index] / whole:.1f} % of the time"
+                f"{100 * evenness(layer.tasks, last):.0f} % even, {100 * on_one.get(layer.index, 0.0) / whole:.1f} % of the time"
             )
 
 
