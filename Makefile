@@ -8,7 +8,7 @@ SCENES := build/toys/valid.list
 SLOWEST := --durations=20 --durations-min=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo scenes train-demo check test docs matrix fuzz lint format types bench wheel clean
+.PHONY: help demo scenes train-demo check test cluster docs matrix fuzz lint format types bench wheel clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,11 +38,15 @@ train-demo: $(SCENES)  ## train the model of the demo anew and measure it, below
 
 check: $(READY)  ## lint, types and the tests that are not slow
 	$(MAKE) --no-print-directory lint types
-	$(BIN)/python -m pytest --numprocesses=auto -m "not slow"
+	$(BIN)/python -m pytest --numprocesses=auto -m "not slow and not cluster"
 
-test: $(READY)  ## lint, types and the whole test suite
+test: $(READY)  ## lint, types and the whole test suite, but for `make cluster`
 	$(MAKE) --no-print-directory lint types
-	$(BIN)/python -m pytest --numprocesses=auto $(SLOWEST)
+	$(BIN)/python -m pytest --numprocesses=auto -m "not cluster" $(SLOWEST)
+
+cluster: $(READY)  ## the tests on local clusters of the extra `ray`
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[ray]'
+	$(BIN)/python -m pytest -m cluster $(SLOWEST)
 
 docs: $(READY)  ## the site of the documents, build/site: no broken link; runs the notebooks
 	$(BIN)/python -m pip install --quiet --editable '.[docs]'

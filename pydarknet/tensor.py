@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,23 +37,46 @@ class Shape:
         return f"{self.width} x {self.height} x {self.channels}"
 
 
+class Numbers(NamedTuple):
+    """What lies in words of 32 bits: the numbers of `factors` neighbouring channels, each `scale` times its value
+    plus `zero`."""
+
+    factors: int = 1
+    scale: np.float32 = np.float32(1)
+    zero: np.float32 = np.float32(0)
+
+    @property
+    def word_of_zeros(self) -> int:
+        """A word whose numbers stand for 0."""
+        return int(self.zero) * sum(1 << 32 // self.factors * each for each in range(self.factors))
+
+
+FLOATS = Numbers()
+
+
 @dataclass(frozen=True)
 class Layout:
     """The memory layout of a batch of activations: (batch, blocks, height + 2 halo, width + 2 halo, lanes)
-    float32.
+    float32, or words of other numbers.
 
-    The halo and lanes past the last channel are zeros. Tensors in NCHW order exist only at inference, between
-    layers that support it. Strides are in floats, `pitch` is in cells.
+    The halo and lanes past the last channel are zeros. Tensors in NCHW order or of other numbers exist only at
+    inference, between layers that support it. Strides are in floats, `pitch` is in cells.
     """
 
     batch: int
     shape: Shape
     halo: int = 0
     lanes: int = LANES
+    numbers: Numbers = FLOATS
+
+    @property
+    def unit(self) -> int:
+        """Channels of a block."""
+        return self.lanes * self.numbers.factors
 
     @property
     def blocks(self) -> int:
-        return -(-self.shape.channels // self.lanes)
+        return -(-self.shape.channels // self.unit)
 
     @property
     def pitch(self) -> int:
@@ -75,7 +99,8 @@ class Layout:
     def planes(self) -> Planes:
         """The layout as an argument of kernels."""
         height, width = self.shape.height, self.shape.width
-        return Planes(self.batch, self.blocks, height, width, self.item, self.block, self.pitch, self.halo)
+        sizes = self.batch, self.blocks, height, width, self.item, self.block, self.pitch, self.halo
+        return Planes(*sizes, self.numbers.word_of_zeros)
 
     def strides(self, stride_y: int = 1, stride_x: int = 1) -> Strides:
         """The strides over every `stride_y`-th row and `stride_x`-th column, as an argument of kernels."""

@@ -395,3 +395,24 @@ def test_viewers_of_a_run_see_events_and_pictures():
     assert [line.split(": ")[0] for line in found] == ["of the processor time", "clock", "processor"]
     shares = [float(share) for share in re.findall(r"([\d.]+)%", found[0])]
     assert len(shares) == 2 and all(0 <= share < 10 for share in shares)  # one may be below a tick of the clock
+
+
+@pytest.mark.parametrize("cores", [4, 6, 8, 12, 16])
+def test_the_work_divides_evenly_among_many_cores(cores):
+    from cores import NETWORKS, evenness_of
+    from networks import find_cfg, random_network
+
+    found = {
+        name: evenness_of(random_network(find_cfg(name), NETWORKS[name]), cores)
+        for name in ("tiny", "yolov3-tiny", "yolov4-tiny")
+    }
+    assert min(found.values()) > 0.95, found
+
+
+def test_the_model_of_more_cores():
+    from cores import LOOP, Layer, Machine, evenness
+
+    assert [evenness(tasks, 4) for tasks in (1, 4, 5, 8)] == [0.25, 1, 0.625, 1]
+    layers = [Layer(0, 1.0, 1, 8, 100, 10), Layer(1, 1.0, 1, 1, 0, 4000)]
+    machine = Machine({4: 1e6}, LOOP, 1000)
+    assert machine.seconds(layers, {0: 0.004, 1: 0.002, 2: 0.1}, 4) == pytest.approx(0.001 + 0.004 + 4 * LOOP + 0.1)

@@ -182,14 +182,49 @@ LOG_INTERVAL = 2.0  # seconds between two lines if standard error is not a termi
 IDLE = 3.0  # seconds without a compilation after which the thread ends
 
 
+class StatusLine:
+    """A line on standard error that is drawn again, or printed every LOG_INTERVAL seconds where it has changed."""
+
+    def __init__(self) -> None:
+        self._last, self._shown = "", 0.0  # the last line, and when it was shown
+
+    def show(self, text: str) -> None:
+        now = time.monotonic()
+        if redraws():
+            draw_line(text)
+        elif now - self._shown >= LOG_INTERVAL and text != self._last:
+            self._last, self._shown = text, now
+            note(text)
+
+
+@contextmanager
+def status(text: Callable[[], str]) -> Iterator[None]:
+    """Show what `text` gives while the block runs, but for the time in which kernels are compiled."""
+    stop, line = threading.Event(), StatusLine()
+
+    def watch() -> None:
+        stop.wait(DELAY)
+        while not stop.wait(INTERVAL):
+            if not compile_time.is_compiling():
+                line.show(text())
+
+    thread = threading.Thread(target=watch, name="status", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        clear_line()
+
+
 class CompileProgress:
     """Shows the line from a thread, which ends after IDLE seconds without a compilation."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._stop = threading.Event()
-        self._last, self._shown = "", 0.0  # the last line, and when it was shown
+        self._stop, self._line = threading.Event(), StatusLine()
 
     def begin(self) -> None:
         with self._lock:
@@ -210,7 +245,7 @@ class CompileProgress:
             if compile_time.is_compiling():
                 idle = now
                 if now - begun > DELAY:
-                    self._show(now)
+                    self._line.show(_text())
             elif now - max(idle, begun) > IDLE:
                 break
             else:
@@ -218,14 +253,6 @@ class CompileProgress:
         with self._lock:
             self._thread = None
         clear_line()
-
-    def _show(self, now: float) -> None:
-        text = _text()
-        if redraws():
-            draw_line(text)
-        elif now - self._shown >= LOG_INTERVAL and text != self._last:
-            self._last, self._shown = text, now
-            note(text)
 
 
 def _text() -> str:

@@ -9,7 +9,7 @@ from llvmlite import ir
 from numba import types
 
 from ..runtime.jit import device, inlined
-from .simd import INT64, LANES, returning
+from .simd import INT64, LANES, returning, vstore, vwords
 
 CACHE_LINE = 8  # int64 between two workers' counts, so that they do not wait for each other
 
@@ -54,17 +54,24 @@ def clear(run):
 
 
 @device
+def _fill(cells, word):
+    value = vwords(word)
+    for k in range(0, cells.size, LANES):
+        vstore(cells, k, value)
+
+
+@device
 def zero_halo(y, at, picture, block):
     """Write zeros round one plane of y; nothing where it has no halo. at: `Planes` of y."""
     if at.halo == 0:
         return
     row_size, first = at.pitch * LANES, cell(at, picture, block, -at.halo, -at.halo)
     edge = at.halo * (row_size + LANES)  # the rows above the plane, and the cells on the left of its first row
-    clear(y[first : first + edge])
+    _fill(y[first : first + edge], at.fill)
     for row in range(at.height):
         end = first + edge + row * row_size + at.width * LANES
         gap = row_size - at.width * LANES if row < at.height - 1 else edge
-        clear(y[end : end + gap])
+        _fill(y[end : end + gap], at.fill)
 
 
 @device

@@ -75,16 +75,16 @@ def multiply(a, a_at, a_lane, b, b_at, y, y_at):
 
 @kernel
 def upsample(x, x_at, stride, factor, y, y_at):
-    """y = each cell of x repeated stride x stride times, multiplied by `factor`."""
+    """y = each cell of x repeated stride x stride times, multiplied by `factor`; 1 leaves words of any numbers."""
     for task in prange(row_tasks(y_at)):
         picture, block, row = written_row(task, y, y_at)
-        cells = y_at.width // stride
         to, x_row = cell(y_at, picture, block, row, 0), cell(x_at, picture, block, row // stride, 0)
-        target, source = y[to : to + y_at.width * LANES], x[x_row : x_row + cells * LANES]
-        for column in range(cells):
+        for column in range(y_at.width // stride):
+            value = vload(x, x_row + column * LANES)
+            if factor != f32(1.0):
+                value = value * vsplat(factor)
             for repeat in range(stride):
-                for lane in range(LANES):
-                    target[(column * stride + repeat) * LANES + lane] = factor * source[column * LANES + lane]
+                vstore(y, to + (column * stride + repeat) * LANES, value)
 
 
 @kernel

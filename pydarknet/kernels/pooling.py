@@ -1,15 +1,17 @@
 """Pooling over blocked activations, and its backward passes. Cells outside the plane take no part. Geometry:
 `Planes`; window: `SlidingWindow`."""
 
+from typing import Any
+
 import numba
+from llvmlite import ir
 from numba import prange
 
-from ..runtime.jit import device, kernel
+from ..runtime.jit import device, kernel, named
 from .addressing import cell, cells_under, plane_task, row_tasks, written_row
-from .simd import LANES, vload, vmax, vsplat, vstore, vwhere_equal
+from .simd import LANES, VECTOR, simd, vload, vmax, vsplat, vstore, vwhere_equal, vwords
 
 f32 = numba.float32
-LOWEST = f32(-3.4028234663852886e38)  # of float32
 
 
 @device
@@ -25,24 +27,52 @@ def pool_rows(x, at, pitch, rows, columns, y, y_at):
         vstore(y, y_at + j * 16, best)
 
 
-@kernel
-def maxpool(x, x_at, window, y, y_at):
-    """y = the largest value of each window of x that lies inside the plane; 0 where a window lies outside
-    altogether.
+def _make_maxpool(larger: Any, lowest: int, name: str) -> Any:
+    """The kernel `name`: y = the largest value of each window of x that lies inside the plane; 0 where a window lies
+    outside altogether.
 
-    x, y: flat float32, their geometry `Planes`; window: `SlidingWindow`.
+    x, y: flat float32, or words of other numbers, their geometry `Planes`; window: `SlidingWindow`. larger: of the
+    numbers of two vectors; lowest: a word of the smallest ones.
     """
-    for task in prange(row_tasks(y_at)):
-        picture, block, row = written_row(task, y, y_at)
-        source, target = cell(x_at, picture, block, 0, 0), cell(y_at, picture, block, row, 0)
-        top, bottom = cells_under(window, row, window.stride_y, x_at.height)
-        for column in range(y_at.width):
-            left, right = cells_under(window, column, window.stride_x, x_at.width)
-            best = vsplat(LOWEST if top < bottom and left < right else f32(0.0))
-            for i in range(top, bottom):
-                for j in range(left, right):
-                    best = vmax(vload(x, source + (i * x_at.pitch + j) * LANES), best)
-            vstore(y, target + column * LANES, best)
+
+    @kernel
+    @named(__name__, name)
+    def maxpool(x, x_at, window, y, y_at):
+        for task in prange(row_tasks(y_at)):
+            picture, block, row = written_row(task, y, y_at)
+            source, target = cell(x_at, picture, block, 0, 0), cell(y_at, picture, block, row, 0)
+            top, bottom = cells_under(window, row, window.stride_y, x_at.height)
+            for column in range(y_at.width):
+                left, right = cells_under(window, column, window.stride_x, x_at.width)
+                best = vwords(lowest if top < bottom and left < right else y_at.fill)
+                for i in range(top, bottom):
+                    for j in range(left, right):
+                        best = larger(vload(x, source + (i * x_at.pitch + j) * LANES), best)
+                vstore(y, target + column * LANES, best)
+
+    return maxpool
+
+
+@simd
+def _larger_pairs(b, x, y):
+    """Of bfloat16 numbers: integers of their bits are in the same order once negative ones are turned round."""
+    kind = ir.VectorType(ir.IntType(16), 2 * LANES)
+    sign, others = (ir.Constant(kind, [number] * 2 * LANES) for number in (15, 0x7FFF))
+    pairs = [b.bitcast(each, kind) for each in (x, y)]
+    first, second = (b.xor(each, b.and_(b.ashr(each, sign), others)) for each in pairs)
+    return b.bitcast(b.select(b.icmp_signed(">", first, second), *pairs), VECTOR)
+
+
+@simd
+def _larger_bytes(b, x, y):
+    """Of unsigned 8-bit integers."""
+    first, second = (b.bitcast(each, ir.VectorType(ir.IntType(8), 4 * LANES)) for each in (x, y))
+    return b.bitcast(b.select(b.icmp_unsigned(">", first, second), first, second), VECTOR)
+
+
+maxpool = _make_maxpool(vmax, 0xFF7FFFFF, "maxpool")
+maxpool_bf16 = _make_maxpool(_larger_pairs, 0xFF7FFF7F, "maxpool_bf16")
+maxpool_int8 = _make_maxpool(_larger_bytes, 0, "maxpool_int8")
 
 
 @kernel

@@ -4,9 +4,10 @@ intrinsics are made with. `float32x16` is LLVM's `<16 x float>`: one register wi
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partialmethod, wraps
 from typing import Any
 
@@ -161,6 +162,12 @@ class Emitter:
         """Write a vector's floats to `address`."""
         self.store(value, self.bitcast(address, value.type.as_pointer())).align = 4
 
+    @contextlib.contextmanager
+    def times(self, count: ir.Value) -> Iterator[ir.Value]:
+        """A loop round what is emitted within; the number of its pass."""
+        with cgutils.for_range(self._builder, count) as loop:
+            yield loop.index
+
     def prefetch(self, address: ir.Value) -> None:
         """Ask for the cache line at `address` before it is needed."""
         read, keep, data = (ir.Constant(INT32, number) for number in (0, 2, 1))
@@ -261,6 +268,13 @@ def fetch(b, array, index):
 def vsplat(b, scalar):
     """`scalar` (float32) in all lanes."""
     return b.splat(scalar)
+
+
+@simd
+def vwords(b, word):
+    """A 32-bit word in all lanes."""
+    words = ir.VectorType(INT32, LANES)
+    return b.bitcast(b.splat(b.trunc(word, INT32), words), VECTOR)
 
 
 @returning(types.float32)

@@ -26,6 +26,7 @@ class Planes(NamedTuple):
     block_stride: int  # floats from block to block
     pitch: int  # cells from row to row, halo included
     halo: int  # cells of zeros round each plane
+    fill: int = 0  # the 32-bit word that zeros are
 
 
 class Strides(NamedTuple):
@@ -102,7 +103,8 @@ class Origins(NamedTuple):
     height: int  # rows of the convolution's output, before pooling
     width: int  # columns of the convolution's output, before pooling
 
-    # Where workers convert what a task reads: `span` words for each of `blocks` blocks of channels.
+    # Where workers convert what a task reads: `span` words for each of `blocks` blocks of channels. No blocks: the
+    # tensor holds the numbers that the product multiplies.
     blocks: int = 0
     span: int = 0
     low: int = 0  # floats from a pixel's origin to the first float that a filter reads
@@ -160,6 +162,10 @@ class Epilogue(NamedTuple):
     slope: Any  # float32: factor of sums below zero, at most 1; 1: linear
     activation: int  # what a slope cannot express (`kernels/activation.py`), 0 for none
     accumulates: bool  # sums begin with what the output holds, in place of the bias
+    # Whether the output is of the numbers that the product multiplies: `scale` times their value plus `zero`.
+    stores: bool
+    scale: Any  # float32
+    zero: Any  # float32
 
 
 class Residual(NamedTuple):

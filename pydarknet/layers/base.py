@@ -13,7 +13,7 @@ from ..config.dialect import Dialect
 from ..config.sections import Section, flag, integer, read_options, real
 from ..kernels.reorder import pack
 from ..runtime.program import Call, KernelCall
-from ..tensor import Shape, Tensor
+from ..tensor import FLOATS, Numbers, Shape, Tensor
 from ..utils.arrays import LANES, Array
 
 INPUT = -1  # the index under which a layer names the network's own input
@@ -285,6 +285,21 @@ class Layer:
     @property
     def reads_four_lanes(self) -> bool:
         """Whether the layer can read a picture in four lanes."""
+        return False
+
+    # Tensors between layers may hold other numbers than float32 (`network/memory_plan.py: set_numbers`).
+
+    @property
+    def converts_to(self) -> Numbers:
+        """What the layer makes of its first source before it computes; FLOATS: nothing else."""
+        return FLOATS
+
+    def can_write(self, numbers: Numbers, lanes: int) -> bool:
+        """Whether the layer, with those `fused`, can write its output as these; lanes: of its first source."""
+        return False
+
+    def passes_on(self, numbers: Numbers) -> bool:
+        """Whether the layer can read its sources as these, and writes its output as what they are."""
         return False
 
     def lanes_from_nchw(self, after: Sequence[Layer]) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from ..kernels.elementwise import add_channels
 from ..kernels.reorder import copy_channels
 from ..kernels.views import Extent, Strides
 from ..runtime.program import Call, KernelCall
-from ..tensor import Shape, Tensor
+from ..tensor import Numbers, Shape, Tensor
 from ..utils.arrays import LANES, Array
 from .activations import LINEAR, Activation, read_activation
 from .base import NOTHING, BuildContext, Layer, NchwLayer, Parameter, padded_lanes, sizes
@@ -90,11 +90,16 @@ class Route(Layer):
     def split_offset(self) -> int | None:
         return self.group_id * self.shape.channels if self.groups > 1 and len(self.sources) == 1 else None
 
+    def passes_on(self, numbers: Numbers) -> bool:
+        unit = LANES * numbers.factors
+        return all(shape.channels // self.groups % unit == 0 for shape in self.inputs)
+
     def bind(self) -> list[Call]:
         copies: list[Call] = []
         y, to = self.output, 0
+        words = y.layout.numbers.factors  # the kernel counts channels of one word each
         for x in self.source_tensors:
-            count = x.shape.channels // self.groups
+            count = x.shape.channels // self.groups // words
             first = count * self.group_id
             if not _is_same_memory(x, first, y, to):
                 copies.append(KernelCall(copy_channels, x.data, x.planes, first, count, y.data, y.planes, to))

@@ -1,7 +1,7 @@
 """Layers that change the size of planes: `[maxpool]`, `[local_avgpool]`, `[avgpool]`, `[upsample]`, `[reorg]`,
 `[reorg3d]`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..config.sections import Section, flag, natural, positive, real
-from ..kernels import elementwise, pooling
-from ..kernels.pooling import average_gradient, maxpool_gradient
+from ..kernels import elementwise
+from ..kernels.pooling import average_gradient, local_average, maxpool, maxpool_bf16, maxpool_gradient, maxpool_int8
 from ..kernels.views import SlidingWindow
 from ..runtime.program import Call, KernelCall
-from ..tensor import Shape, Tensor
+from ..tensor import Numbers, Shape, Tensor
 from ..utils.arrays import Array
 from .base import BuildContext, Layer, NchwLayer, sizes
 from .convolution.section import Blur, blur_row, read_strides
@@ -27,7 +27,7 @@ class _WindowPool(Layer):
     padding: int  # the total of both sides, as darknet counts it
     blur: Blur | None = None  # antialiasing, which takes over the strides
 
-    kernel: ClassVar[Callable[..., Any]]
+    kernels: ClassVar[Mapping[int, Callable[..., Any]]]  # by the numbers in a word
     word: ClassVar[str]
 
     @classmethod
@@ -55,7 +55,8 @@ class _WindowPool(Layer):
 
     def bind(self) -> list[Call]:
         (x,), y = self.source_tensors, self._target
-        pool = KernelCall(type(self).kernel, x.data, x.planes, self._window, y.data, y.planes)
+        kernel = self.kernels[x.layout.numbers.factors]
+        pool = KernelCall(kernel, x.data, x.planes, self._window, y.data, y.planes)
         return [pool, self.blur.run] if self.blur else [pool]
 
     def setup_training(self, source_deltas: list[Tensor | None], delta: Tensor | None) -> None:
@@ -86,8 +87,11 @@ class _WindowPool(Layer):
 class Maxpool(_WindowPool):
     """`[maxpool]`: the maximum of each window, without the pixels outside the plane."""
 
-    kernel = pooling.maxpool
+    kernels: ClassVar[Mapping[int, Callable[..., Any]]] = {1: maxpool, 2: maxpool_bf16, 4: maxpool_int8}
     word: ClassVar[str] = "max"
+
+    def passes_on(self, numbers: Numbers) -> bool:
+        return self.blur is None
 
     @property
     def is_maxpool_2x2(self) -> bool:
@@ -118,7 +122,7 @@ class Maxpool(_WindowPool):
 class LocalAvgpool(_WindowPool):
     """`[local_avgpool]`: the mean of each window, without the pixels outside the plane."""
 
-    kernel = pooling.local_average
+    kernels: ClassVar[Mapping[int, Callable[..., Any]]] = {1: local_average}
     word: ClassVar[str] = "avg"
 
     def add_gradient(self, target: Tensor) -> None:
@@ -210,6 +214,9 @@ class Upsample(Layer):
         if self.reverse:
             return Shape(shape.channels, shape.height // self.stride, shape.width // self.stride)
         return Shape(shape.channels, shape.height * self.stride, shape.width * self.stride)
+
+    def passes_on(self, numbers: Numbers) -> bool:
+        return not self.reverse and self.scale == 1
 
     def bind(self) -> list[Call]:
         (x,), y = self.source_tensors, self.output

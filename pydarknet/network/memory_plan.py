@@ -1,12 +1,13 @@
 """The plan of a pass: the tensors between the layers of a network and their memory, then the calls of kernels.
 
-Five passes go over one list of `TensorPlan`s, one for the input and one for each output that some layer reads:
+Six passes go over one list of `TensorPlan`s, one for the input and one for each output that some layer reads:
 
 1. fusion      which layers are computed together; tensors inside such a run do not exist (`find_steps`)
 2. layout      lanes (blocked nChw16c, packed in four lanes, NCHW) and halo, as the readers need them (`set_layouts`)
-3. aliasing    concatenations and splits without a copy: a tensor is a part of another one (`find_parts`)
-4. liveness    the first and the last step at which a tensor must exist (`set_lifetimes`)
-5. allocation  one block of memory, in which tensors with disjoint lifetimes share addresses (`allocate`)
+3. numbers     what lies in words of 32 bits, where all readers convert to the same (`set_numbers`)
+4. aliasing    concatenations and splits without a copy: a tensor is a part of another one (`find_parts`)
+5. liveness    the first and the last step at which a tensor must exist (`set_lifetimes`)
+6. allocation  one block of memory, in which tensors with disjoint lifetimes share addresses (`allocate`)
 
 An example of eight layers, for one picture of 32 x 32 and three channels:
 
@@ -27,7 +28,7 @@ its sums. `tests/network/test_memory_plan.py` holds the example to its word.
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -38,11 +39,12 @@ from ..errors import ShapeError
 from ..layers import INPUT, Layer
 from ..layers.convolution.nchw import fits_four_lanes
 from ..runtime.program import Call, fuse_calls, pass_under_way
-from ..tensor import NCHW, BorrowedInput, Layout, Shape, Tensor
+from ..tensor import FLOATS, NCHW, BorrowedInput, Layout, Numbers, Shape, Tensor
 from ..utils.arrays import LANES, Array, aligned_zeros, check_memory
 
 ALIGN = 16  # floats: one cache line
 FOUR_LANES = 4  # of an input of up to four channels that only convolutions read
+CELLS_AFTER = 64  # two tiles' pixels
 MOST_FUSED = 3  # layers that any layer computes besides its own work
 
 
@@ -87,6 +89,7 @@ class TensorPlan:
     shape: Shape
     lanes: int = LANES
     halo: int = 0
+    numbers: Numbers = FLOATS
     first: int = 0
     last: int = 0
     part_of: "TensorPlan | None" = None
@@ -95,12 +98,13 @@ class TensorPlan:
 
     @property
     def layout(self) -> Layout:
-        return Layout(self.batch, self.shape, self.halo, self.lanes)
+        return Layout(self.batch, self.shape, self.halo, self.lanes, self.numbers)
 
     @property
     def size(self) -> int:
-        """Floats, rounded up to cache lines."""
-        return -(-self.layout.size // ALIGN) * ALIGN
+        """Floats, rounded up to cache lines, and cells that readers of other numbers may look at after the last."""
+        after = 0 if self.numbers == FLOATS else CELLS_AFTER * LANES
+        return -(-self.layout.size // ALIGN) * ALIGN + after
 
 
 def plan_tensors(
@@ -115,6 +119,8 @@ def plan_tensors(
     owners = [i for i in outputs if graph.readers[i] or not graph.layers[i].keeps_nchw_output]
     tensors = [TensorPlan(index, batch, graph.shape(index)) for index in (INPUT, *owners)]
     set_layouts(graph, tensors, steps, keep_all, four_lanes)
+    if not keep_all:
+        set_numbers(graph, tensors, steps)
     if batch == 1 and not keep_all:
         find_parts(graph, tensors)
     set_lifetimes(graph, tensors, steps, keep_all)
@@ -221,6 +227,51 @@ def propagate_nchw(graph: Graph, steps: Sequence[Step]) -> set[int]:
     return kept
 
 
+# --- numbers ---
+
+
+def set_numbers(graph: Graph, tensors: Sequence[TensorPlan], steps: Sequence[Step]) -> None:
+    """The numbers pass: a tensor holds what its readers make of it, if all of them make the same.
+
+    Layers that pass on what they read tie tensors together: all of these hold the same numbers, or float32.
+    """
+    by_owner = {tensor.owner: tensor for tensor in tensors}
+    lanes = {tensor.owner: tensor.lanes for tensor in tensors}
+    groups, writers = tied(graph, [step.layers[0] for step in steps]), {step.output: step for step in steps}
+    for group in {id(groups[owner]): groups[owner] for owner in by_owner}.values():
+        numbers = _numbers_of(graph, writers, group, lanes)
+        for owner in group:
+            by_owner[owner].numbers = numbers
+
+
+def tied(graph: Graph, writers: Iterable[int]) -> dict[int, set[int]]:
+    """For each owner, the tensors, its own too, between which some of these layers pass numbers on."""
+    groups = {owner: {owner} for owner in graph.readers}
+    for index in writers:
+        if graph.layers[index].passes_on(FLOATS):
+            group = set[int]().union(*(groups[each] for each in (*graph.sources(index), graph.owner(index))))
+            groups.update(dict.fromkeys(group, group))
+    return groups
+
+
+def _numbers_of(graph: Graph, writers: dict[int, Step], group: set[int], lanes: dict[int, int]) -> Numbers:
+    """What all tensors of a group can hold."""
+    if INPUT in group or graph.output_owner in group or any(lanes[owner] != LANES for owner in group):
+        return FLOATS
+    firsts = {writers[owner]: graph.layers[writers[owner].layers[0]] for owner in group}
+    passing = {step for step, layer in firsts.items() if layer.passes_on(FLOATS)}
+    inside = {i for step in passing for i in step.layers}
+    wanted = {graph.layers[i].converts_to for owner in group for i in graph.readers[owner] if i not in inside}
+    if len(wanted) != 1:
+        return FLOATS
+    (numbers,) = wanted
+    able = all(
+        layer.passes_on(numbers) if step in passing else layer.can_write(numbers, lanes[step.sources[0]])
+        for step, layer in firsts.items()
+    )
+    return numbers if able else FLOATS
+
+
 # --- aliasing ---
 
 
@@ -229,13 +280,13 @@ def find_parts(graph: Graph, tensors: Sequence[TensorPlan]) -> None:
     of whole blocks become parts of their source. Only for a batch of one, whose parts are contiguous."""
     by_owner = {tensor.owner: tensor for tensor in tensors}
     for tensor in tensors[1:]:
-        layer, sources = graph.layers[tensor.owner], graph.sources(tensor.owner)
+        layer, sources, unit = graph.layers[tensor.owner], graph.sources(tensor.owner), tensor.layout.unit
         channel = layer.split_offset()
-        if channel is not None and channel % LANES == 0 and sources[0] != INPUT:
+        if channel is not None and channel % unit == 0 and sources[0] != INPUT:
             tensor.part_of, tensor.channel = by_owner[sources[0]], channel
         for source, start in zip(sources, layer.concat_offsets(), strict=False):
             end = start + graph.shape(source).channels
-            whole_blocks = start % LANES == 0 and (end % LANES == 0 or end == layer.shape.channels)
+            whole_blocks = start % unit == 0 and (end % unit == 0 or end == layer.shape.channels)
             if whole_blocks and source != INPUT and by_owner[source].part_of is None:
                 by_owner[source].part_of, by_owner[source].channel = tensor, start
     parts = [tensor for tensor in tensors if tensor.part_of is not None]
@@ -303,7 +354,7 @@ def allocate(tensors: Sequence[TensorPlan]) -> dict[int, Tensor]:
 
 def part_tensor(part: TensorPlan, whole: Tensor) -> Tensor:
     """In the memory of the tensor that contains it."""
-    start = part.channel // LANES * part.layout.block
+    start = part.channel // part.layout.unit * part.layout.block
     return Tensor(part.layout, whole.data[start : start + part.layout.size])
 
 
@@ -365,13 +416,12 @@ class ExecutionPlan:
             sources = [layers[owner] for owner in graph.sources(index) if owner != INPUT]
             layer.set_precision(precision, sources, [layers[i] for i in graph.readers[index]])
         steps = find_steps(graph, fuse=not keep_all)
+        computing = [layers[step.layers[0]] for step in steps]
+        for step, layer in zip(steps, computing, strict=True):
+            layer.fused = [layers[i] for i in step.layers[1:]]
         tensors = allocate(plan_tensors(graph, batch, steps, keep_all))
-        computing = []
-        for step in steps:
-            layer, *after = (layers[i] for i in step.layers)
-            layer.fused = after
+        for step, layer in zip(steps, computing, strict=True):
             layer.setup([tensors[source] for source in step.sources], tensors.get(step.output))
-            computing.append(layer)
         return cls(
             graph, shape, batch, keep_all, tensors[INPUT],
             [tensors.get(graph.owner(index)) for index in range(len(layers))],

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -35,14 +35,15 @@ class _Work:
 
 
 class SpreadDetector(ListRun):
-    """As `BatchDetector`, on a cluster: the same results in the same order, also where nodes are killed."""
+    """As `BatchDetector`, on a cluster: the same results in the same order, also where nodes are killed. waiting: a
+    context for each wait."""
 
     def __init__(
         self, spread: Spread, network: Network, paths: Sequence[Path], options: InferenceOptions, batch: int,
-        threads: int,
+        threads: int, waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:  # fmt: skip
         super().__init__(network, batch, threads)
-        self.spread, self.paths = spread, paths
+        self.spread, self.waiting, self.paths = spread, waiting, paths
         self.timing.forward = math.nan  # passes of several machines at the same time
         self.scaled = True  # what the actors do not say
         self._work = _Work(network, options, batch, threads)
@@ -51,12 +52,13 @@ class SpreadDetector(ListRun):
     def __iter__(self) -> Iterator[ImageResult]:
         start, names = clock(), [str(path) for path in self.paths]
         blocks = {first: names[first : first + BLOCK] for first in range(0, len(names), BLOCK)}
-        waiting: dict[int, list[ImageResult]] = {}
+        ready: dict[int, list[ImageResult]] = {}
         with closing(self.spread.run(self._work, blocks, self._lost, 4 * self.network.parameter_count)) as found:
             for first in blocks:
-                while first not in waiting:
-                    waiting.update([next(found)])
-                for index, result in enumerate(waiting.pop(first), start=first):
+                with self.waiting():
+                    while first not in ready:
+                        ready.update([next(found)])
+                for index, result in enumerate(ready.pop(first), start=first):
                     self.unreadable += not result.is_readable
                     self.timing.pictures, self.timing.total = index + 1, clock() - start
                     yield replace(result, index=index)

@@ -13,6 +13,7 @@ from ..inference.classifier import prepare_input
 from ..inference.detector import letterboxes
 from ..layers.convolution.direct import FLOAT32, INT8, checked_precision
 from ..model import Model
+from ..network.memory_plan import Graph, tied
 from ..network.network import Network
 from ..network.weights import Quantization, Range, digest_of, quantizable
 from ..utils.arrays import Array
@@ -58,8 +59,10 @@ def quantize(model: Model, pictures: Sequence[Picture], step: Callable[[], objec
 def measured_ranges(
     network: Network, inputs: Sequence[Array], step: Callable[[], object] = lambda: None
 ) -> dict[int, Range]:
-    """The means over inputs of the smallest and the largest number of each convolution."""
-    convolutions = quantizable(network.layers)
+    """The means over inputs of the smallest and the largest number of each convolution. Those whose inputs come to
+    each other by layers without products have one range, so that these layers can pass 8-bit numbers on."""
+    convolutions, graph = quantizable(network.layers), Graph(network.layers, network.layers[0].inputs[0], 0)
+    groups = tied(graph, range(len(network.layers)))
     spans: dict[int, list[Range]] = {index: [] for index in convolutions}
     for x in inputs:
         outputs = network.layer_outputs(x)
@@ -68,8 +71,13 @@ def measured_ranges(
             if read is not None and np.isfinite(read).all():
                 spans[index].append((min(float(read.min()), 0.0), max(float(read.max()), 0.0)))
         step()
-    means = ((index, np.mean(each, axis=0).tolist()) for index, each in spans.items() if each)
-    return {index: (low, high) for index, (low, high) in means}
+    of_group: dict[int, Range] = {}
+    group_of = {index: min(groups[graph.sources(index)[0]]) for index, each in spans.items() if each}
+    for index, group in group_of.items():
+        low, high = np.mean(spans[index], axis=0).tolist()
+        lowest, highest = of_group.get(group, (low, high))
+        of_group[group] = min(low, lowest), max(high, highest)
+    return {index: of_group[group] for index, group in group_of.items()}
 
 
 def prepared(model: Network, picture: Picture) -> Array:

@@ -104,3 +104,22 @@ def test_every_cell_of_a_window_gets_its_part_of_an_average(size, stride, paddin
     for row, column, place in windows(shape, size, stride, padding):
         expected[place] += 0.25 * delta[:, :, row, column, None, None]
     assert_blocked(out, expected, 1e-6)
+
+
+@pytest.mark.parametrize("kernel, kind", [(pooling.maxpool_bf16, np.uint16), (pooling.maxpool_int8, np.uint8)])
+@pytest.mark.parametrize("size, stride, padding, plane", CASES)
+def test_maxpool_of_words_takes_the_largest_of_each_number(kernel, kind, size, stride, padding, plane):
+    factors = 4 // kind().itemsize
+    held = np.random.default_rng(size).integers(0, 256, (2, *plane, 16 * factors)).astype(kind)
+    if kind == np.uint16:  # the upper halves of float32 numbers of both signs
+        held = (values(*held.shape, seed=size).view(np.uint32) >> 16).astype(kind)
+    words = np.ascontiguousarray(np.moveaxis(held.view(np.float32), 3, 1))
+    target = pool(kernel, words, size, stride, padding)
+    out = target.shape
+    found = target.plain().reshape(2, 16, out.height, out.width)
+    found = np.ascontiguousarray(np.moveaxis(found, 1, 3)).view(kind)
+    floats = held.astype(np.float32) if kind == np.uint8 else (held.astype(np.uint32) << 16).view(np.float32)
+    expected = naive.pooled(np.moveaxis(floats, 3, 1), size, stride, padding, np.max)
+    if kind == np.uint16:
+        found = (found.astype(np.uint32) << 16).view(np.float32)
+    np.testing.assert_array_equal(np.moveaxis(found, 3, 1), expected)

@@ -8,6 +8,7 @@ from pydarknet.errors import OptionError
 from pydarknet.ray.cluster import cluster
 
 pytest.importorskip("ray")
+pytestmark = pytest.mark.cluster
 
 
 def test_an_address_where_no_cluster_answers_is_an_error():

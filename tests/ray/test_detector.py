@@ -13,6 +13,8 @@ pytest.importorskip("ray")
 
 from pydarknet.ray import Detector
 
+pytestmark = pytest.mark.cluster
+
 SAMPLE = Path(pydarknet.__file__).parents[1] / "data" / "sample.jpg"
 
 
@@ -49,7 +51,6 @@ def test_a_missing_column_is_named(detector):
         detector({"text": ["a"]})
 
 
-@pytest.mark.slow
 def test_map_batches(tmp_path):
     import ray
 

@@ -11,7 +11,7 @@ from pydarknet.evaluation import GroundTruth, evaluate
 from pydarknet.ray import measure
 from pydarknet.ray.spread import Spread
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.cluster
 
 
 def test_the_figures_are_those_of_one_process(nodes, tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ import pytest
 from pydarknet.errors import DataError, OptionError
 from pydarknet.ray.spread import Spread, _divided, _Piece
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.cluster
 BLOCKS = {number: [f"{number}-{name}" for name in range(4)] for number in range(12)}
 
 

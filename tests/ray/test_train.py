@@ -13,7 +13,7 @@ from pydarknet.training.hooks import Hook
 from pydarknet.training.trainer import Trainer
 
 ray = pytest.importorskip("ray", reason="the extra ray is not installed")
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.cluster
 STORE = 100 << 20
 OPTIONS = {"threads": 1, "checks": False, "chart": False}
 

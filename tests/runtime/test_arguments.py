@@ -33,7 +33,7 @@ TAKEN = [
     ((SlidingWindow(2, 2, 2, 0.5),), ("SlidingWindow(int64,int64,int64,float64)",), 4),
     ((SlidingWindow(2, np.int64(2), 2, 0), 1), ("SlidingWindow(int64,int64,int64,int64)", "int64"), 5),
     (((1, 2.0),), ("tuple(int64,float64)",), 2),
-    ((ARRAY, Planes(*range(8)), 3), ("<f4[2]", f"Planes({','.join(['int64'] * 8)})", "int64"), 9 + 8 + 1),
+    ((ARRAY, Planes(*range(9)), 3), ("<f4[2]", f"Planes({','.join(['int64'] * 9)})", "int64"), 9 + 9 + 1),
     ((MIXED, 5), ("Mixed(<f4[2],float32,tuple(int64,bool))", "int64"), 9 + 1 + 2 + 1),
 ]
 

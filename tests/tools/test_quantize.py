@@ -60,3 +60,11 @@ def test_a_classifier_keeps_its_best_class(picture, write_cfg, end, width):
     quantize(model, pictures)
     assert np.isfinite(model.forward(np.zeros((1, 3, 32, 32), np.float32))[0]).all()
     assert agreement(model, pictures) == (2, 2)
+
+
+def test_layers_without_products_tie_ranges_together(picture, write_cfg):
+    conv = "[convolutional]\nfilters=32\nsize=1\nactivation=leaky\n"
+    text = f"[net]\nheight=32\nwidth=32\nchannels=3\n{conv}{conv}{conv}[route]\nlayers=-1,0\n{conv}"
+    model = pydarknet.load(write_cfg(text))
+    ranges = module.measured_ranges(model, [module.prepared(model, picture)])
+    assert ranges[1] == ranges[4] != ranges[2], "layer 4 reads what layer 1 reads"

@@ -4,7 +4,7 @@ cluster, `detect --shard` and `classify --shard` without one; `batch map`."""
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -22,11 +22,10 @@ from ...network.weights import path_of
 from ...utils.files import hash_of
 from ...utils.resources import exists, network_file
 from ...version import __version__
-from ..console import Interruption, draw_line, note, redraws
+from ..console import Interruption, counted, note, status
 from ..loading import Options, classifier_steps, detector_steps, load_model
 from ..sources import EXTENSIONS, expand_inputs, expand_path, is_video
 
-LOG_INTERVAL = 10.0  # seconds between two lines of progress if standard error is not a terminal
 KILLED = "the process that computed it ended, each time that it was tried"
 # What `--shard` takes of the options of `detect` and `classify`.
 OF_SHARDS = frozenset({
@@ -60,6 +59,8 @@ def _run(
     kind: str, cfg: str, weights: str, sources: Sequence[str], options: Options, is_mine: Callable[[int], bool],
     spread: Any = None,
 ) -> None:  # fmt: skip
+    if is_uri(options["out"]):
+        raise click.UsageError(f"--out {options['out']}: expected a folder of this machine")
     store, names = _pictures(sources, options["column"])
     model = load_model(cfg, weights, options)
     steps: Any = detector_steps(model, options) if kind == "detect" else classifier_steps(model, cfg, options)
@@ -73,23 +74,25 @@ def _run(
     all_of_mine = [index for index in range(len(parts)) if is_mine(index)]
     if len(blocks) < len(all_of_mine):
         note(f"{len(all_of_mine) - len(blocks)} of {len(all_of_mine)} parts are there")
-    work, progress = Work(store, steps, options["batch"]), _Progress(sum(map(len, blocks.values())), options)
+    work, progress = Work(store, steps, options["batch"]), _Progress(sum(map(len, blocks.values())))
     if spread is None or not blocks:
         found: Any = ((index, work(listed)) for index, listed in blocks.items())
     else:
         found = spread.run(work, blocks, partial(Failure, reason=KILLED), 4 * model.parameter_count)
-    with Interruption() as stop, closing(found), closing(stop.until(found)) as results:
+    shown = nullcontext() if options.get("quiet") or not blocks else status(progress.text)
+    with Interruption() as stop, closing(found), closing(stop.until(found)) as results, shown:
         for index, outcomes in results:
             parts.write(index, outcomes)
             progress.add(len(outcomes))
-    progress.end()
+    if blocks and not options.get("quiet"):
+        note(progress.summary)
     _end(parts, all_of_mine, stop)
 
 
 def _end(parts: Parts, blocks: Sequence[int], stop: Interruption) -> None:
     failed = parts.with_errors(blocks)
     if failed:
-        note(f"pictures without a result: see {parts.folder}/errors-*, {len(failed)} files")
+        note(f"pictures without a result: see {parts.folder}/errors-*, {counted(len(failed), 'file')}")
     if stop.number is not None:
         note("interrupted; the same command goes on where parts are missing")
     stop.exit(not failed)
@@ -134,30 +137,29 @@ def _local(source: str) -> Iterator[str]:
 
 
 class _Progress:
-    """A line on standard error: pictures, pictures per second, time left."""
+    """Pictures, pictures per second, time left."""
 
-    def __init__(self, total: int, options: Options) -> None:
-        self._total, self._quiet, self._done = total, options.get("quiet"), 0
-        self._start = self._shown = time.monotonic()
+    def __init__(self, total: int) -> None:
+        self._total, self._done = total, 0
+        self._start = self._last = time.monotonic()  # _last: when there were results
 
     def add(self, count: int) -> None:
-        self._done += count
-        now = time.monotonic()
-        rate = self._done / (now - self._start)
-        left = (self._total - self._done) / rate
-        text = f"{self._done} of {self._total} pictures, {rate:.2f} pictures/s, {_duration(left)} left"
-        if self._quiet:
-            return
-        if redraws():
-            draw_line(text)
-        elif now - self._shown >= LOG_INTERVAL:
-            self._shown = now
-            note(text)
+        self._done, self._last = self._done + count, time.monotonic()
 
-    def end(self) -> None:
-        seconds = time.monotonic() - self._start
-        if self._done and not self._quiet:
-            note(f"{self._done} pictures in {seconds:.1f} s: {self._done / seconds:.2f} pictures/s")
+    @property
+    def _rate(self) -> float:
+        return self._done / max(self._last - self._start, 1e-9)
+
+    def text(self) -> str:
+        now = time.monotonic()
+        if not self._done:
+            return f"0 of {self._total} pictures, {now - self._start:.0f} s so far"
+        left = max(0.0, (self._total - self._done) / self._rate - (now - self._last))
+        return f"{self._done} of {self._total} pictures, {self._rate:.2f} pictures/s, {_duration(left)} left"
+
+    @property
+    def summary(self) -> str:
+        return f"{self._done} pictures in {self._last - self._start:.1f} s: {self._rate:.2f} pictures/s"
 
 
 def _duration(seconds: float) -> str:
@@ -172,4 +174,8 @@ def run_map(cfg: str, weights: str, address: str | None, cpus: int, actors: int,
     from ...ray.spread import Spread
     from .evaluate import run_map as run
 
-    run(cfg, weights, detector=partial(SpreadDetector, Spread(address, cpus, actors)), **options)
+    def waiting() -> AbstractContextManager[None]:
+        start = time.monotonic()
+        return status(lambda: f"waiting for the cluster, {time.monotonic() - start:.0f} s")
+
+    run(cfg, weights, detector=partial(SpreadDetector, Spread(address, cpus, actors), waiting=waiting), **options)

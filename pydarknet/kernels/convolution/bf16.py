@@ -6,6 +6,7 @@ from llvmlite import ir
 from ..simd import INT32, LANES, VECTOR, Emitter
 from .direct import make_convolve, make_convolve_pixels, make_pack
 from .microkernel import Product, missing_features
+from .nchw import make_convolve_picture, make_convolve_rows
 
 MISSING = missing_features("avx512f", "avx512bf16")
 
@@ -32,3 +33,5 @@ BF16 = BFloat16()
 FACTORS = BF16.factors
 convolve_bf16 = make_convolve(BF16, make_convolve_pixels(BF16), __name__, "convolve_bf16")
 pack_bf16 = make_pack(BF16, __name__, "pack_bf16")
+convolve_rows_bf16 = make_convolve_rows(BF16, __name__, "convolve_rows_bf16")
+convolve_picture_bf16 = make_convolve_picture(BF16, __name__, "convolve_picture_bf16")

@@ -20,6 +20,7 @@ from .microkernel import (
     NR,
     OC_VECTORS,
     PREFETCHING,
+    ROOM,
     SMALL_PLANE,
     STRAIGHT,
     TAP_LANES,
@@ -51,11 +52,13 @@ class PlaneSource(NamedTuple):
 
 
 class PlaneTarget(NamedTuple):
-    """Where a plane is written: its first pixel's cell, floats between blocks, and cells from row to row."""
+    """Where a plane is written: its first pixel's cell, floats between blocks, and cells from row to row. room: in
+    a worker's memory, for a tile that becomes other numbers."""
 
     origin: int
     block_stride: int
     pitch: int
+    room: int
 
 
 # --- the pixels of a plane --------------------------------------------------------------------------------------------
@@ -87,7 +90,8 @@ def _add_to_tile(y, y_at, y_wrap, residual, at, wrap, run):
 
 
 @inlined
-def _finish_tiles(y, target, run, panel, epilogue, residual, residual_at):
+def finish_tiles(y, target, run, panel, epilogue, residual, residual_at):
+    """The activation that a slope cannot express, and what is added, of a tile that has been written."""
     channels = epilogue.channels - panel.block * 16
     for r in range(panel.oc_vectors):
         y_at = target.at + r * target.block_stride
@@ -96,6 +100,34 @@ def _finish_tiles(y, target, run, panel, epilogue, residual, residual_at):
         if residual.adds:
             wrap = (residual.pitch - run.width + 1) * 16
             _add_to_tile(y, y_at, target.wrap, residual.data, residual_at + r * residual.block_stride, wrap, run)
+
+
+def make_convert_cell(product: Product) -> Any:
+    """What writes sixteen float32 of x, times `scale` plus `zero`, as the words of a cell, as a Numba intrinsic."""
+
+    @instructions
+    def convert_cell(b, x, x_at, scale, zero, y, y_at):
+        b.store_vector(product.convert(b, b.load_vector(b.ahead(x, x_at)), scale, zero), b.ahead(y, y_at))
+
+    return convert_cell
+
+
+def make_store_tile(product: Product) -> Any:
+    """store_tile(work, at, y, target, run, oc_vectors, epilogue): a tile of float32, from `at` on in `work`, whose
+    blocks are `product.pixels` cells apart, becomes numbers of the product in y."""
+    convert_cell, block_step = make_convert_cell(product), product.pixels * LANES
+
+    @device
+    def store_tile(work, at, y, target, run, oc_vectors, epilogue):
+        for r in range(oc_vectors):
+            to, column = target.at + r * target.block_stride, run.column
+            for k in range(run.pixels):
+                convert_cell(work, at + r * block_step + k * 16, epilogue.scale, epilogue.zero, y, to)
+                column += 1
+                to += 16 if column < run.width else target.wrap
+                column = column if column < run.width else 0
+
+    return store_tile
 
 
 @inlined
@@ -108,8 +140,9 @@ def make_convolve_pixels(product: Product) -> Any:
     """What computes one panel of filters at the pixels from `first` to `last` of a plane, in reading order.
 
     convolve_pixels(x, source, filters, panel, y, target, first, last, width, epilogue, residual, residual_at,
-    prefetches): x: words of the product; source: PlaneSource, in words; target: PlaneTarget of the panel's first
-    block; residual_at: of the plane's first pixel; prefetches: whether the next panel comes from memory.
+    prefetches, work): x: words of the product; source: PlaneSource, in words; target: PlaneTarget of the panel's
+    first block; residual_at: of the plane's first pixel; prefetches: whether the next panel comes from memory.
+    work: floats, where tiles lie before they become numbers of the product.
     """
     singles, kinds = make_tiles(product, 1, product.kinds), product.kinds
     pair_tile = wide_tile = single_tile = one_of(singles)  # of one block of output channels
@@ -123,14 +156,20 @@ def make_convolve_pixels(product: Product) -> Any:
         wide_tile = one_of(make_tiles(product, 1, [kind for kind in kinds if kind < ANY], MR_WIDE))
     if product.by_block and NR > 1:  # every block is computed alone
         narrow = 1 << 30
+    converts, room_step, store_tile = product.converts, product.pixels * LANES, None
+    if converts:
+        store_tile = make_store_tile(product)
 
     @device
     def convolve_pixels(
-        x, source, filters, panel, y, target, first, last, width, epilogue, residual, residual_at, prefetches
+        x, source, filters, panel, y, target, first, last, width, epilogue, residual, residual_at, prefetches, work
     ):
         step, channels = source.column_stride, epilogue.channels - panel.block * 16
         x_wrap = source.row_stride - (width - 1) * step
         y_wrap = (target.pitch - width + 1) * 16
+        out, stores = y, converts and epilogue.stores
+        if converts and stores:
+            out, y_wrap = work, 16
         row = first // width
         column = first - row * width
         pixel = first
@@ -152,16 +191,21 @@ def make_convolve_pixels(product: Product) -> Any:
                 wide, kind, pixels = False, WHOLE, SMALL_PLANE * SMALL_PLANE
             tile_source = TileSource(source.origin + row * source.row_stride + column * step, step, x_wrap)
             y_at = target.origin + (row * target.pitch + column) * 16
-            tile_target = TileTarget(y_at, target.block_stride, y_wrap)
             run = Run(column, width, pixels)
+            tile_target = TileTarget(y_at, target.block_stride, y_wrap)
+            if converts and stores:
+                tile_target = TileTarget(target.room, room_step, y_wrap)
             if has_wide and wide:
-                wide_tile(kind, x, tile_source, filters, panel, y, tile_target, run, epilogue)
+                wide_tile(kind, x, tile_source, filters, panel, out, tile_target, run, epilogue)
             elif has_pairs and not single:
-                pair_tile(kind, x, tile_source, filters, panel, y, tile_target, run, epilogue)
+                pair_tile(kind, x, tile_source, filters, panel, out, tile_target, run, epilogue)
             else:
-                single_tile(kind, x, tile_source, filters, panel, y, tile_target, run, epilogue)
+                single_tile(kind, x, tile_source, filters, panel, out, tile_target, run, epilogue)
             other = residual_at + (row * residual.pitch + column) * 16
-            _finish_tiles(y, tile_target, run, panel, epilogue, residual, other)
+            finish_tiles(out, tile_target, run, panel, epilogue, residual, other)
+            if converts and stores:
+                stored = TileTarget(y_at, target.block_stride, (target.pitch - width + 1) * 16)
+                store_tile(work, target.room, y, stored, run, panel.oc_vectors, epilogue)
             pixel += pixels
             column += pixels
             while column >= width:
@@ -171,37 +215,27 @@ def make_convolve_pixels(product: Product) -> Any:
     return convolve_pixels
 
 
-def make_convert_cell(product: Product) -> Any:
-    """What writes sixteen float32 of x, times `scale` plus `zero`, as the words of a cell, as a Numba intrinsic."""
-
-    @instructions
-    def convert_cell(b, x, x_at, scale, zero, y, y_at):
-        b.store_vector(product.convert(b, b.load_vector(b.ahead(x, x_at)), scale, zero), b.ahead(y, y_at))
-
-    return convert_cell
-
-
 def make_convert_task(product: Product) -> Any:
     """convert_task(x, x_base, x_at, first, last, work, to): converts the inputs of the pixels from `first` to
     `last` of a plane, x_at: Origins. Of a filter of one cell those in use, which then lie side by side; else all
     between them."""
-    cell_words, blocks, convert_cell = product.cell, product.blocks, make_convert_cell(product)
-    block_words, clears = cell_words // blocks, product.vector == VECTOR
+    factors, convert_cell, clears = product.factors, make_convert_cell(product), product.vector == VECTOR
+    block_words = LANES // factors
 
     @device
     def convert_cells(x, source, step, x_at, count, work, to):
         # Filters are 0 where there are no channels; so must inputs be, if they could be NaN.
-        for block in range(-(-x_at.blocks // blocks) * blocks if clears else x_at.blocks):
-            together = block // blocks
-            to_block = to + together * x_at.span + (block - together * blocks) * block_words
+        for block in range(-(-x_at.blocks // factors) * factors if clears else x_at.blocks):
+            together = block // factors
+            to_block = to + together * x_at.span + (block - together * factors) * block_words
             if block >= x_at.blocks:
                 for k in range(count):
-                    at = to_block + k * cell_words
+                    at = to_block + k * LANES
                     work[at : at + block_words] = 0
                 continue
             from_block = source + block * x_at.block_stride
             for k in range(count):
-                convert_cell(x, from_block + k * step, x_at.scale, x_at.zero, work, to_block + k * cell_words)
+                convert_cell(x, from_block + k * step, x_at.scale, x_at.zero, work, to_block + k * LANES)
 
     @device
     def convert_task(x, x_base, x_at, first, last, work, to):
@@ -216,7 +250,7 @@ def make_convert_task(product: Product) -> Any:
             column = pixel - row * width
             count = min(width - column, last - pixel)
             source = x_base + row * x_at.row_stride + column * step
-            convert_cells(x, source, step, x_at, count, work, to + (pixel - first) * cell_words)
+            convert_cells(x, source, step, x_at, count, work, to + (pixel - first) * LANES)
             pixel += count
 
     return convert_task
@@ -231,9 +265,9 @@ def make_convolve(product: Product, convolve_pixels: Any, module: str, name: str
     epilogue: Epilogue; residual: Residual; schedule: Schedule; queue: the tasks of `workers` workers. Where the
     product converts, the offsets of `filters` count words in what a worker has converted, its panels and weights
     are those of `make_pack`. A worker has `work_size` floats of `work`: for what a task reads of x, converted
-    unless it has just been, or for rows before they are pooled.
+    unless it has just been, and for a tile before y `stores` it; or for rows before they are pooled.
     """
-    converts, by_block, cell_words = product.converts, product.by_block, product.cell
+    converts, by_block, pixels, factors = product.converts, product.by_block, product.pixels, product.factors
     convert_task = make_convert_task(product) if converts else None
 
     @kernel
@@ -241,7 +275,7 @@ def make_convolve(product: Product, convolve_pixels: Any, module: str, name: str
     def convolve(x, x_at, filters, y, y_at, epilogue, residual, schedule, queue, workers, work, work_size):
         width, panels = x_at.width, filters.panels.shape[0]
         plane = x_at.height * width
-        unit = 2 * width if pools else MR
+        unit = 2 * width if pools else pixels
         tiles = (plane + unit - 1) // unit
         chunks = (tiles + schedule.tiles_per_task - 1) // schedule.tiles_per_task
         tasks = y_at.pictures * chunks * panels
@@ -259,29 +293,38 @@ def make_convolve(product: Product, convolve_pixels: Any, module: str, name: str
                     chunk = rest // panels
                     index = rest - chunk * panels
                 panel = panel_of(filters, index)
-                if chunk == 0:
-                    zero_halos(y, y_at, picture, panel.block, panel.oc_vectors)
+                # Where the output holds words of the product, several blocks lie in a cell.
+                beside = factors if converts and epilogue.stores else 1
+                plane_of_y = panel.block // beside
+                if chunk == 0 and panel.block == plane_of_y * beside:
+                    zero_halos(y, y_at, picture, plane_of_y, -(-panel.oc_vectors // beside))
                 first = chunk * schedule.tiles_per_task * unit
                 last = min(plane, first + schedule.tiles_per_task * unit)
                 x_base, row_step, step = picture * x_at.picture_stride, x_at.row_stride, x_at.column_stride
                 if by_block:
                     x_base += panel.block * x_at.block_stride
-                if converts:
+                words = x
+                if converts and x_at.blocks > 0:
+                    words = work
                     if present != picture * chunks + chunk:
                         present = picture * chunks + chunk
                         convert_task(x, x_base + x_at.low, x_at, first, last, work, scratch)
-                    gathers = x_at.reach == 0
-                    row_step = cell_words * width if gathers else x_at.row_stride // 16 * cell_words
-                    step = cell_words if gathers else x_at.column_stride // 16 * cell_words
-                    x_base = scratch - (first * cell_words if gathers else first // width * row_step)
-                target = PlaneTarget(cell(y_at, picture, panel.block, 0, 0), y_at.block_stride, y_at.pitch)
+                    if x_at.reach == 0:
+                        row_step, step = LANES * width, LANES
+                        x_base = scratch - first * LANES
+                    else:
+                        x_base = scratch - first // width * row_step
+                to = cell(y_at, picture, plane_of_y, 0, 0) + (panel.block - plane_of_y * beside) * (LANES // beside)
+                target = PlaneTarget(
+                    to, y_at.block_stride if beside == 1 else LANES // beside, y_at.pitch, scratch + work_size - ROOM
+                )
                 if pools:
-                    target = PlaneTarget(scratch - first * 16, unit * 16, width)
+                    target = PlaneTarget(scratch - first * 16, unit * 16, width, scratch)
                 residual_at = residual_cell(residual, picture, panel.block, 0, 0)
                 convolve_pixels(
-                    work if converts else x, PlaneSource(x_base, row_step, step), filters, panel, work if pools else y,
+                    words, PlaneSource(x_base, row_step, step), filters, panel, work if pools else y,
                     target, first, last, width, epilogue, residual, residual_at,
-                    schedule.by_panel and tiles <= FEW_TILES,
+                    schedule.by_panel and tiles <= FEW_TILES, work,
                 )  # fmt: skip
                 if pools:
                     for r in range(panel.oc_vectors):

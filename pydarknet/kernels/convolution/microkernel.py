@@ -66,6 +66,9 @@ MR_SHORT = 8 if NR == 2 else 0
 NARROW = LANES // 2 if NR == 1 else LANES
 MR_WIDE = 2 * MR
 
+# Floats of a worker's memory, for a tile before it is written as other numbers than float32.
+ROOM = 2048
+
 # The side of planes whose filters take longest to come from memory: they are computed block by block in one tile, so
 # that every filter is read once, and prefetched PREFETCH_VECTORS vectors before. 0: there are none.
 SMALL_PLANE = 4 if NR == 2 else 0
@@ -160,19 +163,14 @@ class Product:
     channel's sum.
     """
 
-    factors = 1  # numbers of a word
-    blocks = 1  # of channels that lie side by side in a converted cell
+    factors = 1  # numbers of a word, and blocks of channels that lie side by side in a cell of LANES words
     converts = True  # a worker converts what it reads of float32 inputs; else these are read where they are
     by_block = False  # an output block reads the input block of its own number, and no other
     widens = False  # there are tiles for twice as many pixels of up to NARROW channels
     kinds: tuple[int, ...] = STRAIGHT, STRAIGHT_2, STRAIGHT_IN, ANY, SHORT  # of tiles
     tap_lanes = TAP_LANES  # input channels of a tap
+    pixels = MR  # of a tile, at most
     vector = VECTOR  # what a vector of sums is
-
-    @property
-    def cell(self) -> int:
-        """Words of one pixel's blocks of channels."""
-        return self.blocks * LANES // self.factors
 
     @property
     def words(self) -> int:
@@ -295,17 +293,16 @@ def make_tile(
 
 def make_tiles(product: Product, oc_vectors: int, kinds: Collection[int], pixels: int = MR) -> dict[int, Any]:
     """Tiles of several kinds for `one_of`; kinds that this machine has no use for are left out."""
-    cell = product.cell
     differences: dict[int, dict[str, Any]] = {
-        STRAIGHT: {"straight": cell},
-        STRAIGHT_2: {"straight": 2 * cell},
+        STRAIGHT: {"straight": LANES},
+        STRAIGHT_2: {"straight": 2 * LANES},
         RGB_STRAIGHT: {"straight": FOUR_LANES, "words": COLOURS},
         RGB_STRAIGHT_2: {"straight": FOUR_LANES_2, "words": COLOURS},
-        STRAIGHT_IN: {"straight": cell, "joined": False},
+        STRAIGHT_IN: {"straight": LANES, "joined": False},
         ANY: {},
         **({SHORT: {"pixels": MR_SHORT}} if MR_SHORT else {}),
         RGB: {"words": COLOURS},
-        PREFETCHING: {"straight": cell, "prefetches_panel": True},
+        PREFETCHING: {"straight": LANES, "prefetches_panel": True},
         **({WHOLE: {"square": SMALL_PLANE}} if SMALL_PLANE and oc_vectors == 1 and pixels == MR else {}),
     }
     made = [kind for kind in differences if kind in kinds]
@@ -317,7 +314,6 @@ def make_kind_of(product: Product) -> Any:
     has_colours, has_short, has_stride_2, has_inputs = (
         kind in product.kinds for kind in (RGB, SHORT, STRAIGHT_2, STRAIGHT_IN)
     )
-    cell_words = product.cell
 
     @inlined
     def is_straight(x_step, x_wrap, y_wrap, column, width, pixels, count):
@@ -333,11 +329,11 @@ def make_kind_of(product: Product) -> Any:
             if straight and step == FOUR_LANES_2:
                 return RGB_STRAIGHT_2
             return RGB
-        if straight and step == cell_words:
+        if straight and step == LANES:
             return STRAIGHT
-        if has_stride_2 and straight and step == 2 * cell_words:
+        if has_stride_2 and straight and step == 2 * LANES:
             return STRAIGHT_2
-        if has_inputs and step == cell_words and is_straight(step, x_wrap, 16, column, width, pixels, count):
+        if has_inputs and step == LANES and is_straight(step, x_wrap, 16, column, width, pixels, count):
             return STRAIGHT_IN
         return SHORT if has_short and pixels <= MR_SHORT else ANY
 

@@ -1,15 +1,17 @@
 """Convolutions of NCHW planes, a network's picture or of as few channels, row by row. Filters of 3 x 3 cells
 compute a picture's rows two at a time. NCHW tensors have no halo. A task is a band of rows."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numba
 from numba import prange
 
-from ...runtime.jit import device, inlined, kernel
+from ...runtime.jit import device, inlined, kernel, named
 from ..activation import activate_fused
 from ..addressing import band_task, cell, clear, next_task, reset_queue
 from ..simd import cells_of, fetch, floats_at, pooled_cells_of, transpose, vload, vsplat, vstore
+from .direct import FLOAT32, make_convert_cell
+from .microkernel import Product
 from .nchw_microkernel import (
     COLUMN_OUTS,
     COLUMN_SPAN,
@@ -72,21 +74,26 @@ def store_cells(vectors, rows, work, sums, span, y, y_at, y_row, slope, activati
             activate_fused(y[y_at + row * y_row : y_at + row * y_row + vectors * 16 * 16], activation)
 
 
+def make_store_words(product: Product) -> Any:
+    """store_words(work, at, pitch, rows, count, y, y_at, y_row, epilogue): `count` cells of `rows` rows, `pitch`
+    floats apart in `work`, become numbers of the product in y."""
+    convert_cell = make_convert_cell(product)
+
+    @device
+    def store_words(work, at, pitch, rows, count, y, y_at, y_row, epilogue):
+        for row in range(rows):
+            for k in range(count):
+                source, to = at + row * pitch + k * 16, y_at + row * y_row + k * 16
+                convert_cell(work, source, epilogue.scale, epilogue.zero, y, to)
+
+    return store_words
+
+
 @device
-def _convolve_cells(x, x_at, filters, work, sums, y, y_at, y_block, blocks, width, activation):
-    left, start = (width + 15) // 16, 0
-    while left > 0:
-        vectors = _next_vectors(left, width)
-        column = min(start, width - vectors * 16)
-        for block in range(blocks):
-            to = y_at + block * y_block + column * 16
-            for out in range(0, 16, OUTS):
-                for k in range(out * vectors, (out + OUTS) * vectors):
-                    fetch(y, to + (vectors * 16 + k) * 16)
-                _tile(vectors, x, x_at + column, filters, block * 16 + out, work, sums + out * SPAN, SPAN, f32(1))
-            store_cells(vectors, 1, work, sums, SPAN, y, to, 0, filters.slope, activation)
-        start += vectors * 16
-        left -= vectors
+def cell_of_words(y_at, picture, block, row, column, factors):
+    """The first word of block `block`'s channels in a cell of words of `factors` numbers."""
+    unit = block // factors
+    return cell(y_at, picture, unit, row, column) + (block - unit * factors) * (16 // factors)
 
 
 @device
@@ -110,42 +117,71 @@ def _take_row(x, x_at, exists, ahead, stride, width, work, at, pitch):
             work[at + column % 2 * pitch + column // 2] = x[x_at + column]
 
 
-@kernel
-def convolve_rows(address, x_at, filters, y, y_at, activation, queue, workers, work, work_size):
-    """y = activation(bias + weights * x), with stride 1 or 2.
+def make_convolve_rows(product: Product, module: str, name: str) -> Any:
+    """The kernel `name` of `module`: y = activation(bias + weights * x), with stride 1 or 2.
 
     address: of x, (pictures, channels, height, width) float32; x_at: NchwRows. filters: NchwFilters, whose
     offsets are in what `_take_row` gives of `size` rows of each plane. y: NCHW, where there is a slope alone, or
-    where `x_at.blocked` nChw16c with whole blocks, in rows no shorter than the shortest tile. A task is some
-    rows; a worker's `work_size` floats of `work` are for those, and for sixteen rows of SPAN pixels.
+    where `x_at.blocked` nChw16c with whole blocks, of numbers of the product, in rows no shorter than the shortest
+    tile. A task is some rows; a worker's `work_size` floats of `work` are for those, for sixteen rows of SPAN
+    pixels, and as many before they become other numbers.
     """
-    channels, size, stride, pitch = x_at.channels, x_at.size, x_at.stride, x_at.pitch
-    height, width, blocked = y_at.height, y_at.width, x_at.blocked
-    bands, lines = min(height, BANDS * workers), channels * size
-    reset_queue(queue, workers)
-    for worker in prange(workers):
-        x = floats_at(address, y_at.pictures * channels * x_at.height * x_at.width)
-        rows_at = worker * work_size
-        sums = rows_at + lines * stride * pitch
-        clear(work[rows_at:sums])
-        task = next_task(queue, worker, workers, y_at.pictures * bands)
-        while task >= 0:
-            picture, top, end = band_task(task, bands, height, y, y_at)
-            for row in range(top, end):
-                for line in range(lines):
-                    channel = line // size
-                    from_row = row * stride - x_at.padding + line - channel * size
-                    source = ((picture * channels + channel) * x_at.height + from_row) * x_at.width
-                    exists = 0 <= from_row and from_row < x_at.height
-                    _take_row(x, source, exists, stride * x_at.width, stride, x_at.width, work,
-                              rows_at + line * stride * pitch + FIRST, pitch)  # fmt: skip
-                if blocked:
-                    _convolve_cells(work, rows_at, filters, work, sums, y, cell(y_at, picture, 0, row, 0),
-                                    y_at.block_stride, y_at.blocks, width, activation)  # fmt: skip
+    factors, stores = product.factors, product.converts
+    store_words: Any = make_store_words(product) if stores else None
+
+    @device
+    def convolve_cells(x, x_at, filters, work, sums, y, y_at, picture, row, epilogue):
+        width = y_at.width
+        left, start = (width + 15) // 16, 0
+        while left > 0:
+            vectors = _next_vectors(left, width)
+            column = min(start, width - vectors * 16)
+            for block in range(filters.bias.size // 16):
+                to = cell_of_words(y_at, picture, block, row, column, factors)
+                for out in range(0, 16, OUTS):
+                    for k in range(out * vectors, (out + OUTS) * vectors):
+                        fetch(y, to + (vectors * 16 + k) * 16)
+                    _tile(vectors, x, x_at + column, filters, block * 16 + out, work, sums + out * SPAN, SPAN, f32(1))
+                if stores:
+                    room = sums + 16 * SPAN
+                    store_cells(vectors, 1, work, sums, SPAN, work, room, 0, filters.slope, epilogue.activation)
+                    store_words(work, room, 0, 1, vectors * 16, y, to, 0, epilogue)
                 else:
-                    target = picture * y_at.picture_stride + row * y_at.pitch
-                    convolve_row(work, rows_at, filters, y, target, y_at.block_stride, y_at.blocks, width)
+                    store_cells(vectors, 1, work, sums, SPAN, y, to, 0, filters.slope, epilogue.activation)
+            start += vectors * 16
+            left -= vectors
+
+    @kernel
+    @named(module, name)
+    def convolve_rows(address, x_at, filters, y, y_at, epilogue, queue, workers, work, work_size):
+        channels, size, stride, pitch = x_at.channels, x_at.size, x_at.stride, x_at.pitch
+        height, blocked = y_at.height, x_at.blocked
+        bands, lines = min(height, BANDS * workers), channels * size
+        reset_queue(queue, workers)
+        for worker in prange(workers):
+            x = floats_at(address, y_at.pictures * channels * x_at.height * x_at.width)
+            rows_at = worker * work_size
+            sums = rows_at + lines * stride * pitch
+            clear(work[rows_at:sums])
             task = next_task(queue, worker, workers, y_at.pictures * bands)
+            while task >= 0:
+                picture, top, end = band_task(task, bands, height, y, y_at)
+                for row in range(top, end):
+                    for line in range(lines):
+                        channel = line // size
+                        from_row = row * stride - x_at.padding + line - channel * size
+                        source = ((picture * channels + channel) * x_at.height + from_row) * x_at.width
+                        exists = 0 <= from_row and from_row < x_at.height
+                        _take_row(x, source, exists, stride * x_at.width, stride, x_at.width, work,
+                                  rows_at + line * stride * pitch + FIRST, pitch)  # fmt: skip
+                    if blocked:
+                        convolve_cells(work, rows_at, filters, work, sums, y, y_at, picture, row, epilogue)
+                    else:
+                        target = picture * y_at.picture_stride + row * y_at.pitch
+                        convolve_row(work, rows_at, filters, y, target, y_at.block_stride, y_at.blocks, y_at.width)
+                task = next_task(queue, worker, workers, y_at.pictures * bands)
+
+    return convolve_rows
 
 
 # --- 3 x 3 filters over a picture -------------------------------------------------------------------------------------
@@ -190,49 +226,68 @@ def _convolve_span(vectors, pooled, work, t_at, pitch, filters, first_out, sums,
                      sums + out * COLUMN_SPAN, COLUMN_SPAN, 16 * COLUMN_SPAN)  # fmt: skip
 
 
-@kernel
-def convolve_picture(address, x_at, filters, y, y_at, activation, queue, workers, work, work_size):
-    """y = activation(bias + weights * x), or where `x_at.pooled` is 1 the largest of each 2 x 2 cells of that.
+def make_convolve_picture(product: Product, module: str, name: str) -> Any:
+    """The kernel `name` of `module`: y = activation(bias + weights * x), or where `x_at.pooled` is 1 the largest of
+    each 2 x 2 cells of that.
 
     address: of x, (pictures, channels, height, width) float32; x_at: NchwRows, its width at least COLUMN_SPAN,
     both sides even where they are pooled; then the slope is applied afterwards, and no activation. filters:
-    NchwFilters in the order of `nchw_microkernel.make_column_tile`, of whole blocks. A task is some pairs of
-    rows; a worker's `work` is for a pair after B^T, `x_at.pitch` floats apart, and for two rows of sixteen
-    planes of COLUMN_SPAN pixels.
+    NchwFilters in the order of `nchw_microkernel.make_column_tile`, of whole blocks. y: of numbers of the product. A
+    task is some pairs of rows; a worker's `work` is for a pair after B^T, `x_at.pitch` floats apart, for two rows of
+    sixteen planes of COLUMN_SPAN pixels, and as many before they become other numbers.
     """
-    channels, height, width, pitch, pooled = x_at.channels, x_at.height, x_at.width, x_at.pitch, x_at.pooled
-    pairs, plane = (height + 1) // 2, height * width
-    bands, y_row = min(pairs, BANDS * workers), y_at.pitch * 16
-    reset_queue(queue, workers)
-    for worker in prange(workers):
-        x = floats_at(address, y_at.pictures * channels * plane)
-        t_at = worker * work_size
-        sums = t_at + channels * POINTS * pitch
-        for left in range(t_at + FIRST - 1, t_at + channels * POINTS * pitch, pitch):
-            work[left] = work[left + width + 1] = 0
-        task = next_task(queue, worker, workers, y_at.pictures * bands)
-        while task >= 0:
-            picture, top, end = band_task(task, bands, pairs, y, y_at)
-            for pair in range(top, end):
-                source = picture * channels * plane
-                _transform_rows(x, source, plane, channels, height, width, 2 * pair, work, t_at, pitch)
-                rows, left, start = min(2, height - 2 * pair), (width + 15) // 16, 0
-                while left > 0:
-                    vectors = NARROW if left == NARROW or left == 2 * NARROW else WIDE
-                    column = min(start, width - vectors * 16)
-                    for block in range(y_at.blocks):
-                        target = cell(y_at, picture, block, 2 * pair >> pooled, column >> pooled)
-                        _convolve_span(vectors, pooled, work, t_at + column, pitch, filters, block * 16, sums, y,
-                                       target, y_row)  # fmt: skip
-                        if pooled:
-                            for v in range(vectors):
-                                pooled_cells_of(work, sums + v * 16, COLUMN_SPAN, y, target + v * 8 * 16, filters.slope)
-                        else:
-                            store_cells(vectors, rows, work, sums, COLUMN_SPAN, y, target, y_row, filters.slope,
-                                        activation)  # fmt: skip
-                    start += vectors * 16
-                    left -= vectors
+    factors, stores = product.factors, product.converts
+    store_words: Any = make_store_words(product) if stores else None
+
+    @kernel
+    @named(module, name)
+    def convolve_picture(address, x_at, filters, y, y_at, epilogue, queue, workers, work, work_size):
+        channels, height, width, pitch, pooled = x_at.channels, x_at.height, x_at.width, x_at.pitch, x_at.pooled
+        pairs, plane, slope = (height + 1) // 2, height * width, filters.slope
+        bands, y_row, span = min(pairs, BANDS * workers), y_at.pitch * 16, COLUMN_SPAN
+        reset_queue(queue, workers)
+        for worker in prange(workers):
+            x = floats_at(address, y_at.pictures * channels * plane)
+            t_at = worker * work_size
+            sums = t_at + channels * POINTS * pitch
+            out, out_row, room = y, y_row, sums + 2 * 16 * span
+            if stores:
+                out, out_row = work, span * 16
+            for left in range(t_at + FIRST - 1, t_at + channels * POINTS * pitch, pitch):
+                work[left] = work[left + width + 1] = 0
             task = next_task(queue, worker, workers, y_at.pictures * bands)
+            while task >= 0:
+                picture, top, end = band_task(task, bands, pairs, y, y_at)
+                for pair in range(top, end):
+                    source = picture * channels * plane
+                    _transform_rows(x, source, plane, channels, height, width, 2 * pair, work, t_at, pitch)
+                    rows, left, start = min(2, height - 2 * pair), (width + 15) // 16, 0
+                    while left > 0:
+                        vectors = NARROW if left == NARROW or left == 2 * NARROW else WIDE
+                        column = min(start, width - vectors * 16)
+                        for block in range(filters.bias.size // 16):
+                            to = cell_of_words(y_at, picture, block, 2 * pair >> pooled, column >> pooled, factors)
+                            _convolve_span(vectors, pooled, work, t_at + column, pitch, filters, block * 16, sums, y,
+                                           to, y_row)  # fmt: skip
+                            out_at = room if stores else to
+                            if pooled:
+                                for v in range(vectors):
+                                    pooled_cells_of(work, sums + v * 16, span, out, out_at + v * 8 * 16, slope)
+                            else:
+                                store_cells(vectors, rows, work, sums, span, out, out_at, out_row, slope,
+                                            epilogue.activation)  # fmt: skip
+                            if stores:
+                                store_words(work, room, out_row, 1 if pooled else rows, vectors * 16 >> pooled, y, to,
+                                            y_row, epilogue)  # fmt: skip
+                        start += vectors * 16
+                        left -= vectors
+                task = next_task(queue, worker, workers, y_at.pictures * bands)
+
+    return convolve_picture
+
+
+convolve_rows = make_convolve_rows(FLOAT32, __name__, "convolve_rows")
+convolve_picture = make_convolve_picture(FLOAT32, __name__, "convolve_picture")
 
 
 # --- inverted bottlenecks ---------------------------------------------------------------------------------------------

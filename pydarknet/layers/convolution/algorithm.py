@@ -16,7 +16,7 @@ from ...kernels.convolution.winograd_transforms import PATCH
 from ...kernels.views import Epilogue, Residual, WinogradFilters, WinogradInput, WinogradSchedule
 from ...runtime.program import Call
 from ...runtime.threads import threads
-from ...tensor import NCHW, Layout, Shape, Tensor
+from ...tensor import NCHW, Layout, Numbers, Shape, Tensor
 from ...utils.arrays import LANES, Array, aligned_empty
 from ..autotune import tuning
 from ..workspace import with_workspace
@@ -24,7 +24,6 @@ from .direct import (
     FLOAT32,
     ConvertedConvolution,
     DepthwiseConvolution,
-    IntegerInputs,
     TiledConvolution,
     number_type,
     padded,
@@ -108,13 +107,17 @@ class Blocking:
         """Few tiles a task stay near the core, many read filters less often."""
         even, points = tiles + tiles % 2, patch_side(m, stride) ** 2
         filters = packed_size(m, panels * PANEL_CHANNELS, blocks * LANES, int24)
-        pieces = {workers * k for k in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)} | {1}
+        parts = {
+            1,
+            *(workers // d for d in (2, 3, 4, 6, 8, 16) if workers % d == 0),
+        }  # few tiles and panels, many cores
+        pieces = parts | {workers * k for k in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)}
         sizes = {-(-tiles // count) for count in pieces if tiles >= 6 * count or count == 1}
         candidates = [
             cls(min(even, size + size % 2), min(at_once, panels // ranges), ranges)
             for size in sorted(sizes)
             for at_once in COSTS.panels_per_pass
-            for ranges in (1, workers, 2 * workers, 4 * workers)
+            for ranges in sorted(parts | {workers, 2 * workers, 4 * workers})
             if ranges <= panels
         ]
         # Where two products take all tiles, they read the filters once, which makes up for tiles in a farther cache.
@@ -221,8 +224,9 @@ class Algorithm:
             m = plain.measured() if tuned else plain.fastest()
             if m:
                 return plain.algorithm(m)
-        small = (out.height, out.width) == (SMALL_PLANE, SMALL_PLANE)
-        return cls(x.lanes, precision=precision, block_by_block=small and precision == FLOAT32 and not pooled)
+        small = (out.height, out.width) == (SMALL_PLANE, SMALL_PLANE) and not pooled
+        by_block = small if precision == FLOAT32 else number_type(precision).by_block(out, window)
+        return cls(x.lanes, precision=precision, block_by_block=by_block)
 
     @property
     def without_int24(self) -> Algorithm:
@@ -230,7 +234,7 @@ class Algorithm:
         return replace(self, int24=False)
 
     def pack(
-        self, weights: Array, gain: Array, bias: Array, groups: int, inputs: IntegerInputs | None = None
+        self, weights: Array, gain: Array, bias: Array, groups: int, inputs: Numbers | None = None
     ) -> PackedConvolution:  # fmt: skip
         """Pack filters (n, channels / groups, size, size), times `gain` (n,), with `bias` (n,)."""
         if self.lanes == NCHW:
@@ -239,9 +243,10 @@ class Algorithm:
             return DepthwiseConvolution(weights, gain, bias)
         if self.m:
             return WinogradConvolution(weights, gain, bias, self.m, self.stride, self.int24)
+        together = 1 if self.block_by_block else NR
         if self.precision != FLOAT32:
-            return ConvertedConvolution(number_type(self.precision), weights, gain, bias, groups, inputs)
-        return TiledConvolution(weights, gain, bias, groups, 1 if self.block_by_block else NR)
+            return ConvertedConvolution(number_type(self.precision), weights, gain, bias, groups, inputs, together)
+        return TiledConvolution(weights, gain, bias, groups, together)
 
 
 class Plain3x3(NamedTuple):

@@ -12,17 +12,18 @@ import numpy as np
 
 from ...config.dialect import Dialect
 from ...config.sections import Section
+from ...kernels.convolution.microkernel import NR
 from ...kernels.elementwise import add_scaled
 from ...kernels.views import Extent
 from ...runtime.program import Call
-from ...tensor import NCHW, Layout, Shape, Tensor
+from ...tensor import FLOATS, NCHW, Layout, Numbers, Shape, Tensor
 from ...utils.arrays import LANES, Array
 from ..activations import Activation, read_activation
 from ..base import CONVOLUTIONS, BuildContext, Layer, Parameter, Trainable
 from ..batchnorm import BatchNorm, BatchNormTraining
 from .algorithm import Algorithm
 from .backward import BinaryLearning, ConvolutionLearning, binary_weights, write_dilated, write_signs
-from .direct import FLOAT32, INT8, IntegerInputs, TiledConvolution, number_type
+from .direct import FLOAT32, INT8, TiledConvolution, number_type
 from .geometry import FilterLayer, FusableConvolution, PackedConvolution, Window
 from .nchw import bind_inverted_bottleneck, chain_length, lanes_from_nchw, lanes_from_rows, reads_picture
 from .section import UNUSED, blur_row, convolution_row, read_groups, read_padding, read_strides, read_window
@@ -123,8 +124,28 @@ class Convolutional(FusableConvolution):
             if self.xnor_folds:
                 weights, gain = weights * gain[:, None, None, None], np.ones_like(gain)
             weights = binary_weights(weights)
-        inputs = IntegerInputs.of_range(*self.input_range) if self.input_range else None
-        return algorithm.pack(weights, gain, bias, self.groups, inputs)
+        return algorithm.pack(weights, gain, bias, self.groups, self._inputs)
+
+    @property
+    def _inputs(self) -> Numbers:
+        return number_type(self.precision).inputs(self.input_range)
+
+    @property
+    def converts_to(self) -> Numbers:
+        return self._inputs if self._converts and self.window.stride_x <= 2 else FLOATS
+
+    def can_write(self, numbers: Numbers, lanes: int) -> bool:
+        if self.filters % (NR * LANES) or not self.applies_as_it_stores:
+            return False
+        if lanes == NCHW:
+            return all(layer.is_maxpool_2x2 for layer in self.fused)
+        return lanes == LANES and numbers.factors == self._inputs.factors and self._converts
+
+    @property
+    def _converts(self) -> bool:
+        if self.precision == FLOAT32:
+            return False
+        return self._algorithm_for(Layout(1, self.inputs[0]), precision=self.precision).precision != FLOAT32
 
     def set_precision(self, precision: str, sources: Sequence[Layer], readers: Sequence[Layer]) -> None:
         # Chains are in float32, as are pooled outputs where that is faster, also where threads or kept outputs prevent

@@ -15,12 +15,12 @@ import numpy as np
 from ...errors import OptionError
 from ...kernels.convolution import amx, bf16, int8, microkernel
 from ...kernels.convolution.direct import convolve, convolve_depthwise, convolve_pooled
-from ...kernels.convolution.microkernel import COLOURS, MR, NR, OC_VECTORS, TAP_LANES, TAPS, WEIGHTS
+from ...kernels.convolution.microkernel import COLOURS, MR, NR, OC_VECTORS, ROOM, TAP_LANES, TAPS, WEIGHTS
 from ...kernels.convolution.pack import CHANNEL, COLUMN, ROW, pack_filters
 from ...kernels.views import Epilogue, PackedFilters, Residual, Schedule
 from ...runtime.program import Call
 from ...runtime.threads import threads
-from ...tensor import Layout, Shape, Tensor
+from ...tensor import FLOATS, Layout, Numbers, Shape, Tensor
 from ...utils.arrays import LANES, Array, aligned_empty, aligned_zeros
 from ..workspace import with_workspace
 from .geometry import PackedConvolution, Table, Window, filters_in_memory, origins_of
@@ -149,41 +149,35 @@ NEAR = 96 << 10  # words that a task may convert: with filters and sums beside t
 TASKS = 4  # that each worker has at least, where there are as many tiles
 
 
-class IntegerInputs(NamedTuple):
-    """What inputs become as integers: `scale` times them, plus `zero`."""
-
-    scale: np.float32
-    zero: np.float32
-
-    @classmethod
-    def of_range(cls, low: float, high: float) -> IntegerInputs:
-        """For 0..255; low <= 0 <= high."""
-        scale = np.float32(int8.LARGEST_INPUT / max(high - low, 1e-30))
-        return cls(scale, np.rint(np.float32(-low) * scale))
-
-
 class NumberType(NamedTuple):
     """A type of numbers that direct convolutions multiply. Costs are in multiply-adds."""
 
     convolve: Any  # the kernel: `make_convolve` of the type's product
     pack: Any  # the kernel: `make_pack` of that; None: filters stay float32
-    factors: int  # numbers of a word
+    factors: int  # numbers of a word, and blocks of channels side by side in a converted cell
     product_cost: float  # of the product of a vector with one number
     conversion_cost: float  # of a vector of inputs
     filter_cost: float  # of a float of filters
-    extension: str = ""  # of the processor that it needs
     tap_lanes: int = TAP_LANES  # input channels of a tap
-    blocks: int = 1  # of channels side by side in a converted cell
-    overrun: int = 0  # pixels whose inputs a worker may read after the last of a row
+    pixels: int = MR  # of a tile, whose inputs a worker may read after the last of a row
+    most_by_block: int = 0  # positions of a small plane whose filters are read once, block by block
     before_maxpool: bool = False  # it pays where float32 could give what a maxpool makes of the output
     # (gain, biases) of (weights, gain, biases, inputs): what filters are multiplied with before they are packed, and
     # what the product's `start` and `finish` read as biases.
-    scale: Callable[[Array, Array, Array, IntegerInputs], tuple[Array, Array]] | None = None
+    scale: Callable[[Array, Array, Array, Numbers], tuple[Array, Array]] | None = None
 
-    @property
-    def cell(self) -> int:
-        """Words of one pixel's blocks."""
-        return self.blocks * LANES // self.factors
+    def inputs(self, span: tuple[float, float] | None) -> Numbers:
+        """What it makes of inputs; of integers, in a range from low <= 0 to high >= 0."""
+        if not span or not self.scale:
+            return Numbers(self.factors)
+        low, high = span
+        scale = np.float32(int8.LARGEST_INPUT / max(high - low, 1e-30))
+        return Numbers(self.factors, scale, np.rint(np.float32(-low) * scale))
+
+    def by_block(self, out: Shape, window: Window) -> bool:
+        """Whether one output block is computed at a time."""
+        positions = out.height * (out.width + window.size - 1)
+        return window.size > 1 and self.pixels < positions <= self.most_by_block
 
     def cost(self, filters: int, channels: int, window: Window, out: Shape) -> float:
         """What the method costs."""
@@ -193,7 +187,7 @@ class NumberType(NamedTuple):
         return out.cells * weights * self.product_cost + conversion + weights * LANES * self.filter_cost
 
 
-def integer_filters(weights: Array, gain: Array, biases: Array, inputs: IntegerInputs) -> tuple[Array, Array]:
+def integer_filters(weights: Array, gain: Array, biases: Array, inputs: Numbers) -> tuple[Array, Array]:
     """A scale for each filter (n, channels, size, size) that makes -127..127 of it. Biases and the scales of
     sums, 16 of each for each block; from the bias is taken what the `zero` of all inputs adds to a sum."""
     largest = np.abs(weights * gain[:, None, None, None]).max((1, 2, 3))
@@ -209,22 +203,24 @@ def integer_filters(weights: Array, gain: Array, biases: Array, inputs: IntegerI
 # Costs of bf16 and int8 are good on Zen 5.
 NUMBER_TYPES = {
     FLOAT32: NumberType(convolve, None, 1, 1.0, 0.0, 0.8),
-    BF16: NumberType(bf16.convolve_bf16, bf16.pack_bf16, bf16.FACTORS, 0.5, 4.0, 0.5, "AVX-512 BF16"),
+    BF16: NumberType(bf16.convolve_bf16, bf16.pack_bf16, bf16.FACTORS, 0.5, 4.0, 0.5),
     INT8: NumberType(
-        int8.convolve_int8, int8.pack_int8, int8.FACTORS, 0.25, 6.0, 0.3, "AVX-512 VNNI", int8.TAP_LANES,
+        int8.convolve_int8, int8.pack_int8, int8.FACTORS, 0.25, 6.0, 0.3, int8.TAP_LANES,
         before_maxpool=True, scale=integer_filters,
     ),
 }  # fmt: skip
 
 
+EXTENSIONS = {BF16: "AVX-512 BF16", INT8: "AVX-512 VNNI"}  # of the processor that a precision needs
+
 # On processors with AMX.
 TILE_TYPES = {
     BF16: NumberType(
-        amx.convolve_bf16_tiles, amx.pack_bf16_tiles, bf16.FACTORS, 0.1, 4.0, 0.5, "AMX", 32, 2, amx.PIXELS, True
+        amx.convolve_bf16_tiles, amx.pack_bf16_tiles, bf16.FACTORS, 0.1, 4.0, 0.5, 32, amx.PIXELS, amx.POSITIONS, True
     ),
     INT8: NumberType(
-        amx.convolve_int8_tiles, amx.pack_int8_tiles, int8.FACTORS, 0.05, 6.0, 0.3, "AMX", 64, 4, amx.PIXELS, True,
-        integer_filters,
+        amx.convolve_int8_tiles, amx.pack_int8_tiles, int8.FACTORS, 0.05, 6.0, 0.3, 64, amx.PIXELS, amx.POSITIONS,
+        True, integer_filters,
     ),
 }  # fmt: skip
 
@@ -260,7 +256,7 @@ def checked_precision(name: str) -> str:
     kernels = _kernels_of(name)
     if kernels.MISSING:
         raise OptionError(
-            f"precision {name}: needs a processor with {NUMBER_TYPES[name].extension}; this one "
+            f"precision {name}: needs a processor with {EXTENSIONS[name]}; this one "
             f"({microkernel.PROCESSOR}) is without {' and '.join(kernels.MISSING)}"
         )
     return name
@@ -273,13 +269,13 @@ class ConvertedConvolution(TiledConvolution):
 
     def __init__(
         self, numbers: NumberType, weights: Array, gain: Array, bias: Array, groups: int,
-        inputs: IntegerInputs | None = None,
+        inputs: Numbers | None = None, oc_vectors: int = NR,
     ) -> None:  # fmt: skip
-        """weights: (n, channels / groups, size, size); gain, bias: (n,); inputs: where they become integers."""
-        self.numbers, self.inputs, biases = numbers, inputs or IntegerInputs(np.float32(1), np.float32(0)), bias
+        """weights: (n, channels / groups, size, size); gain, bias: (n,); inputs: what the type makes of them."""
+        self.numbers, self.inputs, biases = numbers, inputs or Numbers(numbers.factors), bias
         if numbers.scale:
             gain, biases = numbers.scale(weights, gain, bias, self.inputs)
-        super().__init__(weights, gain, bias, groups, tap_lanes=numbers.tap_lanes)
+        super().__init__(weights, gain, bias, groups, oc_vectors, numbers.tap_lanes)
         if numbers.scale:
             self.bias = biases
         floats, panels = self.packed, self.panels.copy()
@@ -292,29 +288,42 @@ class ConvertedConvolution(TiledConvolution):
     ) -> Call:
         at, workers, numbers = x.layout, threads(), self.numbers
         tiles = self._tiles_per_task(at, out, window, workers)
-        low, reach = _extent(window, at)
-        words = _cells(tiles, out, window, at) * numbers.cell
-        span = -(-words // LANES) * LANES | LANES  # an odd number of cache lines, so that blocks do not collide
-        within = window.offset(at, self.taps[:, ROW], self.taps[:, COLUMN]) - low
-        together, lane = np.divmod(self.taps[:, CHANNEL], numbers.blocks * LANES)
-        offsets = together * span + lane // numbers.factors + within // LANES * numbers.cell
+        within = window.offset(at, self.taps[:, ROW], self.taps[:, COLUMN])
+        together, lane = np.divmod(self.taps[:, CHANNEL], numbers.factors * LANES)
+        x_at, span, size = origins_of(x, window, out), at.block, 0
+        if at.numbers == FLOATS:
+            low, reach = _extent(window, at)
+            # An odd number of cache lines, so that blocks do not collide.
+            span, within = self._cells(tiles, out, window, at) * LANES | LANES, within - low
+            size = -(-at.blocks // numbers.factors) * span + numbers.pixels * window.stride_x * LANES
+            x_at = x_at._replace(blocks=at.blocks, span=span, low=low, reach=reach)
+        x_at = x_at._replace(scale=self.inputs.scale, zero=self.inputs.zero)
+        offsets = together * span + lane // numbers.factors + within
         filters = PackedFilters(np.ascontiguousarray(offsets), self.used, self.panels, self.packed, self.bias)
-        x_at = origins_of(x, window, out)._replace(
-            blocks=at.blocks, span=span, low=low, reach=reach, scale=self.inputs.scale, zero=self.inputs.zero
-        )
-        size = -(-at.blocks // numbers.blocks) * span + numbers.overrun * window.stride_x * numbers.cell
+        size += ROOM
         return with_workspace(
             numbers.convolve, workers, size, x.data, x_at, filters, y.data, y.planes, epilogue, residual,
             Schedule(tiles, False),
         )  # fmt: skip
 
     def _tiles_per_task(self, x: Layout, out: Shape, window: Window, workers: int) -> int:
-        tiles, cell = -(-out.cells // MR), LANES // self.numbers.factors
-        shared = len(self.panels) if self.packed.size > x.item // 2 else 1
+        tiles, blocks, stored = -(-out.cells // self.numbers.pixels), x.blocks, x.numbers != FLOATS
+        if not stored:
+            blocks = -(-blocks // self.numbers.factors)
+        shared = len(self.panels) if stored or self.packed.size > x.item // 2 else 1
         chunk = max(1, tiles // -(-TASKS * workers // (x.batch * shared)))
-        while chunk > 1 and x.blocks * _cells(chunk, out, window, x) * cell > NEAR:
+        while chunk > 1 and blocks * self._cells(chunk, out, window, x) * LANES > NEAR:
             chunk -= 1
         return -(-tiles // -(-tiles // chunk))
+
+    def _cells(self, tiles: int, out: Shape, window: Window, x: Layout) -> int:
+        """Of a block, that so many tiles read."""
+        pixels = min(tiles * self.numbers.pixels, out.cells)
+        if window.size == 1:
+            return pixels
+        rows = min((pixels + out.width - 2) // out.width + 1, out.height)
+        _, reach = _extent(window, x)
+        return (rows - 1) * window.stride_y * x.pitch + (out.width - 1) * window.stride_x + reach + 1
 
 
 def _extent(window: Window, x: Layout) -> tuple[int, int]:
@@ -322,12 +331,3 @@ def _extent(window: Window, x: Layout) -> tuple[int, int]:
     corners = np.array([0, window.size - 1])
     low, high = window.offset(x, corners, corners).tolist()
     return low, (high - low) // LANES
-
-
-def _cells(tiles: int, out: Shape, window: Window, x: Layout) -> int:
-    pixels = min(tiles * MR, out.cells)
-    if window.size == 1:
-        return pixels
-    rows = min((pixels + out.width - 2) // out.width + 1, out.height)
-    _, reach = _extent(window, x)
-    return (rows - 1) * window.stride_y * x.pitch + (out.width - 1) * window.stride_x + reach + 1

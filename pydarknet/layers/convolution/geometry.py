@@ -107,8 +107,9 @@ class PackedConvolution:
         assert (self.pools or not pooled) and (self.adds or added is None)
         out = window.out_shape(x.shape, self.filters) if pooled else y.shape
         begins = self.begins_with_output and added is y
-        epilogue, residual = Epilogue(self.filters, slope, code, begins), residual_of(None if begins else added, y)
-        return self.call(x, y, window, out, epilogue, residual, pooled)
+        stores, scale, zero = y.layout.numbers
+        epilogue = Epilogue(self.filters, slope, code, begins, stores > 1, scale, zero)
+        return self.call(x, y, window, out, epilogue, residual_of(None if begins else added, y), pooled)
 
     def call(
         self, x: Tensor, y: Tensor, window: Window, out: Shape, epilogue: Epilogue, residual: Residual, pooled: bool

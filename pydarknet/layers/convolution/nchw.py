@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ...kernels.activation import NONE
+from ...kernels.convolution import bf16, int8
 from ...kernels.convolution.direct import SHORTEST
 from ...kernels.convolution.inverted_bottleneck import convolve_inverted_bottleneck
 from ...kernels.convolution.microkernel import MR, NR, TAP_LANES
@@ -28,6 +29,10 @@ from ..base import INPUT
 from ..workspace import with_workspace
 from .direct import TiledConvolution
 from .geometry import FusableConvolution, PackedConvolution, Table, Window, residual_of
+
+# By the numbers in a word of the output.
+ROW_KERNELS = {1: convolve_rows, 2: bf16.convolve_rows_bf16, 4: int8.convolve_rows_int8}
+PICTURE_KERNELS = {1: convolve_picture, 2: bf16.convolve_picture_bf16, 4: int8.convolve_picture_int8}
 
 MOST_CHANNELS = LANES // 2  # few channels: more fill a block's lanes well enough
 MOST_PLANES = 4  # of a picture
@@ -60,8 +65,9 @@ class NchwConvolution(PackedConvolution):
         width = max(y.shape.width + int(cell.max()), -(-x.shape.width // step))
         pitch = -(-(FIRST + width) // LANES) * LANES
         offsets = np.ascontiguousarray((((channel * self.size + row) * step + phase) * pitch + FIRST + cell).ravel())
-        room = self.channels * self.size * step * pitch + LANES * SPAN
-        return _call(convolve_rows, room, x, _rows(x.shape, window, pitch, y), self, offsets, y, epilogue)
+        kernel, x_at = ROW_KERNELS[y.layout.numbers.factors], _rows(x.shape, window, pitch, y)
+        room = self.channels * self.size * step * pitch + (1 + epilogue.stores) * LANES * SPAN
+        return _call(kernel, room, x, x_at, self, offsets, y, epilogue)
 
 
 WINDOW_3X3 = Window(3, 1, 1, 1)
@@ -91,8 +97,9 @@ class PictureConvolution(PackedConvolution):
         pitch = -(-(FIRST + x.shape.width + 1) // LANES) * LANES
         columns = FIRST - window.padding + np.arange(window.size)
         offsets = np.add.outer(POINTS * pitch * np.arange(self.channels), columns).ravel()
-        room, x_at = self.channels * POINTS * pitch + 2 * LANES * COLUMN_SPAN, _rows(x.shape, window, pitch, y, pooled)
-        return _call(convolve_picture, room, x, x_at, self, offsets, y, epilogue)
+        kernel, x_at = PICTURE_KERNELS[y.layout.numbers.factors], _rows(x.shape, window, pitch, y, pooled)
+        room = self.channels * POINTS * pitch + 2 * (1 + epilogue.stores) * LANES * COLUMN_SPAN
+        return _call(kernel, room, x, x_at, self, offsets, y, epilogue)
 
 
 def _rows(x: Shape, window: Window, pitch: int, y: Tensor, pooled: bool = False) -> NchwRows:
@@ -108,7 +115,7 @@ def _call(
 ) -> Call:  # fmt: skip
     return with_workspace(
         kernel, threads(), room, x.place, x_at, NchwFilters(offsets, packed.packed, packed.bias, epilogue.slope),
-        y.data, y.planes, epilogue.activation,
+        y.data, y.planes, epilogue,
     )  # fmt: skip
 
 

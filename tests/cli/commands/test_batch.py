@@ -1,12 +1,15 @@
 """`detect --shard`, and `batch` on a cluster: the lines of `detect --json`, in parts."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from support.evaluation_files import evaluation_files
+
+from pydarknet.cli import console
 
 
 @pytest.fixture
@@ -65,6 +68,16 @@ def test_a_restart_computes_what_is_missing(run, classifier, photos):
     assert "errors-*" in run(*words).stderr and run(*words).exit_code == 1
 
 
+def test_nothing_is_silent(run, detector, photos, monkeypatch):
+    for name in ("DELAY", "INTERVAL", "LOG_INTERVAL"):
+        monkeypatch.setattr(console, name, 0.001)
+    words = "detect", detector.cfg, detector.weights, photos, "--json", "--shard", "1/1", "--out"
+    lines = run(*words, "found").stderr.splitlines()
+    assert any(re.fullmatch(r"0 of 150 pictures, \d+ s so far", line) for line in lines)
+    assert any(re.fullmatch(r"128 of 150 pictures, [\d.]+ pictures/s, \d+ s left", line) for line in lines)
+    assert "pictures/s" not in run(*words, "again", "--quiet").stderr
+
+
 def test_options_that_shards_do_not_take(run, detector, photos):
     words = "detect", detector.cfg, detector.weights, photos, "--shard", "1/2"
     for given in ((), ("--json",), ("--out", "found")):
@@ -79,6 +92,10 @@ def test_sources_that_are_not_there(run, detector, folder):
     for source, what in (("gone", "gone: no such file or folder"), ("empty", "empty: no pictures in this folder")):
         result = run("detect", detector.cfg, detector.weights, source, "--json", "--shard", "1/2", "--out", "found")
         assert result.exit_code == 1 and result.stderr.startswith(what)
+    result = run(
+        "detect", detector.cfg, detector.weights, ".", "--json", "--shard", "1/2", "--out", "s3://bucket/found"
+    )
+    assert "--out s3://bucket/found: expected a folder of this machine" in result.stderr and result.exit_code == 2
 
 
 @pytest.mark.parametrize("modules", ["pydarknet", "pydarknet.cli.app", "pydarknet.api", "pydarknet.training.trainer"])
@@ -108,7 +125,7 @@ def test_without_ray_the_extra_is_named(run, detector, photos, monkeypatch):
     assert (result.exit_code, result.stderr) == (1, "this needs the package ray: pip install 'pydarknet[ray]'\n")
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_batch_is_detect_json(run, ray_here, detector, photos):
     words = "batch", "detect", detector.cfg, detector.weights, photos, "--names", detector.names, "--out"
     result = run(*words, "found", "--block", "20")
@@ -117,11 +134,12 @@ def test_batch_is_detect_json(run, ray_here, detector, photos):
     plain = run("detect", detector.cfg, detector.weights, photos, "--names", detector.names, "--json", "--no-picture")
     assert in_parts("found") == lines_of(plain.stdout)
     Path("found/part-00003.jsonl").unlink()
-    assert "7 of 8 parts are there\n20 pictures in " in run(*words, "found", "--block", "20").stderr
+    lines = run(*words, "found", "--block", "20").stderr.splitlines()
+    assert lines[0] == "7 of 8 parts are there" and any(line.startswith("20 pictures in ") for line in lines)
     assert in_parts("found") == lines_of(plain.stdout)
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_batch_takes_and_writes_parquet(run, ray_here, classifier, photos):
     import pyarrow
     from pyarrow.parquet import read_table, write_table
@@ -136,7 +154,7 @@ def test_batch_takes_and_writes_parquet(run, ray_here, classifier, photos):
     assert [row["filename"] for row in read_table("found/errors-00001.parquet").to_pylist()] == ["photos.parquet#100"]
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_batch_map_prints_what_detector_map_prints(run, ray_here, folder):
     files, weights = evaluation_files(folder)
     words = files.data, files.cfg, weights, "--json"

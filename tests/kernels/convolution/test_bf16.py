@@ -142,7 +142,7 @@ def test_inputs_are_rounded_to_the_nearest():
     def rounded(x, y):
         round_cell(x, 0, np.float32(1), np.float32(0), y, 0)
 
-    pairs = np.zeros(PAIRS.cell, np.float32)
+    pairs = np.zeros(LANES // 2, np.float32)
     rounded(SPECIAL, pairs)
     np.testing.assert_array_equal(widened(pairs), ROUNDED)
 
@@ -158,15 +158,15 @@ def test_filters_are_rounded_to_the_nearest():
 
 @pytest.mark.parametrize("rows", [1, NR])
 @pytest.mark.parametrize("straight, joined, pixels", [
-    (PAIRS.cell, True, MR), (PAIRS.cell, False, MR), (0, True, MR), (0, True, MR_SHORT),
+    (LANES // 2, True, MR), (LANES // 2, False, MR), (0, True, MR), (0, True, MR_SHORT),
 ])  # fmt: skip
 def test_sums_stay_in_registers(rows, straight, joined, pixels):
     tile = make_tile(PAIRS, rows, 0, straight, joined, pixels)
 
     @numba.njit
     def multiply(x, taps, weights, bias, y, slope):
-        filters = PackedFilters(taps, 4, taps, weights, bias)
-        panel, epilogue = Panel(0, rows, 0, taps.size, 0), Epilogue(rows * 16, slope, 0, taps.size < 0)
+        filters, never = PackedFilters(taps, 4, taps, weights, bias), taps.size < 0
+        panel, epilogue = Panel(0, rows, 0, taps.size, 0), Epilogue(rows * 16, slope, 0, never, never, slope, slope)
         target, run = TileTarget(0, pixels * 16, 16), Run(0, pixels, pixels)
         tile(x, TileSource(0, 8, 8), filters, panel, y, target, run, epilogue)
 

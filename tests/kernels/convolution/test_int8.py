@@ -10,13 +10,19 @@ from pydarknet.kernels.convolution import amx
 from pydarknet.kernels.convolution.int8 import LARGEST_FILTER, MISSING
 from pydarknet.kernels.convolution.microkernel import MR, NR
 from pydarknet.layers.activations import ACTIVATIONS
-from pydarknet.layers.convolution.direct import INT8, NUMBER_TYPES, ConvertedConvolution, IntegerInputs
+from pydarknet.layers.convolution.direct import (
+    INT8,
+    NUMBER_TYPES,
+    TILE_TYPES,
+    ConvertedConvolution,
+    tiles_are_allowed,
+)
 from pydarknet.layers.convolution.geometry import Window
-from pydarknet.tensor import Shape
+from pydarknet.tensor import Numbers, Shape
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"this processor has no {' and no '.join(MISSING)}")
 
-INPUTS = IntegerInputs(np.float32(32), np.float32(100))
+INPUTS = Numbers(4, np.float32(32), np.float32(100))
 
 
 numbers = ways_to_multiply(INT8, amx.MISSING_INT8)
@@ -55,6 +61,21 @@ def test_sampled_convolutions_equal_the_reference(seed):
     check(inputs(batch, channels, *plane, seed=seed), weights, bias, window, groups, out_halo)
 
 
+@pytest.mark.skipif(bool(amx.MISSING_INT8) or not tiles_are_allowed(), reason="no tiles of AMX")
+@pytest.mark.parametrize("seed", range(8))
+def test_tiles_and_vectors_give_the_same_bits(seed):
+    plane, channels, filters, groups, window, batch, out_halo = sampled_convolution(seed)
+    weights, bias = parameters(filters, channels // groups, window.size, seed)
+    x, out = inputs(batch, channels, *plane, seed=seed), window.out_shape(Shape(channels, *plane), filters)
+    found = []
+    for numbers_ in (NUMBER_TYPES[INT8], TILE_TYPES[INT8]):
+        plan = ConvertedConvolution(numbers_, weights, np.full(filters, 0.7, np.float32), bias, groups, INPUTS)
+        target = dirty(batch, filters, out.height, out.width, out_halo)
+        plan.bind(blocked(x, window.halo(Shape(channels, *plane))), target, window, np.float32(0.1), 0)()
+        found.append(target.plain().tobytes())
+    assert found[0] == found[1]
+
+
 @pytest.mark.usefixtures("numbers")
 @pytest.mark.parametrize("height, width", [(1, 1), (1, 33), (5, MR), (33, 33), (7, 80)])
 @pytest.mark.parametrize("size, kind", [(1, "leaky"), (3, "mish")])
@@ -82,7 +103,7 @@ def test_a_filter_of_zeros_gives_the_bias():
 
 @pytest.mark.parametrize("low, high", [(0, 6.3), (-1.5, 2), (-3, 0), (0, 0)])
 def test_zero_is_one_of_the_integers(low, high):
-    inputs_ = IntegerInputs.of_range(low, high)
+    inputs_ = NUMBER_TYPES[INT8].inputs((low, high))
     assert inputs_.zero == np.rint(inputs_.zero)
     assert 0 <= inputs_.zero <= 255
     assert np.rint(high * inputs_.scale + inputs_.zero) <= 256

@@ -13,13 +13,13 @@ from pydarknet.kernels.convolution.direct import make_convolve, make_convolve_pi
 from pydarknet.kernels.convolution.microkernel import MR, NR, Product
 from pydarknet.kernels.simd import INT32, VECTOR
 from pydarknet.layers.activations import ACTIVATIONS
-from pydarknet.layers.convolution.direct import ConvertedConvolution, IntegerInputs, NumberType
+from pydarknet.layers.convolution.direct import ConvertedConvolution, NumberType
 from pydarknet.layers.convolution.geometry import Window
-from pydarknet.tensor import Shape
+from pydarknet.tensor import Numbers, Shape
 from pydarknet.utils.arrays import LANES
 
 # Of inputs; the largest integer of each filter.
-INPUT_SCALE, INPUTS, LARGEST = np.float32(100), IntegerInputs(np.float32(100), np.float32(0)), 1000
+INPUT_SCALE, INPUTS, LARGEST = np.float32(100), Numbers(2, np.float32(100), np.float32(0)), 1000
 
 SUMS, HALVES = ir.VectorType(INT32, LANES), ir.VectorType(ir.IntType(16), LANES)
 
