@@ -1,6 +1,7 @@
 """The tables of docs/darknet-flags.md: every flag of AlexeyAB's with every command, run."""
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from pydarknet.cli.not_offered import CLASSIFIER_FLAGS, DETECTOR_FLAGS
 
 from .commands.test_demo import make_video
 
-PAGE = (Path(__file__).parents[2] / "docs" / "darknet-flags.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "darknet-flags.md").read_text(encoding="utf-8")
 COMMANDS = {
     "detector": ["test", "demo", "train", "valid", "recall", "map", "calc_anchors"],
     "classifier": [
@@ -42,6 +44,11 @@ CASES = [
     for group, commands in COMMANDS.items()
     for command in commands
 ]
+
+
+def test_the_page_says_what_the_commands_declare():
+    script = runpy.run_path(str(DOCS / "darknet_flags.py"))
+    assert script["written"](PAGE) == PAGE, "run docs/darknet_flags.py"
 
 
 @pytest.mark.parametrize(("group", "flags"), [("detector", DETECTOR_FLAGS), ("classifier", CLASSIFIER_FLAGS)])

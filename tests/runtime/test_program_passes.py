@@ -32,8 +32,9 @@ def in_thread(work):
 
 
 def run(added):
+    quiet = ["-W", "ignore:This process:DeprecationWarning"]  # Python 3.12 on warns of a fork beside threads
     process = subprocess.run(
-        [sys.executable, "-c", PROGRAM + added], capture_output=True, text=True, timeout=120, cwd=ROOT
+        [sys.executable, *quiet, "-c", PROGRAM + added], capture_output=True, text=True, timeout=120, cwd=ROOT
     )
     assert (process.returncode, process.stderr) == (0, "")
     return process.stdout
