@@ -186,13 +186,12 @@ def main() -> None:
         two = f"{whole / sum(on_two.values()):.2f}, model {whole / model[2]:.2f}"
         print(f"{name} {size}: 1 thread {1e3 * whole:.2f} ms; 2 threads {two}; {speeds}")
         last = given.cores[-1]
-        lost = {
-            layer: on_one[layer.index] * (1 / evenness(layer.tasks, last) - 1) for layer in layers_of(network, last)
-        }
+        layers = [layer for layer in layers_of(network, last) if layer.index in on_one]
+        lost = {layer: on_one[layer.index] * (1 / evenness(layer.tasks, last) - 1) for layer in layers}
         for layer in sorted(lost, key=lambda layer: -lost[layer])[:3]:
             print(
                 f"    {last} cores, layer {layer.index} ({network.layers[layer.index].kind}): {layer.tasks} tasks, "
-                f"{100 * evenness(layer.tasks, last):.0f} % even, {100 * on_one.get(layer.index, 0.0) / whole:.1f} % of the time"
+                f"{100 * evenness(layer.tasks, last):.0f} % even, {100 * on_one[layer.index] / whole:.1f} % of the time"
             )
 
 
