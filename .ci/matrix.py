@@ -21,6 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "build" / "matrix"
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
+QUICK = "not slow and not cluster"
 TOOLS = ["pytest>=9", "pytest-xdist>=3.5", "mypy>=1.11", "ruff>=0.6", "matplotlib>=3.7"]
 
 # The lower bounds of pyproject.toml; of what they leave open, the oldest that exists for this Python.
@@ -71,7 +72,7 @@ def run(python: str, program: str, versions: str, tests: list[str]) -> tuple[boo
         [*install, "--upgrade", *VERSIONS[versions](python), *TOOLS],
         [*install, "--no-deps", "--editable", str(ROOT)],
         [str(own), "-m", "pip", "check"],
-        [str(own), "-m", "pytest", "-q", "-p", "no:cacheprovider", "--numprocesses=auto", "-m", "not slow", *tests],
+        [str(own), "-m", "pytest", "-q", "-p", "no:cacheprovider", "--numprocesses=auto", "-m", QUICK, *tests],
     ]
     with log.open("w") as output:
         for step in steps:
