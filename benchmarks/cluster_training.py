@@ -67,14 +67,19 @@ class Cost(NamedTuple):
         return self.compute + self.transfer + self.copies + self.calls
 
 
-def cost(work: Work, workers: int, bandwidth: float, copied: float = COPIED, call: float = CALL) -> Cost:
-    """Of an iteration with `workers` workers. bandwidth: bytes per second between nodes."""
+def cost(
+    work: Work, workers: int, bandwidth: float, copied: float = COPIED, call: float = CALL, overlap: bool = False
+) -> Cost:  # fmt: skip
+    """Of an iteration with `workers` workers. bandwidth: bytes per second between nodes. overlap: as if gradients were
+    sent during backward passes, two thirds of the time; a bound of what that could gain."""
     n, s, g = workers, work.mini_batches, work.gradient
     each = math.ceil(s / n)
     sent = g * (s * (n - 1) / n**2 + (n - 1) / n)
-    received = g * (s * (n - 1) / n**2 + 1)
+    gradients, sums = g * s * (n - 1) / n**2 / bandwidth, g / bandwidth
+    hidden = min(gradients, each * work.seconds * 2 / 3) if overlap else 0.0
     calls = call * (s * (n + 2) + 3 * n)
-    return Cost(each * work.seconds + work.update, received / bandwidth, g * (2 * each + 3) / copied, calls, sent)
+    compute, copies = each * work.seconds + work.update, g * (2 * each + 3) / copied
+    return Cost(compute, gradients - hidden + sums, copies, calls, sent)
 
 
 def work_of(name: str, mini_batches: int, rate: float, processors: int) -> Work:
@@ -89,7 +94,7 @@ def work_of(name: str, mini_batches: int, rate: float, processors: int) -> Work:
     return Work(gradient, mini_batches, seconds, 5 * gradient / COPIED)
 
 
-def table(counts: list[int], gbit: float, rate: float, processors: int) -> None:
+def table(counts: list[int], gbit: float, rate: float, processors: int, overlap: bool = False) -> None:
     """One line for each network and number of mini-batches: seconds of one process, then efficiencies."""
     print(f"\n{gbit:g} Gbit/s, workers of {processors} processors, {rate / 1e9:.0f} GFLOP/s each")
     print("| network | MB of a gradient | mini-batches | 1 process | " + " | ".join(f"{n}" for n in counts) + " |")
@@ -104,7 +109,7 @@ def table(counts: list[int], gbit: float, rate: float, processors: int) -> None:
                     continue
                 work = work_of(name, s, rate, processors)
                 one = s * work.seconds + work.update
-                took = cost(work, n, USED * gbit * 1e9 / 8)
+                took = cost(work, n, USED * gbit * 1e9 / 8, overlap=overlap)
                 cells.append(f"{one / took.seconds / n:.0%} ({took.sent / 1e6:.0f} MB)")
             first = work_of(name, each or 1, rate, processors)
             one = first.mini_batches * first.seconds + first.update
@@ -222,6 +227,7 @@ def main() -> None:
     parser.add_argument("--processors", type=int, default=16, help="of a worker (default: 16)")
     parser.add_argument("--gflops", type=float, default=100, help="of one processor, in training (default: 100)")
     parser.add_argument("--gbit", default="1,25", help="bandwidths of the network (default: 1,25)")
+    parser.add_argument("--overlap", action="store_true", help="as if gradients were sent during backward passes")
     parser.add_argument("--measure", action="store_true", help="compare with iterations on a local cluster")
     parser.add_argument("--rounds", type=int, default=16, help="iterations to measure (default: 16)")
     given = parser.parse_args()
@@ -230,7 +236,7 @@ def main() -> None:
         measure(counts[0], given.rounds)
         return
     for gbit in given.gbit.split(","):
-        table(counts, float(gbit), given.gflops * 1e9 * given.processors, given.processors)
+        table(counts, float(gbit), given.gflops * 1e9 * given.processors, given.processors, given.overlap)
 
 
 if __name__ == "__main__":
