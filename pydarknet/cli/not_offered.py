@@ -5,7 +5,7 @@ AlexeyAB's darknet accepts the same flags with every `detector` or `classifier` 
 use for one of them accepts it too, so that existing scripts run, and says so in one line.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
@@ -82,6 +82,16 @@ def absent_command(name: str) -> click.Command:
     return click.Command(name, callback=refuse, context_settings=anything, add_help_option=False, hidden=True)
 
 
+def when_given(act: Callable[[click.Parameter], None]) -> dict[str, Any]:
+    """The attributes of an option that the command's function does not get; `act` is called where it is given."""
+
+    def callback(ctx: click.Context, option: click.Parameter, given: Any) -> None:
+        if given and not ctx.resilient_parsing:
+            act(option)
+
+    return {"expose_value": False, "callback": callback}
+
+
 def accept_flags(group: click.Group, flags: Sequence[str]) -> None:
     """Let every command of the group accept the flags that it has no use for. Its help does not show them."""
     for command in group.commands.values():
@@ -93,11 +103,8 @@ def accept_flags(group: click.Group, flags: Sequence[str]) -> None:
 
 
 def _without_effect(command: str, name: str, metavar: str) -> click.Option:
-    def report(ctx: click.Context, parameter: click.Parameter, given: Any) -> None:
-        if given and name != DONT_SHOW and not ctx.resilient_parsing:
-            reason = f": {REASONS[name]}" if name in REASONS else ""
-            note(f"-{name} has no effect on {command}{reason}")
-
+    reason = f": {REASONS[name]}" if name in REASONS else ""
+    remarks = [] if name == DONT_SHOW else [f"-{name} has no effect on {command}{reason}"]
+    said = when_given(lambda option: note(*remarks))
     spellings = [f"-{name}"] if len(name) == 1 else [f"-{name}", f"--{name.replace('_', '-')}"]
-    return click.Option(spellings, is_flag=not metavar, metavar=metavar or None, expose_value=False, hidden=True,
-                        callback=report)  # fmt: skip
+    return click.Option(spellings, is_flag=not metavar, metavar=metavar or None, hidden=True, **said)

@@ -14,7 +14,7 @@ import click
 from click.core import ParameterSource
 
 from .console import note
-from .not_offered import ABSENT, ON_THE_CPU, absent_command
+from .not_offered import ABSENT, ON_THE_CPU, absent_command, when_given
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Row = str | Callable[[Any], Any]  # names in SHARED, separated by spaces, or a decorator
@@ -121,10 +121,8 @@ def together(*rows: Row) -> Callable[[Function], Function]:
     return decorate
 
 
-def command(
-    name: str, work: str, text: str, *rows: Row, group: click.Group | None = None, **defaults: Any
-) -> click.Command:  # fmt: skip
-    """A command of the program, or of a group, with these arguments and options.
+def command(name: str, work: str, text: str, *rows: Row, **defaults: Any) -> click.Command:
+    """A command with these arguments and options.
 
     work: the function `module.name` in `cli/commands` that it runs. text: its help; lines that begin with $ are
     examples. defaults: arguments of the function where the user gives none.
@@ -142,10 +140,7 @@ def command(
     what, *examples = cleandoc(text).split("\n$ ")
     if examples:
         what = "\n  ".join([f"{what}\n\b\nExample{'s' if len(examples) > 1 else ''}:", *examples])
-    made: click.Command = click.command(name, cls=Command, help=what)(together(*rows)(run))
-    if group is not None:
-        group.add_command(made)
-    return made
+    return click.command(name, cls=Command, help=what)(together(*rows)(run))
 
 
 def _dashes(name: str) -> str:
@@ -194,6 +189,10 @@ class FlagsFirst(click.Group):
 
     command_class = Command
 
+    def add(self, *declared: Any, **defaults: Any) -> None:
+        """Add the command that `command` makes of these arguments."""
+        self.add_command(command(*declared, **defaults))
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         words = f"{self.name} {cmd_name}"
         return absent_command(words) if words in ABSENT else super().get_command(ctx, cmd_name)
@@ -215,12 +214,7 @@ class FlagsFirst(click.Group):
         return super().parse_args(ctx, args)
 
 
-def _ignored(ctx: click.Context, parameter: click.Parameter, value: Any) -> None:
-    if value and not ctx.resilient_parsing:
-        note(f"{parameter.opts[0]} is ignored: {ON_THE_CPU}")
-
-
-GPU: dict[str, Any] = {"expose_value": False, "callback": _ignored}
+GPU = when_given(lambda option: note(f"{option.opts[0]} is ignored: {ON_THE_CPU}"))
 CHECKED = ("check",)  # `export` runs the network only then
 MEASURED = ("map", "no cfg")  # `train FOLDER` always measures mAP
 

@@ -42,26 +42,27 @@ out_options = together(
     flag("out NAME", "The start of the file names, instead of darknet's."),
     flag("results DIR", "The folder for the files. Default: that of the .data file, else results."),
 )
-validation_options = together(
-    "top batch", flag("json FILE", "Write accuracies, speed and the confusion matrix to FILE as JSON.", "json_file")
-)
+validation = together(
+    "data_file cfg weights top batch",
+    flag("json FILE", "Write accuracies, speed and the confusion matrix to FILE as JSON.", "json_file"), "network",
+)  # fmt: skip
 SEED = flag("seed TEXT", "The text that the network reads first. Default: two newlines.",
             default="\n\n", show_default=False)  # fmt: skip
 INPUT = flag("file FILE", "Read this file instead of standard input.")
 
 detector_command = FlagsFirst("detector", help="darknet's spelling of detect and train.")
 
-command(
+detector_command.add(
     "test", "detect.run_detect",
     """Detect objects in pictures.
 
     $ pydarknet detector test cfg/coco.data cfg/yolov4.cfg yolov4.weights dog.jpg -thresh .3 -ext_output
     """,
     "data_file cfg weights images detection names network",
-    group=detector_command, thresh_of="detector_thresh", prompts=True,
+    thresh_of="detector_thresh", prompts=True,
 )  # fmt: skip
 
-command(
+detector_command.add(
     "demo", "demo.run_demo",
     """Detect objects in a video file, an address, a sequence of pictures or a camera.
 
@@ -70,19 +71,18 @@ command(
     $ pydarknet detector demo cfg/coco.data cfg/yolov4.cfg yolov4.weights 'frames/%05d.jpg' -prefix found/frame
     """,
     "data_file", demo_options,
-    group=detector_command,
 )  # fmt: skip
 
-command(
+detector_command.add(
     "train", "train.run_with_cfg",
     """Train a detector.
 
     $ pydarknet detector train data/obj.data yolov4-tiny.cfg yolov4-tiny.conv.29 -dont_show
     """,
-    "data_file cfg [weights] training", group=detector_command, detector=True,
+    "data_file cfg [weights] training", detector=True,
 )  # fmt: skip
 
-command(
+detector_command.add(
     "calc_anchors", "files.run_calc_anchors",
     """Find anchors as AlexeyAB's darknet does; writes anchors.txt and counters_per_class.txt.
 
@@ -93,10 +93,9 @@ command(
                  metavar="N", help="The number of anchors."),
     "clustering",
     flag("show", "Ignored; `pydarknet anchors --plot` draws the anchors."),
-    group=detector_command,
 )  # fmt: skip
 
-command(
+detector_command.add(
     "map", "evaluate.run_map",
     """Print AlexeyAB's report of the mean average precision on the pictures of the list `valid`.
 
@@ -107,10 +106,9 @@ command(
     """,
     flag("letter_box", "Ignored, as in darknet: letter_box=1 in the cfg decides."),
     flag("dont_show", "Accepted; nothing is shown.", expose_value=False), "measuring",
-    group=detector_command,
 )  # fmt: skip
 
-command(
+detector_command.add(
     "valid", "evaluate.run_valid",
     """Write the detections in the pictures of the list `valid` as result files of VOC, COCO, ImageNet, BDD or KITTI.
 
@@ -120,10 +118,9 @@ command(
     flag("eval", "The file format. Default: `eval` of the .data file, else voc.", "kind",
          type=click.Choice(KINDS)),
     "data_file", network_and_names,
-    group=detector_command,
 )  # fmt: skip
 
-command(
+detector_command.add(
     "recall", "evaluate.run_recall",
     """Print the recall of boxes of any class on the list `valid`, after each picture.
 
@@ -132,7 +129,6 @@ command(
     $ pydarknet detector recall data/voc.data cfg/yolov2-voc.cfg yolov2-voc.weights
     """,
     "data_file", network_and_names,
-    group=detector_command,
 )  # fmt: skip
 
 accept_flags(detector_command, DETECTOR_FLAGS)
@@ -158,7 +154,7 @@ def _yolov1_group(name: str, data_set: str, network: str, pictures: str, **valid
          "Print the recall of boxes of any class on a list of pictures; on standard error, as in darknet.", lists,
          (list_option, network_and_names), {}),
     ):  # fmt: skip
-        command(verb, work, f"{text}\n\n$ pydarknet {name} {verb} {example}", *rows, group=made, **further)
+        made.add(verb, work, f"{text}\n\n$ pydarknet {name} {verb} {example}", *rows, **further)
     return made
 
 
@@ -170,17 +166,17 @@ classifier_command = FlagsFirst(
     help="darknet's spelling of classify and train; accuracy on lists of pictures; the outputs for each picture.",
 )
 
-command(
+classifier_command.add(
     "predict", "detect.run_classify",
     """Print the best classes of each picture: as many as the .data file's `top` says (else 1).
 
     $ pydarknet classifier predict cfg/imagenet1k.data cfg/tiny.cfg tiny.weights dog.jpg
     """,
     "data_file cfg weights images top fit input names network",
-    group=classifier_command, prompts=True,
+    prompts=True,
 )  # fmt: skip
 
-command(
+classifier_command.add(
     "demo", "demo.run_classifier_demo",
     """Print the best classes of each frame of a video file, an address, a sequence of pictures or a camera.
 
@@ -192,19 +188,18 @@ command(
     "data_file cfg weights [video] camera top",
     flag("json", "Print one JSON object per frame and nothing else.", "as_json"),
     "out_filename window time_limit_sec benchmark names network",
-    group=classifier_command,
 )  # fmt: skip
 
-command(
+classifier_command.add(
     "train", "train.run_with_cfg",
     """Train a classifier.
 
     $ pydarknet classifier train data/cifar.data cfg/cifar.cfg
     """,
-    "data_file cfg [weights] training", group=classifier_command, detector=False,
+    "data_file cfg [weights] training", detector=False,
 )  # fmt: skip
 
-command(
+classifier_command.add(
     "valid", "classifier.run_valid",
     """Print top-1 and top-k accuracy on the pictures of the list `valid`, after each picture.
 
@@ -214,8 +209,7 @@ command(
 
     $ pydarknet classifier valid cfg/imagenet1k.data cfg/darknet19.cfg darknet19.weights -t 5 --json figures.json
     """,
-    "data_file cfg weights", validation_options, "network",
-    group=classifier_command,
+    validation,
 )  # fmt: skip
 
 for name, views, inputs in (
@@ -224,13 +218,12 @@ for name, views, inputs in (
     ("validfull", "whole", "whole pictures: the network is resized to each of them"),
 ):
     example = f"pydarknet classifier {name} cfg/imagenet1k.data cfg/darknet19.cfg darknet19.weights"
-    command(
+    classifier_command.add(
         name, "classifier.run_valid", f"The same as `valid` for {inputs}.\n\n$ {example}",
-        "data_file cfg weights", validation_options, "network",
-        group=classifier_command, views=views,
+        validation, views=views,
     )  # fmt: skip
 
-command(
+classifier_command.add(
     "validcrop", "classifier.run_validcrop",
     """Print the accuracy on stretched pictures, a line for about every thousand of them.
 
@@ -240,21 +233,19 @@ command(
 
     $ pydarknet classifier validcrop cfg/imagenet1k.data cfg/darknet19.cfg darknet19.weights
     """,
-    "data_file cfg weights", validation_options, "network",
-    group=classifier_command,
+    validation,
 )  # fmt: skip
 
-command(
+classifier_command.add(
     "label", "classifier.run_label",
     """Print the name of the best class of each picture of the list `test`.
 
     $ pydarknet classifier label pets.data pets.cfg pets.weights > labels.txt
     """,
     "data_file cfg weights batch network",
-    group=classifier_command,
 )  # fmt: skip
 
-command(
+classifier_command.add(
     "test", "classifier.run_test",
     """Print the path and all outputs of each picture of the list `test`, stretched to the network's size.
 
@@ -266,20 +257,18 @@ command(
     "data_file cfg weights",
     click.argument("layer", required=False),
     flag("all", "Also the pictures at the end of the list that darknet leaves out."), "network",
-    group=classifier_command,
 )  # fmt: skip
 
-command(
+classifier_command.add(
     "csv", "classifier.run_csv",
     """Print the path and the best class numbers of each picture of the list `test`, letterboxed.
 
     $ pydarknet classifier csv pets.data pets.cfg pets.weights -t 3 > best.tsv
     """,
     "data_file cfg weights top batch network",
-    group=classifier_command,
 )  # fmt: skip
 
-command(
+classifier_command.add(
     "fout", "classifier.run_fout",
     """Print the path and the outputs of each picture of LIST, cropped to its middle.
 
@@ -289,7 +278,6 @@ command(
     """,
     "data_file cfg weights",
     click.argument("list_file", metavar="LIST", type=FILE), "batch", "network",
-    group=classifier_command,
 )  # fmt: skip
 
 accept_flags(classifier_command, CLASSIFIER_FLAGS)
@@ -298,7 +286,7 @@ rnn_command = FlagsFirst(
     "rnn", help="Train a recurrent network on text, generate text, measure how well it predicts a text."
 )
 
-command(
+rnn_command.add(
     "train", "train.run_rnn_train",
     """Train a network to predict each symbol of a text from those before it.
 
@@ -313,10 +301,9 @@ command(
     "max_batches",
     flag("backup DIR", "The folder for weights.", default="backup"),
     "resume save_every no_chart network",
-    group=rnn_command,
 )  # fmt: skip
 
-command(
+rnn_command.add(
     "generate", "rnn.run_generate",
     """Continue a text, symbol by symbol.
 
@@ -330,27 +317,24 @@ command(
     flag("tokens FILE", "Print the names of symbols in FILE, one per line, instead of "
          "characters."),
     "cfg weights", SEED, "network",
-    group=rnn_command,
 )  # fmt: skip
 
-command(
+rnn_command.add(
     "valid", "rnn.run_valid",
     """Measure how well the network predicts a text from standard input. The last line is for the whole text.
 
     $ pydarknet rnn valid cfg/rnn.cfg backup/rnn_final.weights < held_out.txt | tail -n 1
     """,
     INPUT, "cfg weights", SEED, "network",
-    group=rnn_command,
 )  # fmt: skip
 
-command(
+rnn_command.add(
     "vec", "rnn.run_vec",
     """Print each line of standard input without spaces, followed by the first layer's output.
 
     $ pydarknet rnn vec cfg/rnn.cfg backup/rnn_final.weights < words.txt > vectors.csv
     """,
     INPUT, "cfg weights", SEED, "network",
-    group=rnn_command,
 )  # fmt: skip
 
 ops_command = command(

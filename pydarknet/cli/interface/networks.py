@@ -225,7 +225,7 @@ serve_command = command(
 batch_command = FlagsFirst("batch", help="An archive of pictures, or a data set, on a Ray cluster (extra `ray`).")
 SOURCE = click.argument("source", metavar="SOURCE", type=FILE)
 
-command(
+batch_command.add(
     "detect", "batch.run_batch",
     """Detect objects in all pictures of an archive; write the results in parts, as detect --json prints them.
 
@@ -238,10 +238,10 @@ command(
     """,
     "cfg weights", SOURCE,
     "parts cluster size batch classes thresh hier nms letter_box stretch tiles names precise",
-    group=batch_command, kind="detect", threads=None,
+    kind="detect", threads=None,
 )  # fmt: skip
 
-command(
+batch_command.add(
     "classify", "batch.run_batch",
     """Classify all pictures of an archive; write the results in parts, as classify --json prints them.
 
@@ -250,14 +250,14 @@ command(
     $ pydarknet batch classify cfg/tiny.cfg tiny.weights photos/ --out found
     """,
     "cfg weights", SOURCE, "parts cluster top fit size batch classes names precise",
-    group=batch_command, kind="classify", threads=None,
+    kind="classify", threads=None,
 )  # fmt: skip
 
-command(
+batch_command.add(
     "map", "batch.run_map",
     """Print the report of `detector map`, to the same figures, computed on a cluster.
 
     $ pydarknet batch map data/obj.data yolov4-tiny.cfg backup/yolov4-tiny_best.weights --address auto
     """,
-    "cluster measured", group=batch_command, letter_box=False, threads=None,
+    "cluster measured", letter_box=False, threads=None,
 )  # fmt: skip

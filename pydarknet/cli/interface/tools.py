@@ -3,6 +3,7 @@
 import click
 
 from ...errors import OptionError
+from ..not_offered import when_given
 from ..options import COUNT, FILE, POSITIVE, FiniteFloat, FlagsFirst, command, flag, together
 
 SEED = flag("seed N", "Seed of all random numbers; the same seed gives the same pictures.",
@@ -33,7 +34,7 @@ download_command = command(
 
 dataset_command = FlagsFirst("dataset", help="Check and convert data sets of detectors.")
 
-command(
+dataset_command.add(
     "check", "files.run_dataset_check",
     """Print what is missing, wrong or duplicate in a data set, and the number of objects of each class.
 
@@ -51,10 +52,9 @@ command(
     flag("no_decode", "Do not decode the pictures, which takes long for large data sets."),
     flag("show N", "Print the first N findings of each kind.", type=COUNT, default=20),
     flag("strict", "Treat warnings as errors."),
-    group=dataset_command,
 )  # fmt: skip
 
-command(
+dataset_command.add(
     "convert", "files.run_convert",
     """Convert a data set between darknet's label files, PASCAL VOC's XML and COCO's JSON.
 
@@ -77,12 +77,11 @@ command(
     flag("copy", "Copy the pictures instead of linking or referring to them."),
     flag("keep_difficult", "With --to darknet: keep difficult and crowd objects as ordinary "
          "ones."),
-    group=dataset_command,
 )  # fmt: skip
 
 cfg_command = FlagsFirst("cfg", help="Check and change network files.")
 
-command(
+cfg_command.add(
     "check", "network_files.run_cfg_check",
     """Print all faults of network files, each with its line.
 
@@ -95,10 +94,9 @@ command(
     click.argument("cfgs", metavar="CFG...", type=FILE, nargs=-1, required=True),
     flag("data FILE.data", "Also check that the number of classes is that of this .data file."),
     flag("strict", "Treat warnings as errors."), "dialect",
-    group=cfg_command,
 )  # fmt: skip
 
-command(
+cfg_command.add(
     "set", "network_files.run_set",
     """Write a changed copy of a network file, with the filters and masks that follow from its classes and anchors.
 
@@ -114,7 +112,6 @@ command(
     flag("net KEY=VALUE", "Set an option of [net]; may be given several times.", "net",
          multiple=True),
     flag("out FILE", "The same as NEW.cfg.", "out_option"), "dialect",
-    group=cfg_command,
 )  # fmt: skip
 
 anchors_command = command(
@@ -168,31 +165,17 @@ average_command = command(
     click.argument("weights", metavar="WEIGHTS...", nargs=-1, required=True, type=FILE), "network",
 )  # fmt: skip
 
-rescale_command = command(
-    "rescale", "weights.run_conversion",
-    """Convert a network for pixels in -1..1 to pixels in 0..1, by changing its first convolution.
-
-    $ pydarknet rescale net.cfg old.weights new.weights
-    """,
-    IN_AND_OUT, "network", function="rescale",
-)  # fmt: skip
-
-rgbgr_command = command(
-    "rgbgr", "weights.run_conversion",
-    """Swap red and blue in the filters of the first convolution.
-
-    $ pydarknet rgbgr net.cfg bgr.weights rgb.weights
-    """,
-    IN_AND_OUT, "network", function="swap_red_and_blue",
-)  # fmt: skip
-
-reset_command = command(
-    "reset", "weights.run_conversion",
-    """Fold batch normalisation into weights and biases, and reset it: scales 1, means 0, variances 1.
-
-    $ pydarknet reset net.cfg net.weights reset.weights
-    """,
-    IN_AND_OUT, "network", function="fold",
+rescale_command, rgbgr_command, reset_command = (
+    command(name, "weights.run_conversion", f"{text}\n\n$ pydarknet {name} net.cfg {files}", IN_AND_OUT, "network",
+            function=function)
+    for name, function, files, text in (
+        ("rescale", "rescale", "old.weights new.weights",
+         "Convert a network for pixels in -1..1 to pixels in 0..1, by changing its first convolution."),
+        ("rgbgr", "swap_red_and_blue", "bgr.weights rgb.weights",
+         "Swap red and blue in the filters of the first convolution."),
+        ("reset", "fold", "net.weights reset.weights",
+         "Fold batch normalisation into weights and biases, and reset it: scales 1, means 0, variances 1."),
+    )
 )  # fmt: skip
 
 normalize_command = command(
@@ -296,9 +279,8 @@ imtest_command = command(
 )  # fmt: skip
 
 
-def _refuse_reconstruct(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
-    if value and not ctx.resilient_parsing:
-        raise OptionError("nightmare -reconstruct is not offered: in darknet it does nothing without a GPU")
+def _refuse(option: click.Parameter) -> None:
+    raise OptionError("nightmare -reconstruct is not offered: in darknet it does nothing without a GPU")
 
 
 nightmare_command = command(
@@ -327,7 +309,7 @@ nightmare_command = command(
          type=FiniteFloat(0, 1, min_open=True), default=1.0),
     flag("rotate RADIANS", "After each picture, rotate it.", type=FiniteFloat(), default=0.0),
     flag("prefix DIR", "The folder for the pictures. Default: the current one."),
-    flag("reconstruct", hidden=True, expose_value=False, callback=_refuse_reconstruct),
+    flag("reconstruct", hidden=True, **when_given(_refuse)),
     flag("longest N", "First resize the picture so that its longer side has N pixels."),
     SEED, "size network",
 )  # fmt: skip
