@@ -2,6 +2,7 @@
 that is shown while kernels are compiled."""
 
 import logging
+import math
 import os
 import shutil
 import signal
@@ -75,6 +76,12 @@ def clear_line() -> None:
 def counted(number: int, what: str) -> str:
     """A number of things: `1 error`, `2 errors`."""
     return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def fail_if(bad: object, code: int = 1) -> None:
+    """End the command with this exit code where `bad` is true: it has printed why."""
+    if bad:
+        raise click.exceptions.Exit(code)
 
 
 class Remarks(logging.Handler):
@@ -170,9 +177,8 @@ class Interruption:
         """End the command: exit code 128 + the signal's number after a signal, 1 if not `good`."""
         if self.number is not None:
             sys.stdout.flush()
-            raise click.exceptions.Exit(128 + self.number)
-        if not good:
-            raise click.exceptions.Exit(1)
+            fail_if(True, 128 + self.number)
+        fail_if(not good)
 
 
 VARIABLE = "PYDARKNET_PROGRESS"
@@ -183,53 +189,21 @@ IDLE = 3.0  # seconds without a compilation after which the thread ends
 
 
 class StatusLine:
-    """A line on standard error that is drawn again, or printed every LOG_INTERVAL seconds where it has changed."""
+    """A line on standard error, from a thread: drawn again, or printed every LOG_INTERVAL seconds where it has changed.
 
-    def __init__(self) -> None:
-        self._last, self._shown = "", 0.0  # the last line, and when it was shown
+    text: gives the line, or None where there is nothing to show. After `idle` seconds of that, the thread ends until
+    `begin` is called again.
+    """
 
-    def show(self, text: str) -> None:
-        now = time.monotonic()
-        if redraws():
-            draw_line(text)
-        elif now - self._shown >= LOG_INTERVAL and text != self._last:
-            self._last, self._shown = text, now
-            note(text)
-
-
-@contextmanager
-def status(text: Callable[[], str]) -> Iterator[None]:
-    """Show what `text` gives while the block runs, but for the time in which kernels are compiled."""
-    stop, line = threading.Event(), StatusLine()
-
-    def watch() -> None:
-        stop.wait(DELAY)
-        while not stop.wait(INTERVAL):
-            if not compile_time.is_compiling():
-                line.show(text())
-
-    thread = threading.Thread(target=watch, name="status", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-        clear_line()
-
-
-class CompileProgress:
-    """Shows the line from a thread, which ends after IDLE seconds without a compilation."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
+    def __init__(self, text: Callable[[], str | None], idle: float = math.inf) -> None:
+        self._text, self._idle = text, idle
+        self._lock, self._stop = threading.Lock(), threading.Event()
         self._thread: threading.Thread | None = None
-        self._stop, self._line = threading.Event(), StatusLine()
 
     def begin(self) -> None:
         with self._lock:
             if self._thread is None and not self._stop.is_set():
-                self._thread = threading.Thread(target=self._watch, name="compile-progress", daemon=True)
+                self._thread = threading.Thread(target=self._watch, name="status-line", daemon=True)
                 self._thread.start()
 
     def close(self) -> None:
@@ -239,23 +213,37 @@ class CompileProgress:
             thread.join()
 
     def _watch(self) -> None:
-        begun, idle = time.monotonic(), 0.0
-        while not self._stop.wait(INTERVAL):
-            now = time.monotonic()
-            if compile_time.is_compiling():
-                idle = now
-                if now - begun > DELAY:
-                    self._line.show(_text())
-            elif now - max(idle, begun) > IDLE:
-                break
-            else:
-                clear_line()
+        begun = used = time.monotonic()
+        last, shown = "", 0.0  # the last line, and when it was printed
+        while not self._stop.wait(INTERVAL) and time.monotonic() - used <= self._idle:
+            text, now = self._text(), time.monotonic()
+            if text is None:
+                continue
+            used = now
+            if now - begun <= DELAY:
+                continue
+            if redraws():
+                draw_line(text)
+            elif now - shown >= LOG_INTERVAL and text != last:
+                last, shown = text, now
+                note(text)
         with self._lock:
             self._thread = None
         clear_line()
 
 
-def _text() -> str:
+@contextmanager
+def status(text: Callable[[], str]) -> Iterator[None]:
+    """Show what `text` gives while the block runs, but for the time in which kernels are compiled."""
+    with closing(StatusLine(lambda: None if compile_time.is_compiling() else text())) as line:
+        line.begin()
+        yield
+
+
+def _compile_text() -> str | None:
+    if not compile_time.is_compiling():
+        clear_line()
+        return None
     progress = compile_ahead.progress()
     if progress is None or not progress.total or progress.done >= progress.total:
         return f"compiling kernels, {compile_time.count()} so far, {compile_time.compile_seconds():.0f} s"
@@ -269,5 +257,5 @@ def show_compile_progress() -> Iterator[None]:
     if os.environ.get(VARIABLE) == "0":
         yield
         return
-    with closing(CompileProgress()) as progress, compile_time.listening(progress.begin):
+    with closing(StatusLine(_compile_text, IDLE)) as line, compile_time.listening(line.begin):
         yield

@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import click
-
 from ...config.sections import Section
 from ...evaluation.classification import (
     BatchClassifier,
@@ -23,7 +21,7 @@ from ...model import Model
 from ...runtime.compile_time import clock
 from ...training.learner import mini_batch
 from ...utils.files import to_json, write_file
-from ..console import note, say
+from ..console import fail_if, note, say
 from ..formats.evaluation import accuracy_line, scores_line, table_line
 from ..loading import Options, load_model, read_data_file
 from ..outputs import check_folder_of
@@ -52,7 +50,7 @@ def finish_run(run: BatchClassifier) -> None:
     note(f"{timing.pictures} pictures in {timing.total:.2f} seconds: {timing.rate:.1f} images/s")
     if run.unreadable:
         note(f"{run.unreadable} pictures cannot be read")
-        raise click.exceptions.Exit(1)
+    fail_if(run.unreadable)
 
 
 def _confusion_counts(data: Section, model: Model, options: Options) -> ConfusionCounts:

@@ -7,8 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import click
-
 from ...config.names import read_map
 from ...config.sections import Section
 from ...datasets.labels import read_list
@@ -25,7 +23,7 @@ from ...layers.heads.region import Region
 from ...model import Model
 from ...utils.figure import check_plot, new_figure
 from ...utils.files import make_folder, write_file
-from ..console import bar, note, say
+from ..console import bar, fail_if, note, say
 from ..formats.evaluation import (
     POINTS_HELP,
     class_table,
@@ -62,7 +60,7 @@ def run_map(cfg: str, weights: str, **options: Any) -> None:
     say(*POINTS_HELP)
     note(*coco_lines(result.coco), speed_line(result))
     _write_files(result, model, options)
-    _end(result.unreadable)
+    fail_if(result.unreadable)
 
 
 def run_evaluate(cfg: str, weights: str, **options: Any) -> None:
@@ -79,12 +77,7 @@ def run_evaluate(cfg: str, weights: str, **options: Any) -> None:
     _write_files(result, model, options)
     if collector is not None:
         _write_report(collector, result, options["report"], cfg, weights)
-    _end(result.unreadable)
-
-
-def _end(unreadable: int) -> None:
-    if unreadable:
-        raise click.exceptions.Exit(1)
+    fail_if(result.unreadable)
 
 
 def _prepare(cfg: str, weights: str, options: Options, checks: bool = True) -> tuple[Model, GroundTruth]:
@@ -218,7 +211,7 @@ def _write(
             files.take(result)
             count()
     note(f"Total Detection Time: {batches.timing.total:f} Seconds")
-    _end(batches.unreadable)
+    fail_if(batches.unreadable)
 
 
 def run_recall(cfg: str, weights: str, **options: Any) -> None:
@@ -233,7 +226,7 @@ def run_recall(cfg: str, weights: str, **options: Any) -> None:
     for result in batches:
         totals.add(result.candidates, truth.boxes[result.index])
         note(totals.line())
-    _end(batches.unreadable)
+    fail_if(batches.unreadable)
 
 
 def run_yolov1_valid(cfg: str, weights: str, kind: str, thresh: float, **options: Any) -> None:

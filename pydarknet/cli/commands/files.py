@@ -21,7 +21,7 @@ from ...utils.arrays import Array
 from ...utils.figure import check_plot
 from ...utils.files import read_bytes, write_file
 from ...utils.resources import find_file, network_file
-from ..console import bar, counted, note, say
+from ..console import bar, counted, fail_if, note, say
 
 TABLE = (("Cluster SSE", 5, "sse"), ("Cluster IOU", 5, "iou"), ("Cluster IOU", 9, "iou"))
 LARGEST_CLASS = 1 << 20
@@ -35,8 +35,7 @@ def run_dataset_check(data: str, names: str | None, dialect: str, no_decode: boo
     with bar(opened.count) as count:
         report = check_dataset(opened, len(listed) or None, DIALECTS[dialect], not no_decode, count)
     say(*report_lines(report, listed, show))
-    if report.errors or (strict and report.findings):
-        raise click.exceptions.Exit(1)
+    fail_if(report.errors or (strict and report.findings))
 
 
 def run_convert(sources: tuple[str, ...], to: str, out: str, **options: Any) -> None:
@@ -184,7 +183,7 @@ def run_calc_anchors(data: str, count: int, show: bool, **options: Any) -> None:
     if not width or not height:
         say("Usage: darknet detector calc_anchors data/voc.data -num_of_clusters 9 -width 416 -height 416 ")
         say("Error: set width and height ")
-        raise click.exceptions.Exit(2)
+        fail_if(True, 2)
     if show:
         note("-show is ignored; `pydarknet anchors --plot FILE.png` draws boxes and anchors")
     sizes, counters = _load_boxes(ImageLists.open(network_file(data), "train"))

@@ -15,19 +15,15 @@ from click.shell_completion import get_completion_class
 from ...config.published import PUBLISHED
 from ...errors import OutputError
 from ...version import __version__
-from ..console import note, redraws, say
+from ..console import fail_if, note, redraws, say
 
 
 def run_doctor(as_json: bool) -> None:
     from ...tools.doctor import diagnose, lines
 
     facts = diagnose()
-    if as_json:
-        say(json.dumps(facts, indent=1))
-    else:
-        say(*lines(facts))
-    if facts["problems"]:
-        raise click.exceptions.Exit(1)
+    say(*([json.dumps(facts, indent=1)] if as_json else lines(facts)))
+    fail_if(facts["problems"])
 
 
 def run_warm_up(cfgs: tuple[str, ...], **options: Any) -> None:
@@ -102,9 +98,6 @@ def _list_lines() -> list[str]:
 
 @contextmanager
 def _bar() -> Iterator[Callable[[int, int | None], None] | None]:
-    if not redraws():
-        yield None
-        return
     bars: list[Any] = []
     with ExitStack() as stack:
 
@@ -119,4 +112,4 @@ def _bar() -> Iterator[Callable[[int, int | None], None] | None]:
                 bar.pos = 0
             bar.update(arrived - bar.pos)
 
-        yield show
+        yield show if redraws() else None

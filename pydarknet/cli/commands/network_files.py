@@ -9,7 +9,7 @@ from ...config.published import weights_file
 from ...errors import ConfigError
 from ...tools.summary import layer_table, operation_lines, summary, totals
 from ...utils.resources import network_file
-from ..console import counted, note, say
+from ..console import counted, fail_if, note, say
 from ..loading import build_network, load_network, load_weights, read_data_file
 
 
@@ -22,8 +22,8 @@ def run_info(cfg: str, weights: str | None, **options: Any) -> None:
         size = weights_file(weights).stat().st_size
     if options["as_json"]:
         say(json.dumps(summary(network, size), ensure_ascii=False))
-        return
-    say(*totals(network, size))
+    else:
+        say(*totals(network, size))
 
 
 def run_ops(cfg: str, **options: Any) -> None:
@@ -46,8 +46,7 @@ def run_cfg_check(cfgs: tuple[str, ...], data: str | None, strict: bool, dialect
         kind = f"{checked.layers} layers, {checked.dialect.name} dialect"
         say(f"{checked.path}: {counted(checked.errors, 'error')}, {counted(warnings, 'warning')} ({kind})")
         failed |= checked.errors > 0 or (strict and warnings > 0)
-    if failed:
-        raise click.exceptions.Exit(1)
+    fail_if(failed)
 
 
 def run_set(cfg: str, out: str | None, classes: int | None, anchors: str | None, **options: Any) -> None:

@@ -1,7 +1,8 @@
 """darknet's tools for weights files: `weights partial`, `average`, `rescale` and others."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from ...errors import OutputError
@@ -12,19 +13,19 @@ from ..console import note, say
 from ..loading import Options, load_network, note_partial_weights
 
 
-def _change(
-    cfg: str, weights: str | Sequence[str], out: str, options: Options, change: Callable[[Network], object],
-    loads: bool = False, seen: int | None = None,
-) -> None:  # fmt: skip
-    """Read a network, let a function change it, and write OUT, and its cfg where that is asked for.
+@contextmanager
+def _changed(
+    cfg: str, weights: str | Sequence[str], out: str, options: Options, loads: bool = False, seen: int | None = None
+) -> Iterator[Network]:
+    """A network, which the block changes; then OUT is written, and its cfg where that is asked for.
 
-    loads: whether the function loads the weights. seen: the new number of images seen. Raises OutputError.
+    loads: whether the block loads the weights. seen: the new number of images seen. Raises OutputError.
     """
     sources = [weights] if isinstance(weights, str) else weights
     if any(os.path.exists(path) and os.path.exists(out) and os.path.samefile(path, out) for path in sources):  # noqa: PTH110, PTH121
         raise OutputError(f"{out}: is one of the weights files to read; expected another OUT")
     network = load_network(cfg, None if loads else sources[0], options)
-    change(network)
+    yield network
     weights_surgery.set_header(network, seen)
     network.save_weights(out, options.get("layers"))
     note(f"Saving weights to {out}")
@@ -34,42 +35,36 @@ def _change(
 
 
 def run_partial(cfg: str, weights: str, out: str, **options: Any) -> None:
-    def change(network: Network) -> None:
+    with _changed(cfg, weights, out, options, loads=True, seen=0) as network:
         weights_surgery.load_first_layers(network, weights, options["layers"], options["allow_partial"])
         note_partial_weights(network, weights)
 
-    _change(cfg, weights, out, options, change, loads=True, seen=0)
-
 
 def run_average(cfg: str, weights: tuple[str, ...], out: str, **options: Any) -> None:
-    def change(network: Network) -> None:
+    with _changed(cfg, weights, out, options, loads=True) as network:
         weights_surgery.average(network, weights, options["allow_partial"])
-
-    _change(cfg, weights, out, options, change, loads=True)
 
 
 def run_conversion(cfg: str, weights: str, out: str, function: str, **options: Any) -> None:
-    _change(cfg, weights, out, options, getattr(weights_surgery, function))
+    with _changed(cfg, weights, out, options) as network:
+        getattr(weights_surgery, function)(network)
 
 
 def run_normalize(cfg: str, weights: str, out: str, **options: Any) -> None:
-    _change(cfg, weights, out, options, lambda network: weights_surgery.normalize(network, options["variance"]))
+    with _changed(cfg, weights, out, options) as network:
+        weights_surgery.normalize(network, options["variance"])
 
 
 def run_denormalize(cfg: str, weights: str, out: str, **options: Any) -> None:
-    def change(network: Network) -> None:
+    with _changed(cfg, weights, out, options) as network:
         weights_surgery.denormalize(network)
         for index in weights_surgery.layers_with_norm(network):
             note(f"layer {index} [{network.layers[index].kind}] keeps its batch normalisation, as in darknet")
 
-    _change(cfg, weights, out, options, change)
-
 
 def run_oneoff(cfg: str, weights: str, out: str, **options: Any) -> None:
-    def change(network: Network) -> None:
+    with _changed(cfg, weights, out, options, loads=True, seen=0) as network:
         say(str(weights_surgery.one_off(network, weights, options["classes"] or network.dialect.oneoff_classes)))
-
-    _change(cfg, weights, out, options, change, loads=True, seen=0)
 
 
 def run_statistics(cfg: str, weights: str, **options: Any) -> None:
