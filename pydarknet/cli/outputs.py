@@ -6,8 +6,9 @@ import errno
 import io
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from itertools import chain, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urlsplit
@@ -15,7 +16,7 @@ from urllib.parse import urlsplit
 from ..config.dialect import ALEXEYAB
 from ..errors import OptionError, OutputError
 from ..images.image import Picture, show_image, write_image
-from ..inference.video.capture import CODECS, VideoFile, write_video
+from ..inference.video.capture import CODECS, write_video
 from ..utils.files import atomic_write, make_folder, write_file
 from ..utils.prefetch import BackgroundWriter
 from .formats.inference import JSON_END, JSON_SEPARATOR, JSON_START, json_frame, label_lines
@@ -47,7 +48,17 @@ def file_name(path: str) -> str:
     return _NOT_IN_FILE_NAMES.sub("_", Path(address.path).name or host)
 
 
-class Outputs:
+@contextmanager
+def json_frames(path: str) -> Iterator[Callable[[bytes], object]]:
+    """A function that writes the next picture or frame into AlexeyAB's JSON file, which ends with the block."""
+    with atomic_write(path) as stream:
+        stream.write(JSON_START)
+        separators = chain([b""], repeat(JSON_SEPARATOR))
+        yield lambda frame: stream.write(next(separators) + frame)
+        stream.write(JSON_END)
+
+
+class Outputs(ExitStack):
     """The files that a run writes. A context manager: they appear when it ends without an error.
 
     Without `folder`, annotated pictures overwrite `picture`, as in darknet, and videos are written to
@@ -57,6 +68,7 @@ class Outputs:
     """
 
     def __init__(self, options: Mapping[str, Any], columns: tuple[str, ...], out_is_json: bool = False) -> None:
+        super().__init__()
         out, folder, crops = options.get("out"), options.get("out_dir"), options.get("crops")
         picture: str | None = PREDICTIONS
         if out is not None and not out_is_json and not out.lower().endswith(".json"):
@@ -69,40 +81,30 @@ class Outputs:
         self.folder = Path(folder) if folder and draws else None
         self.json, self.csv, self.crops = out, options["csv"], Path(crops) if crops else None
         self.labels, self.show = options.get("save_labels"), options.get("show")
-        self.writer: BackgroundWriter | None = None  # draws and writes pictures in another thread
+        self._writer: BackgroundWriter | None = None
         self._columns = columns
         self._table: BinaryIO | None = None
-        self._json_file: BinaryIO | None = None
-        self._count = 0
-        self._taken: set[Path] = set()
-        self._stack, self._video_stack = ExitStack(), ExitStack()
+        self._write_json: Callable[[bytes], object] | None = None
+        self._count, self._taken = 0, set[tuple[str, str]]()
         self._video: Video | None = None  # the video of the current frame, and the stem of its files
-        self._stem = ""
-        self._video_file: VideoFile | None = None
+        self._stem, self._video_file = "", ExitStack()
+        self._write_frame: Callable[[Picture], None] | None = None
 
     @property
     def draws(self) -> bool:
         """Whether pixels of the pictures are used."""
         return bool(self.picture or self.folder or self.show or self.crops)
 
-    def __enter__(self) -> "Outputs":
-        with ExitStack() as stack:
-            if self.csv is not None:
-                self._table = stack.enter_context(atomic_write(self.csv))
-                self._write([self._columns])
-            if self.json is not None:
-                self._json_file = stack.enter_context(atomic_write(self.json))
-                self._json_file.write(JSON_START)
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        with self._stack, self._video_stack:
-            if error is not None:
-                raise error
-            self._close_video()
-            if self._json_file is not None:
-                self._json_file.write(JSON_END)
+    def open(self, in_background: bool) -> None:
+        """Open the files, at the start of the block. in_background: draw and write pictures in another thread."""
+        if self.csv is not None:
+            self._table = self.enter_context(atomic_write(self.csv))
+            self._write([self._columns])
+        if self.json is not None:
+            self._write_json = self.enter_context(json_frames(self.json))
+        self.enter_context(self._video_file)
+        if in_background:
+            self._writer = self.enter_context(BackgroundWriter())
 
     def write_rows(self, item: Item[Any], rows: Iterable[Iterable[Any]]) -> None:
         """Write a line of the table for each thing found in a picture or frame: what follows `filename` and `frame`."""
@@ -119,9 +121,8 @@ class Outputs:
         """Write the other outputs of a picture or frame. annotate: draws into a copy, by default the detections."""
         self._follow(item)
         self._count += 1
-        if self._json_file is not None:
-            self._json_file.write(JSON_SEPARATOR if self._count > 1 else b"")
-            self._json_file.write(json_frame(item.frame or self._count, item.path, found).encode())
+        if self._write_json is not None:
+            self._write_json(json_frame(item.frame or self._count, item.path, found).encode())
         if self.labels:
             if item.video is not None:
                 raise OptionError(f"{item.path}: -save_labels writes beside picture files; a frame of a video has none")
@@ -134,38 +135,37 @@ class Outputs:
     def _follow(self, item: Item[Any]) -> None:
         if item.video is self._video:
             return
-        self._close_video()
-        self._video = item.video
+        if self._writer is not None:
+            self._writer.finish()
+        self._video_file.close()
+        self._video, self._write_frame = item.video, None
         if item.video is None:
             return
-        self._stem = self._unused(Path(file_name(item.path)).stem, "").name
+        name = Path(file_name(item.path))
+        self._stem = self._unused("video", name.stem)
         if self.folder is None and (self.picture is None or item.video.live):
             return
-        name = file_name(item.path)
-        suffix = Path(name).suffix if Path(name).suffix.lower() in CODECS else Path(PREDICTED_VIDEO).suffix
+        suffix = name.suffix if name.suffix.lower() in CODECS else Path(PREDICTED_VIDEO).suffix
         target = Path(PREDICTED_VIDEO) if self.folder is None else self.folder / f"{self._stem}{suffix}"
         _refuse_same(target, Path(item.path))
-        self._video_file = self._video_stack.enter_context(write_video(target, item.video.rate))
-
-    def _close_video(self) -> None:
-        if self._video_file is not None:
-            if self.writer is not None:
-                self.writer.finish()
-            self._video_file = None
-            self._video_stack.close()
+        self._write_frame = self._video_file.enter_context(write_video(target, item.video.rate)).write
 
     def _draw(self, item: Item[Any], found: "DetectionResult", annotate: Annotate | None) -> None:
-        target: str | Path | None = None
-        if item.video is None:
-            target = self._in_folder(item.path) if self.folder else self.picture
-        stem, crops, video = self._stem_of(item) if self.crops else "", self.crops, self._video_file
+        name, stem, target, write_frame = Path(file_name(item.path)), "", self.picture, self._write_frame
+        if item.video is not None:
+            target = None
+        elif self.folder:
+            target = str(self.folder / self._unused("picture", picture_name(name)))
+            _refuse_same(Path(target), Path(item.path))
+        if self.crops:
+            stem = self._unused("crops", name.stem) if item.frame is None else f"{self._stem}_{item.frame:06d}"
 
         def work() -> None:
-            if crops:
+            if self.crops:
                 objects = found.detections()
                 objects.source = item.picture
-                objects.crops(crops, stem)
-            if target is None and video is None and not self.show:
+                objects.crops(self.crops, stem)
+            if target is None and write_frame is None and not self.show:
                 return
             if annotate is None:
                 from ..images.operations import draw_detections
@@ -175,35 +175,24 @@ class Outputs:
                 drawn = annotate(item.picture)
             if target is not None:
                 write_image(target, drawn)
-            if video is not None:
-                video.write(drawn)
+            if write_frame is not None:
+                write_frame(drawn)
             if self.show:
                 show_image(item.path, drawn, 0 if item.video is None else FRAME_SHOWN)
 
-        if self.writer and not self.show:  # a window belongs to the main thread
-            self.writer.do(work)
+        if self._writer and not self.show:  # a window belongs to the main thread
+            self._writer.do(work)
         else:
             work()
 
-    def _stem_of(self, item: Item[Any]) -> str:
-        if item.frame is not None:
-            return f"{self._stem}_{item.frame:06d}"
-        return self._unused(Path(file_name(item.path)).stem, "crops").name
-
-    def _unused(self, name: str, kind: str) -> Path:
-        """`kind`/`name`, with a number if it was returned before. `kind` only separates names that may be equal."""
-        target, number = Path(kind) / name, 1
-        while target in self._taken:
+    def _unused(self, kind: str, name: str) -> str:
+        """`name`, with a number if it was returned before for this kind of file."""
+        unused, number = name, 1
+        while (kind, unused) in self._taken:
             number += 1
-            target = Path(kind) / f"{Path(name).stem}_{number}{Path(name).suffix}"
-        self._taken.add(target)
-        return target
-
-    def _in_folder(self, path: str) -> Path:
-        assert self.folder is not None
-        target = self.folder / self._unused(picture_name(Path(file_name(path))), "pictures").name
-        _refuse_same(target, Path(path))
-        return target
+            unused = f"{Path(name).stem}_{number}{Path(name).suffix}"
+        self._taken.add((kind, unused))
+        return unused
 
 
 def picture_name(path: Path) -> str:

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from functools import partial
 from glob import has_magic
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -32,102 +32,78 @@ from ...inference.video.demo import (
 )
 from ...inference.video.mjpeg_server import Stream
 from ...model import Model
-from ...utils.files import atomic_write, make_folder
+from ...utils.files import make_folder
 from ...utils.resources import exists
 from ..console import note, say
-from ..formats.inference import JSON_END, JSON_SEPARATOR, JSON_START, detection_line, json_frame, relative_box
+from ..formats.inference import detection_line, json_frame, relative_box
 from ..loading import Options, load_model, read_data_file, refuse_detector
+from ..outputs import json_frames
 from ..sources import EXTENSIONS, Interruption, expand_path
-from .serve import NO_PASSWORD, note_open
+from .serve import open_stream
 
 ESCAPE = 27
 CLEAR = {"pjreddie": "\033[2J\033[1;1H", "alexeyab": "\033[H\033[J"}
 
 
-class Window:
-    """A window that shows the newest picture."""
-
-    def __init__(self, title: str) -> None:
-        self._title = title
-        self._newest: deque[Picture] = deque(maxlen=1)
-
-    def take(self, number: int, picture: Picture) -> None:
-        """Store the picture to show next. Called by the thread that draws; only the main thread may use the screen."""
-        self._newest.append(picture)
-
-    def show(self) -> int:
-        return show_image(self._title, self._newest[-1], 1) if self._newest else -1
-
-
-def open_window(title: str, full_screen: bool) -> Window | None:
-    """A window; None, after a line on standard error, if there is no display."""
-    try:
-        capture.open_window(title, full_screen)
-    except OptionError as error:
-        note(f"{error}; continuing without a window, as with -dont_show")
-        return None
-    return Window(title)
-
-
 def run_demo(cfg: str, weights: str, video: str | None, **options: Any) -> None:
+    takers: list[Callable[[bytes], object]] = []  # of JSON
     with ExitStack() as stack:
-        json_stream, mjpeg_stream = (_open_stream(kind, options, stack) for kind in ("json", "mjpeg"))
-        post = _open_post(video, options, stack)
+        json_stream, mjpeg_stream = (_open_stream(kind, options, stack) for kind in ("JSON", "MJPEG"))
+        source = str(options["camera"]) if video is None else video
+        url, once = options["http_post_host"], options["time_limit_sec"] is not None
+        post = HttpPost(url, source, once) if url else None
+        if post is not None:
+            stack.enter_context(post)
         say("Demo")
         model = load_model(cfg, weights, options)
         frames = open_frames(video, options)
         say(f"video file: {video}" if video is not None else f"Webcam index: {options['camera']}")
         how = DemoOptions.of(model, options["thresh"], options["hier"], options["avgframes"], options["letter_box"])
-        sinks, window = _open_sinks("Demo", frames, options, stack, mjpeg_stream)
+        sinks, shown = _open_sinks("Demo", frames, options, stack, mjpeg_stream)
         demo = stack.enter_context(Demo(
             FrameDetector(model, model.names, how), frames, sinks, hold=options["skip"],
             boxes=not options["dontdraw_bbox"], repeat_first=options["benchmark"], limit=options["time_limit_sec"],
             most=options["fps_lim"],
         ))  # fmt: skip
-        printer = Printer(model, demo.rate, options)
-        printer.json_stream = json_stream
+        lines = ObjectLines(model, demo.rate, options)
+        if json_stream is not None:
+            takers.append(json_stream.publish)
         if options["json_file_output"] is not None:
-            printer.json_file = stack.enter_context(atomic_write(options["json_file_output"]))
-            printer.json_file.write(JSON_START)
+            takers.append(stack.enter_context(json_frames(options["json_file_output"])))
 
         def show(number: int, found: DetectionResult) -> None:
-            printer.show(number, found)
+            say(*lines.of_frame(number, found))
+            frame = json_frame(number, None, found).encode() if takers else b""
+            for take in takers:
+                take(frame)
             if post is not None:
                 post.send(found)
 
-        stop = _watch(demo, window, show)
-        printer.end(demo.ended)
-    if options["out_filename"] and not options["benchmark"] and printer.alexeyab:
+        stop = _watch(demo, "Demo", shown, show)
+        if lines.is_alexeyab:
+            say(*(["Stream closed."] if demo.ended else []), "input video stream closed. ")
+    if options["out_filename"] and not options["benchmark"] and lines.is_alexeyab:
         say("output_video_writer closed. ")
     stop.exit()
 
 
-def _watch(demo: Demo | ClassifierDemo, window: Window | None, show: Callable[..., None]) -> Interruption:
+def _watch(
+    demo: Demo | ClassifierDemo, title: str, shown: deque[Picture], show: Callable[..., None]
+) -> Interruption:  # fmt: skip
+    """Run a demo. show: called with what it found. shown: has the newest picture for the window, if there is one."""
     with Interruption(demo.stop) as stop:
         for found in demo.run():
             show(*found)
-            if window is not None and window.show() == ESCAPE:
+            if shown and show_image(title, shown[-1], 1) == ESCAPE:
                 demo.stop()
     return stop
 
 
 def _open_stream(kind: str, options: Options, stack: ExitStack) -> Stream | None:
-    if options[f"{kind}_port"] is None:
+    port = options[f"{kind.lower()}_port"]
+    if port is None:
         return None
-    opened = Stream(options[f"{kind}_port"], getattr(mjpeg_server, kind.upper()), options["bind"])
-    stream = stack.enter_context(opened)
-    note_open(options["bind"], None, NO_PASSWORD)
-    note(f"{kind.upper()} at {stream.url}")
-    return stream
-
-
-def _open_post(video: str | None, options: Options, stack: ExitStack) -> HttpPost | None:
-    if not options["http_post_host"]:
-        return None
-    source = str(options["camera"]) if video is None else video
-    post = HttpPost(options["http_post_host"], source, options["time_limit_sec"] is not None)
-    stack.enter_context(post)
-    return post
+    return stack.enter_context(open_stream(port, getattr(mjpeg_server, kind), options["bind"], f"{kind} at"))
 
 
 def open_frames(video: str | None, options: Options) -> Frames:
@@ -147,7 +123,8 @@ def open_frames(video: str | None, options: Options) -> Frames:
 
 def _open_sinks(
     title: str, frames: Frames, options: Options, stack: ExitStack, mjpeg: Stream | None = None
-) -> tuple[list[Sink], Window | None]:  # fmt: skip
+) -> tuple[list[Sink], deque[Picture]]:  # fmt: skip
+    """The sinks, one of which stores the newest picture for the main thread, which alone may use the screen."""
     sinks: list[Sink] = []
     draws, prefix = not options["benchmark"], options.get("prefix")
     if draws and options["out_filename"]:
@@ -158,42 +135,34 @@ def _open_sinks(
         sinks.append(partial(to_numbered_files, prefix))
     if mjpeg is not None:
         sinks.append(partial(to_stream, mjpeg))
-    window = open_window(title, options["fullscreen"]) if draws and not (options["dont_show"] or prefix) else None
-    if window is not None:
-        sinks.append(window.take)
-    return sinks, window
+    shown: deque[Picture] = deque(maxlen=1)
+    if draws and not (options["dont_show"] or prefix):
+        try:
+            capture.open_window(title, options["fullscreen"])
+            sinks.append(lambda number, picture: shown.append(picture))
+        except OptionError as error:
+            note(f"{error}; continuing without a window, as with -dont_show")
+    return sinks, shown
 
 
-class FramePrinter:
-    """What the lines of both demos depend on. rate: of the demo."""
+class _Lines:
+    """darknet's lines for each frame: `of_frame` is the method named like the dialect. rate: of the demo."""
 
     def __init__(self, model: Model, rate: Rate, options: Options) -> None:
-        self.alexeyab, self.rate, self.options = model.dialect.name == "alexeyab", rate, options
+        self.is_alexeyab, self.rate, self.options = model.dialect.name == "alexeyab", rate, options
+        self.of_frame: Callable[..., Iterator[str]] = getattr(self, model.dialect.name)
         self.clear = CLEAR[model.dialect.name] if sys.stdout.isatty() else ""
         self.draws = not options["benchmark"]
 
 
-class Printer(FramePrinter):
-    """darknet's lines for each frame, and its JSON."""
+class ObjectLines(_Lines):
+    """The lines of `detector demo`."""
 
-    json_stream: Stream | None = None
-    json_file: IO[bytes] | None = None
-
-    def show(self, number: int, found: DetectionResult) -> None:
-        say(*(self._alexeyab(number, found) if self.alexeyab else self._pjreddie(found)))
-        if self.json_stream is None and self.json_file is None:
-            return
-        frame = json_frame(number, None, found).encode()
-        if self.json_stream is not None:
-            self.json_stream.publish(frame)
-        if self.json_file is not None:
-            self.json_file.write((JSON_SEPARATOR if number > 1 else b"") + frame)
-
-    def _alexeyab(self, number: int, found: DetectionResult) -> Iterator[str]:
+    def alexeyab(self, number: int, found: DetectionResult) -> Iterator[str]:
         if number == 1:
             yield f"Video stream: {found.width} x {found.height} "
         yield f"{self.clear}Objects:\n"
-        if self.json_stream is not None:
+        if self.options["json_port"] is not None:
             yield " JSON-stream sent. "
         for objects in found.by_box() if self._shows_objects else ():
             yield objects_line(objects, found, self.options["ext_output"])
@@ -203,7 +172,7 @@ class Printer(FramePrinter):
         if self.draws and self.options["out_filename"]:
             yield "\n cvWriteFrame "
 
-    def _pjreddie(self, found: DetectionResult) -> Iterator[str]:
+    def pjreddie(self, number: int, found: DetectionResult) -> Iterator[str]:
         yield f"{self.clear}\nFPS:{self.rate.last:.1f}"
         yield "Objects:\n"
         for detection in found.in_array_order() if self._shows_objects else ():
@@ -212,15 +181,6 @@ class Printer(FramePrinter):
     @property
     def _shows_objects(self) -> bool:
         return self.draws and not self.options["dontdraw_bbox"]
-
-    def end(self, at_the_end: bool) -> None:
-        """Print the last lines and complete the JSON file. at_the_end: whether the video has no more frames."""
-        if self.alexeyab and at_the_end:
-            say("Stream closed.")
-        if self.alexeyab:
-            say("input video stream closed. ")
-        if self.json_file is not None:
-            self.json_file.write(JSON_END)
 
 
 def objects_line(objects: Sequence[Detection], found: DetectionResult, extended: bool) -> str:
@@ -243,38 +203,31 @@ def run_classifier_demo(data_file: str, cfg: str, weights: str, video: str | Non
     with ExitStack() as stack:
         frames = open_frames(video, options)
         stack.callback(frames.close)
-        sinks, window = _open_sinks("Classifier", frames, options, stack)
+        sinks, shown = _open_sinks("Classifier", frames, options, stack)
         top = min(options["top"] or data.positive("top", 1), model.classes)
         demo = ClassifierDemo(
             model, model.names, frames, top=top, repeat_first=options["benchmark"], limit=options["time_limit_sec"]
         )
-        printer = ClassPrinter(model, demo.rate, options)
+        lines = ClassLines(model, demo.rate, options)
 
         def show(picture: Picture, found: Classification) -> None:
-            printer.show(picture, found)
+            say(*([found.to_json()] if options["as_json"] else lines.of_frame(picture, found)))
             drawn = draw_classes(picture, found) if sinks else picture
             for sink in sinks:
                 sink(demo.count, drawn)
 
-        stop = _watch(demo, window, show)
+        stop = _watch(demo, "Classifier", shown, show)
     stop.exit()
 
 
-class ClassPrinter(FramePrinter):
-    """darknet's lines for each frame, or JSON."""
+class ClassLines(_Lines):
+    """The lines of `classifier demo`."""
 
     passes = 0.0  # forward passes per second, smoothed
 
-    def show(self, picture: Picture, found: Classification) -> None:
-        if self.options["as_json"]:
-            say(found.to_json())
-        else:
-            say(*(self._alexeyab(found) if self.alexeyab else self._pjreddie(picture, found)))
-        now = 1 / max(1e-9, found.seconds)
+    def alexeyab(self, picture: Picture, found: Classification) -> Iterator[str]:
+        speed, now = f"{self.clear}FPS: {self.passes:.2f} ", 1 / max(1e-9, found.seconds)
         self.passes = 0.9 * self.passes + 0.1 * now if self.passes else now
-
-    def _alexeyab(self, found: Classification) -> Iterator[str]:
-        speed = f"{self.clear}FPS: {self.passes:.2f} "
         if not self.draws:
             yield f"{speed}\t AVG_FPS = {self.rate.average:.2f} "
             return
@@ -283,7 +236,7 @@ class ClassPrinter(FramePrinter):
             yield f"{100 * each.probability:.1f}%: {each.name}"
         yield ""
 
-    def _pjreddie(self, picture: Picture, found: Classification) -> Iterator[str]:
+    def pjreddie(self, picture: Picture, found: Classification) -> Iterator[str]:
         """The lines of pjreddie's darknet. The number before each class is the row of its label in the picture."""
         yield f"{self.clear}\nFPS:{self.rate.smoothed:.0f}"
         line = int(0.03 * len(picture))

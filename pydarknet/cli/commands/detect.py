@@ -4,17 +4,14 @@ test` and `classifier predict`."""
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...images.image import Picture
 from ...inference.classifier import Classification, ClassifierSteps
-from ...model import Model
 from ...utils.arrays import Array
-from ...utils.prefetch import BackgroundWriter
 from ..console import say
-from ..formats.inference import classification_lines, detection_line, head_lines, predicted_line
+from ..formats.inference import classification_lines, detection_lines, track_lines
 from ..loading import (
     TOP,
     Options,
@@ -44,9 +41,8 @@ def _go_through(
         note_decode(options, False, "pictures are drawn or cut out; see --no-picture")
         least = None
     source: Source[Any] = Source(images, steps.prepare, least=least, **options)
-    with Interruption() as stop, outputs, ExitStack() as stack:
-        if images and STANDARD_INPUT not in images:
-            outputs.writer = stack.enter_context(BackgroundWriter())
+    with Interruption() as stop, outputs:
+        outputs.open(in_background=bool(images) and STANDARD_INPUT not in images)
         process(source, stop, options["batch"], steps.compute, show)
     at_end()
     if least is not None:
@@ -56,54 +52,51 @@ def _go_through(
 
 def run_detect(cfg: str, weights: str, images: tuple[str, ...], **options: Any) -> None:
     letterbox_choice(options)
-    if options.get("shard"):
-        _run_shard("detect", cfg, weights, images, options)
+    if _is_shard("detect", cfg, weights, images, options):
         return
     model = load_model(cfg, weights, options)
     steps = detector_steps(model, options)
-    in_milliseconds = model.dialect.detects_best_class_first and not options.get("in_seconds")
+    of_alexeyab = model.dialect.detects_best_class_first
+    heads = model if of_alexeyab and not options.get("in_seconds") else None
 
     def show(item: Item[Any], found: DetectionResult) -> None:
-        print_found(item, found, model, in_milliseconds, options)
+        print_found(options, item, found.to_json, detection_lines(item.title, found, options["ext_output"], heads))
         outputs.write_rows(item, found.detections().csv_rows())
         outputs.take(item, found)
 
-    outputs = Outputs(options, DETECTIONS, out_is_json=model.dialect.detects_best_class_first)
+    outputs = Outputs(options, DETECTIONS, out_is_json=of_alexeyab)
     _go_through(images, options, outputs, steps, show)
 
 
-def _run_shard(kind: str, cfg: str, weights: str, images: Sequence[str], options: Options) -> None:
-    from .batch import run_shard
+def _is_shard(kind: str, cfg: str, weights: str, images: Sequence[str], options: Options) -> bool:
+    """Whether a share of the pictures was asked for; it has been computed."""
+    if options.get("shard"):
+        from .batch import run_shard
 
-    run_shard(kind, cfg, weights, images, options)
+        run_shard(kind, cfg, weights, images, options)
+    return bool(options.get("shard"))
 
 
-def print_found(item: Item[Any], found: DetectionResult, model: Model, in_milliseconds: bool, options: Options) -> None:
+def print_found(
+    options: Options, item: Item[Any], to_json: Callable[[str, int | None], str], lines: Iterable[str]
+) -> None:  # fmt: skip
+    """Print a result: its JSON, darknet's lines, or nothing."""
     if options["as_json"]:
-        say(found.to_json(item.path, item.frame))
-    if options["as_json"] or options["quiet"]:
-        return
-    if in_milliseconds:
-        say(*head_lines(model))
-    say(predicted_line(item.title, found.seconds, in_milliseconds))
-    say(*(detection_line(detection, found, options["ext_output"]) for detection in found.detections()))
+        say(to_json(item.path, item.frame))
+    elif not options["quiet"]:
+        say(*lines)
 
 
 def run_classify(cfg: str, weights: str, images: tuple[str, ...], **options: Any) -> None:
-    if options.get("shard"):
-        _run_shard("classify", cfg, weights, images, options)
+    if _is_shard("classify", cfg, weights, images, options):
         return
-    top = TOP
-    if "data_file" in options:
-        top = read_data_file(options["data_file"]).positive("top", 1)
+    data = options.get("data_file")
+    top = TOP if data is None else read_data_file(data).positive("top", 1)
     model = load_model(cfg, weights, options)
     steps = classifier_steps(model, cfg, options, top)
 
     def show(item: Item[Array], result: Classification) -> None:
-        if options["as_json"]:
-            say(result.to_json(item.path, item.frame))
-        if not (options["as_json"] or options["quiet"]):
-            say(*classification_lines(item.title, result))
+        print_found(options, item, result.to_json, classification_lines(item.title, result))
         outputs.write_rows(item, (
             (rank, each.class_id, each.name, f"{each.probability:.6f}", each.parent)
             for rank, each in enumerate(result.predictions, start=1)
@@ -123,9 +116,19 @@ def run_track(cfg: str, weights: str, images: tuple[str, ...], **options: Any) -
         from ...inference.detections import Detections
 
         tracks = follower.follow(item, found)
-        print_tracks(item, found, tracks, follower.lines, options)
-        rows = Detections([each.detection for each in tracks]).csv_rows()
-        outputs.write_rows(item, ((each.track_id, *row) for each, row in zip(tracks, rows, strict=True)))
+        objects = Detections((each.detection for each in tracks), width=found.width, height=found.height,
+                             seconds=found.seconds)  # fmt: skip
+
+        def to_json(path: str, frame: int | None) -> str:
+            content = json.loads(objects.to_json(path, frame))
+            for shown, track in zip(content["objects"], tracks, strict=True):
+                shown["track_id"] = track.track_id
+            counts = {"count_lines": [line.as_json() for line in follower.lines]} if follower.lines else {}
+            return json.dumps(content | counts, ensure_ascii=False)
+
+        print_found(options, item, to_json, track_lines(item.title, found, tracks, options["ext_output"]))
+        rows = zip(tracks, objects.csv_rows(), strict=True)
+        outputs.write_rows(item, ((each.track_id, *row) for each, row in rows))
         outputs.take(item, found, follower.drawer(tracks, len(found.names)))
 
     def print_totals() -> None:
@@ -178,28 +181,6 @@ class Follower:
             return drawn
 
         return draw
-
-
-def print_tracks(
-    item: Item[Any], found: DetectionResult, tracks: Sequence[Track], lines: Sequence[CountLine], options: Options
-) -> None:
-    """The lines of one frame: `name 3: 87%`, where 3 is the number of the track."""
-    if options["as_json"]:
-        from ...inference.detections import Detections
-
-        objects = Detections([each.detection for each in tracks], width=found.width, height=found.height,
-                             seconds=found.seconds)  # fmt: skip
-        content = json.loads(objects.to_json(item.path, item.frame))
-        for shown, track in zip(content["objects"], tracks, strict=True):
-            shown["track_id"] = track.track_id
-        if lines:
-            content["count_lines"] = [line.as_json() for line in lines]
-        say(json.dumps(content, ensure_ascii=False))
-    elif not options["quiet"]:
-        say(predicted_line(item.title, found.seconds, milliseconds=False))
-        for track in tracks:
-            line = detection_line(track.detection, found, options["ext_output"])
-            say(f"{track.detection.name} {track.track_id}{line.removeprefix(track.detection.name)}")
 
 
 def _total(line: CountLine) -> str:

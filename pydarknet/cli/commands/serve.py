@@ -9,11 +9,18 @@ from typing import Any
 import click
 
 from ...errors import OptionError
+from ...inference.video.mjpeg_server import Format, Stream
 from ...utils.http_server import is_loopback, listen, url_of
 from ..console import note
 from ..loading import load_model
 
-NO_PASSWORD = "there is no password"  # of streams
+
+def open_stream(port: int, format_: Format, address: str, title: str) -> Stream:
+    """A stream of messages over HTTP, and a line that says where it is. Raises OptionError."""
+    stream = Stream(port, format_, address)
+    note_open(address, None, "there is no password")
+    note(f"{title} {stream.url}")
+    return stream
 
 
 def note_open(address: str, token: str | None, remedy: str = "--token TOKEN requires a token") -> None:

@@ -17,7 +17,7 @@ from click.core import ParameterSource
 from ...datasets.check import check_dataset
 from ...datasets.listing import UNSPLIT, ImageLists, Recognised, recognise
 from ...errors import DarknetError, DataError, OptionError
-from ...inference.video.mjpeg_server import MJPEG, Stream
+from ...inference.video.mjpeg_server import MJPEG
 from ...runtime.compile_time import clock
 from ...server.live import LiveServer
 from ...tools.from_folder import run_files
@@ -30,12 +30,12 @@ from ...training.text_trainer import TextTrainer
 from ...training.trainer import Trainer
 from ...utils.resources import models_folder, network_file
 from ...zoo.download import download
-from ..console import CLEAR_LINE, Interruption, bar, counted, note, say
+from ..console import CLEAR_LINE, Interruption, bar, counted, fail_if, note, say
 from ..formats.training import Printer
 from ..loading import Options, note_decode, note_partial_weights, print_table
 from .evaluate import report_of_run
 from .files import report_lines
-from .serve import NO_PASSWORD, note_open
+from .serve import note_open, open_stream
 
 RESUME_COMMAND = "give the same command with --resume"
 FOLDER_OPTIONS = ("model", "init", "download", "out", "minutes", "held_out", "width", "height")
@@ -107,8 +107,7 @@ def run_with_cfg(
     if trainer.finished:
         at_end(trainer)
         _print_use_of_weights(trainer, data_file, cfg)
-    if trainer.interrupted:
-        raise click.exceptions.Exit(130)
+    fail_if(trainer.interrupted, 130)
 
 
 def _trainer_class(options: Options) -> Callable[..., Trainer]:
@@ -133,10 +132,8 @@ def _hooks(options: Options) -> list[Hook]:
     if options["live"] is not None:
         hooks.append(LiveHook())
     if options["mjpeg_port"] is not None:
-        stream = Stream(options["mjpeg_port"], MJPEG, options["bind"])
-        note_open(options["bind"], None, NO_PASSWORD)
-        note(f"MJPEG-stream of the chart: {stream.url}")
-        hooks.append(ChartStream(stream))
+        title = "MJPEG-stream of the chart:"
+        hooks.append(ChartStream(open_stream(options["mjpeg_port"], MJPEG, options["bind"], title)))
     return hooks
 
 
@@ -363,8 +360,7 @@ def run_rnn_train(cfg: str, weights: str | None, **options: Any) -> None:
         for record in trainer.run():
             note(_iteration_line(record, len(trainer.dataset)))
     print_end(trainer)
-    if trainer.interrupted:
-        raise click.exceptions.Exit(130)
+    fail_if(trainer.interrupted, 130)
 
 
 def _print_opening(trainer: TextTrainer) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from ...utils.files import json_text
 
 if TYPE_CHECKING:
     from ...inference.detector import DetectionResult
+    from ...inference.tracking import Track
 
 JSON_START, JSON_SEPARATOR, JSON_END = b"[\n", b", \n", b"\n]"  # before, between and after the pictures of `-out`
 JSON_THRESH = 0.005  # the lowest confidence that AlexeyAB's darknet writes, even if -thresh is lower
@@ -22,7 +23,7 @@ JSON_THRESH = 0.005  # the lowest confidence that AlexeyAB's darknet writes, eve
 
 def classification_lines(path: str, result: Classification) -> Iterator[str]:
     """The time and the classes of one picture, as darknet printed them when its numbers were published."""
-    yield f"{path}: Predicted in {result.seconds:f} seconds."
+    yield predicted_line(path, result.seconds)
     for found in result.predictions:
         if found.parent is None:
             yield f"{found.name}: {found.probability:f}"
@@ -37,11 +38,28 @@ def head_lines(network: Network) -> Iterator[str]:
             yield f" Detection layer: {index} - type = {number} "
 
 
-def predicted_line(path: str, seconds: float, milliseconds: bool) -> str:
-    """The time of one picture: in seconds as in pjreddie's darknet, or in milliseconds as in AlexeyAB's."""
-    if milliseconds:
-        return f"{path}: Predicted in {1000 * seconds:f} milli-seconds."
+def predicted_line(path: str, seconds: float) -> str:
+    """The time of one picture, as in pjreddie's darknet."""
     return f"{path}: Predicted in {seconds:f} seconds."
+
+
+def detection_lines(path: str, found: "DetectionResult", extended: bool, heads: Network | None) -> Iterator[str]:
+    """The time and the objects of one picture. heads: AlexeyAB's network, whose heads are named; None: pjreddie's."""
+    if heads is None:
+        yield predicted_line(path, found.seconds)
+    else:
+        yield from head_lines(heads)
+        yield f"{path}: Predicted in {1000 * found.seconds:f} milli-seconds."
+    for detection in found.detections():
+        yield detection_line(detection, found, extended)
+
+
+def track_lines(path: str, found: "DetectionResult", tracks: "Iterable[Track]", extended: bool) -> Iterator[str]:
+    """The lines of one frame: `name 3: 87%`, where 3 is the number of the track."""
+    yield predicted_line(path, found.seconds)
+    for track in tracks:
+        name, line = track.detection.name, detection_line(track.detection, found, extended)
+        yield f"{name} {track.track_id}{line.removeprefix(name)}"
 
 
 def detection_line(detection: Detection, found: "DetectionResult", extended: bool) -> str:
