@@ -62,6 +62,7 @@ class Share(click.ParamType):
 
 FRACTION = FiniteFloat(0, 1)
 POSITIVE, COUNT, PORT = click.IntRange(min=1), click.IntRange(min=0), click.IntRange(0, 65535)
+ABOVE_ZERO = FiniteFloat(min=0, min_open=True)
 # The type of a value by the name that the help gives it; an option may state another one.
 TYPES: dict[str, click.ParamType] = {
     "N": POSITIVE, "W": POSITIVE, "H": POSITIVE, "P": FRACTION, "IOU": FRACTION, "PORT": PORT, "[PORT]": PORT,
@@ -94,19 +95,23 @@ class Option(click.Option):
 def flag(spelling: str, text: str | None = None, *short: str, **attributes: Any) -> Callable[[Function], Function]:
     """An option that may begin with one dash or two: `-thresh .5`, `--thresh .5`, `--thresh=.5`.
 
-    spelling: its name, and that of its value, as in `thresh P`, whose type is in TYPES; with neither that nor a
-    type or a default it is a switch. text: its help. short: other spellings, and the name of the parameter. A
-    default is shown in the help.
+    spelling: its name, and that of its value, as in `thresh P`, whose type is in TYPES, or all values, as in
+    `sort ap|name`; with neither that nor a type or a default it is a switch. text: its help. short: other
+    spellings, and the name of the parameter. A default is shown in the help.
     """
     name, _, metavar = spelling.partition(" ")
-    if metavar:
+    if "|" in metavar and "type" not in attributes:
+        attributes["type"] = click.Choice(metavar.split("|"))
+    elif metavar:
         attributes["metavar"] = metavar
     if metavar in TYPES:
         attributes.setdefault("type", TYPES[metavar])
     if not attributes.keys() & {"metavar", "type", "default"}:
         attributes.setdefault("is_flag", True)  # an explicit False would let click take `-inf` for another option
     attributes.setdefault("show_default", "default" in attributes)
-    return click.option(f"-{name}", f"--{name.replace('_', '-')}", *short, cls=Option, help=text, **attributes)
+    option = click.option(f"-{name}", f"--{name.replace('_', '-')}", *short, cls=Option, help=text, **attributes)
+    option.__name__ = name
+    return option
 
 
 def together(*rows: Row) -> Callable[[Function], Function]:
@@ -143,6 +148,12 @@ def command(name: str, work: str, text: str, *rows: Row, **defaults: Any) -> cli
     return click.command(name, cls=Command, help=what)(together(*rows)(run))
 
 
+def given_options(ctx: click.Context) -> list[click.Parameter]:
+    """The options and arguments that are on the command line."""
+    source = ctx.get_parameter_source
+    return [each for each in ctx.command.params if source(each.name or "") is ParameterSource.COMMANDLINE]
+
+
 def _dashes(name: str) -> str:
     return name.replace("_", "-")
 
@@ -168,9 +179,8 @@ class Command(click.Command):
             if _LONG.fullmatch(name):
                 raise click.NoSuchOption(given, possibilities=get_close_matches(name, options, n=1), ctx=ctx)
         rest = super().parse_args(ctx, args)
-        for option in [] if ctx.resilient_parsing else self.params:
-            given_here = ctx.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
-            if isinstance(option, Option) and given_here and (missing := option.lacks(ctx)):
+        for option in [] if ctx.resilient_parsing else given_options(ctx):
+            if isinstance(option, Option) and (missing := option.lacks(ctx)):
                 note(f"{option.opts[-1]} has no effect without {missing}")
         return rest
 
@@ -230,9 +240,60 @@ def batch_option(default: int) -> Callable[[Function], Function]:
                 type=click.IntRange(1, 1 << 10), default=default)  # fmt: skip
 
 
-# The arguments and options of more than one command, and groups of them, by the names that `command` takes. A help text
-# is one for all commands; an option whose text differs between them stands beside its command.
-SHARED: dict[str, Callable[[Any], Any]] = {
+# The flags of more than one command, by their names. A help text is one for all commands; a flag whose text differs
+# between them stands beside its command.
+FLAGS = {each.__name__: each for each in (
+    flag("dialect auto|pjreddie|alexeyab", "Which darknet to follow; auto: AlexeyAB's if the cfg "
+         "uses anything that only it knows.", default="auto"),
+    flag("threads N", "Compute with N threads. Default: all cores.", needs=CHECKED),
+    flag("tune", "Time the algorithms of each convolution, and use the fastest in this run and in "
+         "later ones on this machine.", needs=CHECKED),
+    flag("precision float32|bf16|int8", "bf16: direct convolutions multiply bfloat16 numbers; "
+         "needs a processor with AVX-512 BF16. int8: convolutions multiply 8-bit integers; needs "
+         "AVX-512 VNNI and the file that quantize writes. Not for training.", default="float32",
+         needs=CHECKED),
+    flag("quantized FILE", "With --precision int8: the file that quantize wrote. Default: the one "
+         "beside the weights."),
+    flag("allow_partial", "Accept a weights file of another length: load the layers that it holds."),
+    flag("decode whole|scaled", "scaled: decode JPEG files at a half, a quarter or an eighth of "
+         "their size where that is at least the network's (in training twice that): faster, and "
+         "slightly other numbers. Sizes and boxes stay those of the file.", default="whole"),
+    flag("classes NAME,NAME", "Report these classes only: names or numbers."),
+    flag("fit auto|shorter|crop|letterbox|stretch", "How pictures are resized. shorter: the whole "
+         "picture, its shorter side at the network's size; crop: the middle of that; letterbox: "
+         "the whole picture with grey borders; stretch: the aspect ratio changes; auto: shorter if "
+         "the network runs at any size, else crop.", default="auto"),
+    flag("thresh P", "Report detections with a confidence above P. Default: darknet's."),
+    flag("hier P", "In word trees, report the deepest class whose probability is above P.",
+         default=0.5),
+    flag("nms IOU", "Suppress a box whose IoU with a better one is above IOU. Default: 0.45; 0.4 "
+         "in the commands of YOLOv1."),
+    flag("ext_output", "Print the boxes as well."),
+    flag("letter_box", "Keep the picture's aspect ratio, with grey borders."),
+    flag("stretch", "Stretch the picture to the network's size. Default: as darknet does."),
+    flag("out_dir DIR", "Write annotated pictures and videos into DIR instead of predictions.jpg "
+         "and predictions.avi."),
+    flag("no_picture", "Write no annotated picture or video."),
+    flag("out_filename FILE", "Write the annotated video: .avi, .mkv, .mov; .mp4 and .webm for "
+         "browsers, slower."),
+    flag("time_limit_sec N", "End after N seconds.", type=ABOVE_ZERO),
+    flag("benchmark", "Measure the speed: repeat the first frame without end, draw nothing."),
+    flag("clear", "Count iterations from 0, whatever the weights file says."),
+    flag("max_batches N", "Iterations, instead of the cfg's."),
+    flag("resume", "Continue from the newest checkpoint in that folder, if it has one."),
+    flag("save_every N", "Also write a checkpoint every N iterations."),
+    flag("no_chart", "Draw no chart.png."),
+    flag("shard K/N", "With --json and --out DIR: write the results of the Kth of N shares of the "
+         "pictures into DIR, in the parts of `pydarknet batch`. A restart goes on where parts are "
+         "missing.", type=Share()),
+    flag("address HOST:PORT", "The Ray cluster, or auto: the one of this machine. Default: a new "
+         "one of this machine's processors.", needs=("workers",)),
+    flag("bind ADDRESS", "The address to listen on; 0.0.0.0: all interfaces, for other machines.",
+         default="127.0.0.1", needs=("port", "live", "json_port", "mjpeg_port")),
+)}  # fmt: skip
+
+# Likewise the arguments of more than one command, and groups of options: rows as `command` takes them.
+SHARED: dict[str, Callable[[Any], Any]] = FLAGS | {
     "data_file": click.argument("data_file", metavar="DATA", type=FILE),
     "cfg": click.argument("cfg", type=FILE),
     "weights": click.argument("weights", type=FILE),
@@ -242,21 +303,6 @@ SHARED: dict[str, Callable[[Any], Any]] = {
     # every command that builds a network
     "network": together("threads precise"),
     "precise": together("dialect tune precision quantized allow_partial verbose gpu"),
-    "dialect": flag("dialect", "Which darknet to follow; auto: AlexeyAB's if the cfg uses "
-                    "anything that only it knows.",
-                    type=click.Choice(["auto", "pjreddie", "alexeyab"]), default="auto"),
-    "threads": flag("threads N", "Compute with N threads. Default: all cores.", needs=CHECKED),
-    "tune": flag("tune", "Time the algorithms of each convolution, and use the fastest in this "
-                 "run and in later ones on this machine.", needs=CHECKED),
-    "precision": flag("precision", "bf16: direct convolutions multiply bfloat16 numbers; needs "
-                      "a processor with AVX-512 BF16. int8: convolutions multiply 8-bit "
-                      "integers; needs AVX-512 VNNI and the file that quantize writes. Not for "
-                      "training.", type=click.Choice(["float32", "bf16", "int8"]),
-                      default="float32", needs=CHECKED),
-    "quantized": flag("quantized FILE", "With --precision int8: the file that quantize wrote. "
-                      "Default: the one beside the weights."),
-    "allow_partial": flag("allow_partial", "Accept a weights file of another length: load the "
-                          "layers that it holds."),
     "verbose": click.option("-v", "--verbose", is_flag=True, help="Print the layer table on standard error."),
     "gpu": together(
         click.option("-i", metavar="N", help="Ignored: the GPU to use.", **GPU),
@@ -268,10 +314,6 @@ SHARED: dict[str, Callable[[Any], Any]] = {
         flag("height H", "Height of the network's input in pixels, instead of the cfg's."),
     ),
     "batch": batch_option(default=1),
-    "decode": flag("decode", "scaled: decode JPEG files at a half, a quarter or an eighth of their "
-                   "size where that is at least the network's (in training twice that): faster, and "
-                   "slightly other numbers. Sizes and boxes stay those of the file.",
-                   type=click.Choice(["whole", "scaled"]), default="whole"),
     # every command that looks at pictures and videos
     "input": together(
         "size batch",
@@ -283,19 +325,12 @@ SHARED: dict[str, Callable[[Any], Any]] = {
         "decode",
         flag("quiet", "Print no progress bar, and no results except those of --json."),
     ),
-    "classes": flag("classes NAME,NAME", "Report these classes only: names or numbers."),
     "names": together(
         flag("names FILE", "Class names, one per line."),
         flag("data FILE.data", "A .data file that names the file of class names."),
     ),
     "top": click.option("-t", "-top", "--top", type=COUNT, default=0, metavar="N",
                         help="Print the N best classes."),
-    "fit": flag("fit", "How pictures are resized. shorter: the whole picture, its shorter side "
-                "at the network's size; crop: the middle of that; letterbox: the whole picture "
-                "with grey borders; stretch: the aspect ratio changes; auto: shorter if the "
-                "network runs at any size, else crop.",
-                type=click.Choice(["auto", "shorter", "crop", "letterbox", "stretch"]),
-                default="auto"),
     # every command that finds objects in pictures and videos
     "detection": together(
         "input thresh hier nms ext_output letter_box stretch",
@@ -315,37 +350,12 @@ SHARED: dict[str, Callable[[Any], Any]] = {
         flag("tile_overlap P", "The overlap of neighbouring tiles, as a fraction of their side.",
              type=click.FloatRange(0, 0.9), default=0.2, needs=("tiles",)),
     ),
-    "thresh": flag("thresh P", "Report detections with a confidence above P. Default: "
-                   "darknet's."),
-    "hier": flag("hier P", "In word trees, report the deepest class whose probability is above "
-                 "P.", default=0.5),
-    "nms": flag("nms IOU", "Suppress a box whose IoU with a better one is above IOU. Default: "
-                "0.45; 0.4 in the commands of YOLOv1."),
-    "ext_output": flag("ext_output", "Print the boxes as well."),
-    "letter_box": flag("letter_box", "Keep the picture's aspect ratio, with grey borders."),
-    "stretch": flag("stretch", "Stretch the picture to the network's size. Default: as darknet "
-                    "does."),
-    "out_dir": flag("out_dir DIR", "Write annotated pictures and videos into DIR instead of "
-                    "predictions.jpg and predictions.avi."),
-    "no_picture": flag("no_picture", "Write no annotated picture or video."),
     # demos
     "camera": click.option("-c", "camera", type=COUNT, default=0, show_default=True, metavar="N",
                            help="The camera, if no VIDEO is given."),
-    "out_filename": flag("out_filename FILE", "Write the annotated video: .avi, .mkv, .mov; "
-                         ".mp4 and .webm for browsers, slower."),
     "window": together(flag("dont_show", "Open no window."),
                        flag("fullscreen", "Let the window fill the screen.")),
-    "time_limit_sec": flag("time_limit_sec N", "End after N seconds.",
-                           type=FiniteFloat(min=0, min_open=True)),
-    "benchmark": flag("benchmark", "Measure the speed: repeat the first frame without end, "
-                      "draw nothing."),
     # training
-    "clear": flag("clear", "Count iterations from 0, whatever the weights file says."),
-    "max_batches": flag("max_batches N", "Iterations, instead of the cfg's."),
-    "resume": flag("resume", "Continue from the newest checkpoint in that folder, if it has "
-                   "one."),
-    "save_every": flag("save_every N", "Also write a checkpoint every N iterations."),
-    "no_chart": flag("no_chart", "Draw no chart.png."),
     "training": together(
         "clear",
         flag("seed N", "Seed of all random numbers; the same seed gives the same weights. "
@@ -404,30 +414,20 @@ SHARED: dict[str, Callable[[Any], Any]] = {
         flag("restarts N", "Random starts; the best result is kept.", default=10),
     ),
     # archives of pictures
-    "shard": flag("shard K/N", "With --json and --out DIR: write the results of the Kth of N "
-                  "shares of the pictures into DIR, in the parts of `pydarknet batch`. A restart "
-                  "goes on where parts are missing.", type=Share()),
     "parts": together(
         flag("out DIR", "The folder for the parts. A restart goes on where parts are missing.",
              required=True),
-        flag("format", "The format of the parts: JSON lines or Parquet.",
-             type=click.Choice(["json", "parquet"]), default="json"),
+        flag("format json|parquet", "The format of the parts: JSON lines or Parquet.", default="json"),
         flag("block N", "Pictures of a part. Default: 64.", type=click.IntRange(1, 1 << 16)),
         flag("column NAME", "In Parquet files, the column that holds the bytes of the pictures. "
              "Default: the only one of bytes."),
     ),
-    "address": flag("address HOST:PORT", "The Ray cluster, or auto: the one of this machine. Default: a "
-                    "new one of this machine's processors.", needs=("workers",)),
     "cluster": together(
         "address",
         flag("cpus N", "Processors, and threads, of each copy of the network.", default=1),
         flag("actors N", "Copies of the network. Default: as many as the cluster has processors "
              "for, also when nodes come and go.", type=COUNT, default=0, show_default=False),
     ),
-    # servers
-    "bind": flag("bind ADDRESS", "The address to listen on; 0.0.0.0: all interfaces, for other "
-                 "machines.", default="127.0.0.1",
-                 needs=("port", "live", "json_port", "mjpeg_port")),
     "object": flag("json", "Print one JSON object and nothing else.", "as_json"),
 }  # fmt: skip
 

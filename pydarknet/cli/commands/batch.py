@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from ...archive.parts import Parts
 from ...archive.store import TABLE, Store, is_uri
@@ -24,6 +23,7 @@ from ...utils.resources import exists, network_file
 from ...version import __version__
 from ..console import Interruption, counted, note, status
 from ..loading import Options, classifier_steps, detector_steps, load_model
+from ..options import given_options
 from ..sources import EXTENSIONS, expand_inputs, expand_path, is_video
 
 KILLED = "the process that computed it ended, each time that it was tried"
@@ -46,9 +46,8 @@ def run_shard(kind: str, cfg: str, weights: str, images: Sequence[str], options:
     """One of N shares of the blocks, in this process."""
     if not options["as_json"] or not options.get("out"):
         raise click.UsageError("--shard needs --json and --out DIR, the folder of the parts, one for all shards")
-    ctx = click.get_current_context()
-    for each in ctx.command.params:
-        if each.name not in OF_SHARDS and ctx.get_parameter_source(each.name or "") is ParameterSource.COMMANDLINE:
+    for each in given_options(click.get_current_context()):
+        if each.name not in OF_SHARDS:
             note(f"{each.opts[-1]} has no effect with --shard")
     number, count = options["shard"]
     shards: Options = {"block": None, "column": None, "format": "json", **options}

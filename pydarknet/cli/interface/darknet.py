@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from ..not_offered import CLASSIFIER_FLAGS, DETECTOR_FLAGS, accept_flags
-from ..options import COUNT, FILE, POSITIVE, FiniteFloat, FlagsFirst, batch_option, command, flag, together
+from ..options import ABOVE_ZERO, COUNT, FILE, POSITIVE, FlagsFirst, batch_option, command, flag, together
 
 KINDS = ("voc", "coco", "imagenet", "bdd", "kitti")  # of result files
 YOLO_THRESH = 0.2
@@ -34,7 +34,7 @@ demo_options = together(
     click.option("-h", "frame_height", type=POSITIVE, metavar="H", help="Ask the camera for frames H pixels high."),
     flag("fps N", "Ask the camera for N frames per second."),
     flag("fps_lim N", "Process at most N frames per second.",
-         type=FiniteFloat(min=0, min_open=True)),
+         type=ABOVE_ZERO),
     "time_limit_sec benchmark names network",
 )  # fmt: skip
 network_and_names = together("cfg weights", batch_option(default=4), "names network")
@@ -311,7 +311,7 @@ rnn_command.add(
     """,
     flag("len N", "Symbols to generate.", "count", type=COUNT, default=1000),
     flag("temp T", "Temperature of the softmax: below 1, probable symbols become more probable.",
-         type=FiniteFloat(min=0, min_open=True), default=0.7),
+         type=ABOVE_ZERO, default=0.7),
     flag("srand N", "Seed of the random numbers; the same seed gives the same text. Default: a "
          "random one.", "-rseed", "--rseed", type=COUNT),
     flag("tokens FILE", "Print the names of symbols in FILE, one per line, instead of "

@@ -110,8 +110,7 @@ evaluate_command = command(
     $ pydarknet evaluate data/obj.data yolov4-tiny.cfg yolov4-tiny_best.weights --worst look_at --plot curves.png
     $ pydarknet evaluate data/obj.data yolov4-tiny.cfg yolov4-tiny_best.weights --report report
     """,
-    flag("sort", "The order of the classes.",
-         type=click.Choice(["ap", "name", "truths", "missed"]), default="ap"),
+    flag("sort ap|name|truths|missed", "The order of the classes.", default="ap"),
     flag("worst DIR", "Write the ten pictures with most missed objects into DIR: ground truth "
          "green, detections red."),
     flag("report DIR", "Write report.html and report.json into DIR: classes, confusions, "
@@ -177,9 +176,9 @@ export_command = command(
     """,
     "cfg weights",
     click.argument("out", metavar="OUT.onnx", type=FILE),
-    flag("format", "The outputs. raw: those of the last layers; boxes: corners and scores; "
-         "yolov5, yolov8: one tensor, in the layout of Ultralytics' programs.",
-         type=click.Choice(["raw", "boxes", "yolov5", "yolov8"]), default="raw"),
+    flag("format raw|boxes|yolov5|yolov8", "The outputs. raw: those of the last layers; boxes: "
+         "corners and scores; yolov5, yolov8: one tensor, in the layout of Ultralytics' programs.",
+         default="raw"),
     flag("nms", "Add non-maximum suppression to the graph."),
     flag("thresh P", "With --nms: keep boxes with a confidence above P. Default: darknet's.",
          needs=("nms",)),

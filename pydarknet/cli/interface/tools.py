@@ -47,8 +47,8 @@ dataset_command.add(
     """,
     click.argument("data", metavar="DATA_OR_LIST", type=FILE),
     flag("names FILE", "Class names, one per line. Default: those of the .data file."),
-    flag("dialect", "The darknet whose rule for the place of label files is tried first.",
-         type=click.Choice(["pjreddie", "alexeyab"]), default="alexeyab"),
+    flag("dialect pjreddie|alexeyab", "The darknet whose rule for the place of label files is "
+         "tried first.", default="alexeyab"),
     flag("no_decode", "Do not decode the pictures, which takes long for large data sets."),
     flag("show N", "Print the first N findings of each kind.", type=COUNT, default=20),
     flag("strict", "Treat warnings as errors."),
@@ -66,11 +66,9 @@ dataset_command.add(
     $ pydarknet dataset convert instances_train2017.json instances_val2017.json --pictures coco --to darknet --out mine
     """,
     click.argument("sources", metavar="SOURCE...", type=FILE, nargs=-1, required=True),
-    flag("to", "The format to write.", "to", type=click.Choice(["darknet", "voc", "coco"]),
-         required=True),
+    flag("to darknet|voc|coco", "The format to write.", "to", required=True),
     flag("out DIR", "The folder to write.", required=True),
-    flag("from", "The format of SOURCE.", "form",
-         type=click.Choice(["auto", "darknet", "voc", "coco"]), default="auto"),
+    flag("from auto|darknet|voc|coco", "The format of SOURCE.", "form", default="auto"),
     flag("names FILE", "Class names, one per line. Default: those of the .data file, of COCO's "
          "categories by id, or of VOC's XML files in alphabetical order."),
     flag("pictures DIR", "The folder with the pictures of VOC or COCO."),
@@ -129,8 +127,8 @@ anchors_command = command(
     click.option("-n", "-num_of_clusters", "--num-of-clusters", "count", type=POSITIVE, metavar="N",
                  help="The number of anchors. Default: as many as the cfg has, else 9."),
     "clustering",
-    flag("distance", "The distance of k-means: 1 - IoU, as in YOLOv2, or the squared "
-         "difference of sizes.", type=click.Choice(["iou", "sse"]), default="iou"),
+    flag("distance iou|sse", "The distance of k-means: 1 - IoU, as in YOLOv2, or the squared "
+         "difference of sizes.", default="iou"),
     flag("anchors LIST", "Anchors to compare with: 10,13, 16,30, ...", "given"),
     flag("table", "Print the table of the YOLOv2 paper for this data set instead."),
     flag("cfg CFG", "Print the options to change in this network file, and the average IoU of "
@@ -141,7 +139,7 @@ anchors_command = command(
 
 # Weights files
 partial_command = command(
-    "partial", "weights.run_partial",
+    "partial", "weights.run_change",
     """Write the first N layers of a weights file, to start the training of another network.
 
     Sets the number of images seen to 0. --allow-partial accepts a file that is itself partial.
@@ -149,11 +147,11 @@ partial_command = command(
     $ pydarknet partial cfg/yolov4-tiny.cfg yolov4-tiny.weights yolov4-tiny.conv.29 29
     """,
     IN_AND_OUT,
-    click.argument("layers", metavar="N", type=COUNT), "network",
+    click.argument("layers", metavar="N", type=COUNT), "network", change="partial",
 )  # fmt: skip
 
 average_command = command(
-    "average", "weights.run_average",
+    "average", "weights.run_change",
     """Write the mean of several weights files of one network.
 
     As in darknet, all arrays of convolutions are averaged, and biases and weights of [connected]; all other arrays and
@@ -162,24 +160,23 @@ average_command = command(
     $ pydarknet average cfg/tiny.cfg mean.weights tiny_1.weights tiny_2.weights tiny_3.weights
     """,
     "cfg", click.argument("out", metavar="OUT", type=FILE),
-    click.argument("weights", metavar="WEIGHTS...", nargs=-1, required=True, type=FILE), "network",
+    click.argument("weights", metavar="WEIGHTS...", nargs=-1, required=True, type=FILE), "network", change="average",
 )  # fmt: skip
 
 rescale_command, rgbgr_command, reset_command = (
-    command(name, "weights.run_conversion", f"{text}\n\n$ pydarknet {name} net.cfg {files}", IN_AND_OUT, "network",
-            function=function)
-    for name, function, files, text in (
-        ("rescale", "rescale", "old.weights new.weights",
+    command(name, "weights.run_change", f"{text}\n\n$ pydarknet {name} net.cfg {files}", IN_AND_OUT, "network",
+            change=name)
+    for name, files, text in (
+        ("rescale", "old.weights new.weights",
          "Convert a network for pixels in -1..1 to pixels in 0..1, by changing its first convolution."),
-        ("rgbgr", "swap_red_and_blue", "bgr.weights rgb.weights",
-         "Swap red and blue in the filters of the first convolution."),
-        ("reset", "fold", "net.weights reset.weights",
+        ("rgbgr", "bgr.weights rgb.weights", "Swap red and blue in the filters of the first convolution."),
+        ("reset", "net.weights reset.weights",
          "Fold batch normalisation into weights and biases, and reset it: scales 1, means 0, variances 1."),
     )
 )  # fmt: skip
 
 normalize_command = command(
-    "normalize", "weights.run_normalize",
+    "normalize", "weights.run_change",
     """Add batch normalisation to every convolution and [connected] layer that has none.
 
     The new weights need a cfg with batch_normalize=1 in these layers.
@@ -190,22 +187,22 @@ normalize_command = command(
     flag("variance V", "The variance of the new layers. 0, as in darknet, for networks that "
          "are trained further; 1 keeps the network's outputs.", type=FiniteFloat(min=0),
          default=0.0),
-    WRITE_CFG, "network",
+    WRITE_CFG, "network", change="normalize",
 )  # fmt: skip
 
 denormalize_command = command(
-    "denormalize", "weights.run_denormalize",
+    "denormalize", "weights.run_change",
     """Fold batch normalisation into weights and biases, and remove it.
 
     The new weights need a cfg with batch_normalize=0. Of the recurrent layers, only [gru] is changed, as in darknet.
 
     $ pydarknet denormalize net.cfg net.weights plain.weights --write-cfg plain.cfg
     """,
-    IN_AND_OUT, WRITE_CFG, "network",
+    IN_AND_OUT, WRITE_CFG, "network", change="denormalize",
 )  # fmt: skip
 
 oneoff_command = command(
-    "oneoff", "weights.run_oneoff",
+    "oneoff", "weights.run_change",
     """Convert a layer of N classes to one of three anchors with N classes each, as was done for YOLO9000.
 
     The last layer but one has N filters in the weights file and 3 x (5 + N) in the cfg. Its filters become the class
@@ -216,7 +213,7 @@ oneoff_command = command(
     IN_AND_OUT,
     flag("classes N", "The number of classes. Default: 11921, as in pjreddie's darknet; 9372, "
          "as in AlexeyAB's."),
-    "network",
+    "network", change="oneoff",
 )  # fmt: skip
 
 statistics_command = command(
