@@ -1,8 +1,7 @@
 """darknet's tools for weights files: `weights partial`, `average`, `rescale` and others."""
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 from ...errors import OutputError
@@ -13,20 +12,17 @@ from ..console import note, say
 from ..loading import Options, load_network, note_partial_weights
 
 
-@contextmanager
-def _changed(
-    cfg: str, weights: str | Sequence[str], out: str, options: Options, loads: bool = False, seen: int | None = None
-) -> Iterator[Network]:
-    """A network, which the block changes; then OUT is written, and its cfg where that is asked for.
+def run_change(cfg: str, weights: Any, out: str, change: str, **options: Any) -> None:
+    """Read a network, change it, and write OUT, and its cfg where that is asked for. Raises OutputError.
 
-    loads: whether the block loads the weights. seen: the new number of images seen. Raises OutputError.
+    weights: the path of the file; of `average`, those of several. change: a name in CHANGES.
     """
     sources = [weights] if isinstance(weights, str) else weights
     if any(os.path.exists(path) and os.path.exists(out) and os.path.samefile(path, out) for path in sources):  # noqa: PTH110, PTH121
         raise OutputError(f"{out}: is one of the weights files to read; expected another OUT")
-    network = load_network(cfg, None if loads else sources[0], options)
-    yield network
-    weights_surgery.set_header(network, seen)
+    network = load_network(cfg, None if change in LOADING else weights, options)
+    CHANGES[change](network, weights, options)
+    weights_surgery.set_header(network, 0 if change in UNSEEN else None)
     network.save_weights(out, options.get("layers"))
     note(f"Saving weights to {out}")
     if (new_cfg := options.get("write_cfg")) is not None:
@@ -34,37 +30,34 @@ def _changed(
         note(f"{new_cfg}: written, the cfg for {out}")
 
 
-def run_partial(cfg: str, weights: str, out: str, **options: Any) -> None:
-    with _changed(cfg, weights, out, options, loads=True, seen=0) as network:
-        weights_surgery.load_first_layers(network, weights, options["layers"], options["allow_partial"])
-        note_partial_weights(network, weights)
+def _partial(network: Network, weights: str, options: Options) -> None:
+    weights_surgery.load_first_layers(network, weights, options["layers"], options["allow_partial"])
+    note_partial_weights(network, weights)
 
 
-def run_average(cfg: str, weights: tuple[str, ...], out: str, **options: Any) -> None:
-    with _changed(cfg, weights, out, options, loads=True) as network:
-        weights_surgery.average(network, weights, options["allow_partial"])
+def _denormalize(network: Network, weights: str, options: Options) -> None:
+    weights_surgery.denormalize(network)
+    for index in weights_surgery.layers_with_norm(network):
+        note(f"layer {index} [{network.layers[index].kind}] keeps its batch normalisation, as in darknet")
 
 
-def run_conversion(cfg: str, weights: str, out: str, function: str, **options: Any) -> None:
-    with _changed(cfg, weights, out, options) as network:
-        getattr(weights_surgery, function)(network)
+def _one_off(network: Network, weights: str, options: Options) -> None:
+    say(str(weights_surgery.one_off(network, weights, options["classes"] or network.dialect.oneoff_classes)))
 
 
-def run_normalize(cfg: str, weights: str, out: str, **options: Any) -> None:
-    with _changed(cfg, weights, out, options) as network:
-        weights_surgery.normalize(network, options["variance"])
-
-
-def run_denormalize(cfg: str, weights: str, out: str, **options: Any) -> None:
-    with _changed(cfg, weights, out, options) as network:
-        weights_surgery.denormalize(network)
-        for index in weights_surgery.layers_with_norm(network):
-            note(f"layer {index} [{network.layers[index].kind}] keeps its batch normalisation, as in darknet")
-
-
-def run_oneoff(cfg: str, weights: str, out: str, **options: Any) -> None:
-    with _changed(cfg, weights, out, options, loads=True, seen=0) as network:
-        say(str(weights_surgery.one_off(network, weights, options["classes"] or network.dialect.oneoff_classes)))
+# What the commands do to a network. Those of LOADING read the weights themselves; those of UNSEEN set the number of
+# images seen to 0.
+CHANGES: dict[str, Callable[[Network, Any, Options], object]] = {
+    "partial": _partial,
+    "average": lambda network, paths, options: weights_surgery.average(network, paths, options["allow_partial"]),
+    "rescale": lambda network, *_: weights_surgery.rescale(network),
+    "rgbgr": lambda network, *_: weights_surgery.swap_red_and_blue(network),
+    "reset": lambda network, *_: weights_surgery.fold(network),
+    "normalize": lambda network, _, options: weights_surgery.normalize(network, options["variance"]),
+    "denormalize": _denormalize,
+    "oneoff": _one_off,
+}
+LOADING, UNSEEN = ("partial", "average", "oneoff"), ("partial", "oneoff")
 
 
 def run_statistics(cfg: str, weights: str, **options: Any) -> None:
