@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any, TypeVar
 
 import click
@@ -115,14 +115,11 @@ def bar(length: int, label: str = "pictures") -> Iterator[Callable[[], None]]:
 
 def progress(items: Iterable[Item], total: int, label: str = "pictures") -> Iterator[Item]:
     """Yield the items, with the same bar, which starts after the first one: that one takes longer."""
-    iterator = iter(items)
-    for first in iterator:
-        yield first
-        break
-    with bar(total, label) as count:
-        count()
-        for item in iterator:
+    with ExitStack() as stack:
+        count = None
+        for item in items:
             yield item
+            count = count or stack.enter_context(bar(total, label))
             count()
 
 

@@ -213,9 +213,7 @@ def check_folder_of(*paths: str | None) -> None:
     """Check before the first picture that files can be written after the last. Raises OutputError."""
     for path in filter(None, paths):
         folder = Path(path).parent
-        if Path(path).exists():
-            continue
-        if not folder.is_dir():
-            raise OutputError(f"{path}: cannot write: {os.strerror(errno.ENOENT)}")
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise OutputError(f"{path}: cannot write: {os.strerror(errno.EACCES)}")
+        fault = None if os.access(folder, os.W_OK | os.X_OK) else errno.EACCES
+        fault = fault if folder.is_dir() else errno.ENOENT
+        if fault and not Path(path).exists():
+            raise OutputError(f"{path}: cannot write: {os.strerror(fault)}")

@@ -55,9 +55,9 @@ def camera_number(name: str) -> int | None:
 
 def is_video(name: str) -> bool:
     """Whether `name` is that of a video: a camera, a stream, or a file with the extension of a video."""
-    if camera_number(name) is not None or (is_address(name) and not is_web_address(name)):
-        return True
-    return not is_address(name) and Path(name).suffix.lower() in VIDEOS
+    if is_address(name):
+        return not is_web_address(name)
+    return camera_number(name) is not None or Path(name).suffix.lower() in VIDEOS
 
 
 def expand_inputs(arguments: Sequence[str]) -> list[Name]:
@@ -217,10 +217,8 @@ class Source(Generic[Prepared]):
     def _names_on_demand(self) -> Iterator[Name]:
         """Names, some from standard input: a program may send the next one only after the result for the last."""
         for argument in self._arguments or (STANDARD_INPUT,):
-            if argument == STANDARD_INPUT:
-                yield from names_from_stdin(self._quiet, self._prompts)
-            else:
-                yield from expand_inputs([argument])
+            is_stdin = argument == STANDARD_INPUT
+            yield from names_from_stdin(self._quiet, self._prompts) if is_stdin else _expand_input(argument)
 
     def _items(self, names: Iterable[Name]) -> Generator[Item[Prepared], None, None]:
         only_input = isinstance(names, list) and len(names) == 1
@@ -252,10 +250,9 @@ class Source(Generic[Prepared]):
                 found = load_remote_image(name)
                 return name if found is None else Item(path, found, self._prepare(found))
             picture, size = picture_of_size(name, least=self._least)
-            if picture.shape[1] == size[0]:
-                return Item(path, picture, self._prepare(picture))
-            self.scaled = True
-            return Item(path, picture, self._prepare(picture, size=size))
+            of_file = {} if picture.shape[1] == size[0] else {"size": size}
+            self.scaled |= bool(of_file)
+            return Item(path, picture, self._prepare(picture, **of_file))
         except (ImageError, ShapeError, OptionError) as error:  # the network itself was checked before
             return path, error
 

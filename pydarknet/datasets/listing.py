@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..config.dialect import ALEXEYAB, Dialect
 from ..config.names import read_names
@@ -383,9 +384,9 @@ def read_picture(line: int, picture: Path, dialect: Dialect = ALEXEYAB) -> Label
         return LabelledPicture(line, picture, path, rule, wrong=[str(error)])
 
 
-def usable(rows: Array) -> Array:
-    """The rows (k, 5) whose box has a finite size above 0."""
-    return rows[np.isfinite(rows).all(axis=1) & (rows[:, 3:] > 0).all(axis=1)]
+def usable(rows: Array) -> NDArray[np.bool_]:
+    """(k,) bool: which of the rows (k, 5) have a box of a finite size above 0."""
+    return np.asarray(np.isfinite(rows).all(axis=1) & (rows[:, 3:] > 0).all(axis=1))
 
 
 def on_all_processors(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:

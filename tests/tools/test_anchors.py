@@ -38,7 +38,7 @@ def blood_cells():
     if not BCCD.is_dir():
         pytest.skip("the blood cells are not here")
     pictures = ImageLists.open(BCCD / "bccd.data").pictures("train")
-    return np.concatenate([usable(picture.rows)[:, 3:] for picture in pictures]).astype(np.float64)
+    return np.concatenate([picture.rows[usable(picture.rows), 3:] for picture in pictures]).astype(np.float64)
 
 
 @pytest.mark.parametrize("distance", ["iou", "sse"])

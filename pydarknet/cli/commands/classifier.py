@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from ...config.sections import Section
 from ...evaluation.classification import (
     BatchClassifier,
@@ -108,25 +110,23 @@ def run_validcrop(data: Section, model: Model, options: Options) -> None:
     size = len(pictures) // parts
     used = [picture for i in range(parts) for picture in pictures[i * len(pictures) // parts :][:size]]
     run = batch_classifier(model, used, "stretched", options, only_leaves=None)
-    hits = top_hits = first = top_first = waited = 0.0
-    start = clock()
+    hits, part_hits = np.zeros(2), np.zeros(2)  # of the best class, and of the best `top` ones
+    waited, start = 0.0, clock()
     for number, answer in enumerate(run, start=1):
         tally.add(answer)
         found = matching(answer.picture.name, tally.labels)
         if len(found) != 1 and (len(tally.labels) != 1 or found):
             say(f"Too many or too few labels: {len(found)}, {answer.picture.name}")
         best = answer.top(len(tally.labels), tally.top)
-        first += bool(set(best[:1]) & set(found))
-        top_first += bool(set(best) & set(found))
+        part_hits += [bool({*best[:1]} & {*found}), bool({*best} & {*found})]
         if number % size:
             continue
         part, loading = number // size, run.waited - waited
-        hits, top_hits = hits + first / size, top_hits + top_first / size
+        hits, part_hits = hits + part_hits / size, np.zeros(2)
         seconds, waited, start = clock() - start - loading, run.waited, clock()
-        first = top_first = 0
         say(f"Loaded: {size} images in {loading:f} seconds")
-        accuracies = f"top 1: {hits / part:f}, top {tally.top}: {top_hits / part:f}"
-        say(f"{part}: {accuracies}, {seconds:f} seconds, {size} images")
+        first, top = hits / part
+        say(f"{part}: top 1: {first:f}, top {tally.top}: {top:f}, {seconds:f} seconds, {size} images")
     if len(used) < len(pictures):
         note(f"{len(pictures) - len(used)} pictures are left out, so that the parts have the same size, as in darknet")
     _finish(run, tally, options)

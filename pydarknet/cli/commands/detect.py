@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ...images.image import Picture
@@ -143,24 +144,20 @@ class Follower:
     """A tracker for each video, and the count lines, which count over all videos. Raises OptionError."""
 
     def __init__(self, options: Options) -> None:
-        from ...inference.tracking import CountLine
+        from ...inference.tracking import CountLine, Tracker
 
-        self._options = options
         self.lines = [CountLine.parse(text) for text in options["count_line"]]
-        self._begin(None)
-
-    def _begin(self, video: Video | None) -> None:
-        from ...inference.tracking import Tracker
-
-        rate = SEQUENCE_RATE if video is None else video.rate
-        self._video, self._tracker = video, Tracker(rate, self._options["track_thresh"], self._options["patience"])
-        for line in self.lines:
-            line.begin()
+        self._new = partial(Tracker, confident=options["track_thresh"], patience=options["patience"])
+        self._video: Video | None = None
+        self._tracker = self._new(SEQUENCE_RATE)
 
     def follow(self, item: Item[Any], found: DetectionResult) -> list[Track]:
         """The tracks of the next frame. Another video starts a new tracker; pictures form one sequence."""
         if item.video is not self._video:
-            self._begin(item.video)
+            self._video = item.video
+            self._tracker = self._new(item.video.rate if item.video else SEQUENCE_RATE)
+            for line in self.lines:
+                line.begin()
         tracks = self._tracker.update(found)
         for line in self.lines:
             line.update(tracks, found.width, found.height)

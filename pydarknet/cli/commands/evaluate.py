@@ -146,9 +146,8 @@ def _check_files(options: Options) -> None:
         check_plot(options["plot"])
     if options.get("report"):
         new_figure()
-    for name in ("worst", "report"):
-        if options.get(name):
-            make_folder(Path(options[name]))
+    for folder in filter(None, (options.get("worst"), options.get("report"))):
+        make_folder(Path(folder))
     check_folder_of(options["json_file"], options["plot"])
 
 

@@ -169,7 +169,7 @@ def _labels(path: str) -> tuple[Sizes, int | None]:
         missing += picture.labels is None
         wrong += len(picture.wrong)
     table = np.concatenate(rows)
-    boxes = usable(table)[:, 3:].astype(np.float64)
+    boxes = table[usable(table), 3:].astype(np.float64)
     wrong += len(table) - len(boxes)
     note(f"{len(rows)} pictures, {len(boxes)} boxes, {missing} label files missing, {wrong} wrong labels left out")
     if not len(boxes):
@@ -233,25 +233,21 @@ def _picture_lines(
 ) -> tuple[list[str], Array]:
     """darknet's lines for the labels of picture number `image`, and the (n, 5) rows that are used. boxes: those
     of the pictures before it. bad: darknet's lists, to which it appends."""
-    progress = "\r loaded \t image: {} \t box: {}"
     note(*picture.wrong)
     if picture.labels is None:
         _, path = next(candidates(picture.picture, ALEXEYAB))
         bad["bad.list"].append(str(path))
         return [f"Can't open label file. (This can be normal only if you use MSCOCO): {path} \n"], picture.rows
-    rows = picture.rows
-    classes, box = rows[:, 0], rows[:, 1:]
-    if not len(rows) or (classes.min() >= 0 and classes.max() < LARGEST_CLASS and box.min() > 0 and box.max() <= 1):
-        return [progress.format(image, boxes + k) for k in range(1, len(rows) + 1)], rows
-    good = usable(rows[(classes >= 0) & (classes < LARGEST_CLASS)])
-    lines, used = [], 0
-    for number, row in enumerate(rows):
-        x, y, w, h = row[1:].tolist()
-        if not all(0 < value <= 1 for value in (x, y, w, h)):
+    classes, box = picture.rows[:, 0], picture.rows[:, 1:]
+    good = usable(picture.rows) & (classes >= 0) & (classes < LARGEST_CLASS)
+    right, lines = np.all((box > 0) & (box <= 1), axis=1), []
+    for number, (is_good, is_right) in enumerate(zip(good.tolist(), right.tolist(), strict=True)):
+        if not is_right:
+            x, y, w, h = box[number].tolist()
             text = f"Wrong label: {picture.labels} - j = {number}, x = {x:f}, y = {y:f}, width = {w:f}, height = {h:f}"
             lines.append(f"\n\n{text} \n")
             bad["bad_label.list"].append(text)
-        if used < len(good) and np.array_equal(row, good[used]):
-            used += 1
-            lines.append(progress.format(image, boxes + used))
-    return lines, good
+        if is_good:
+            boxes += 1
+            lines.append(f"\r loaded \t image: {image} \t box: {boxes}")
+    return lines, picture.rows[good]

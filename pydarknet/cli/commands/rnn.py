@@ -1,7 +1,9 @@
 """`rnn generate`, `rnn valid`, `rnn vec`: recurrent networks and text."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
+from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -20,10 +22,8 @@ BLOCK = 1 << 16  # bytes read at a time
 def run_generate(cfg: str, weights: str, **options: Any) -> None:
     model = _load(cfg, weights, options)
     show = _symbol_names(options["tokens"])
-    seed = _symbols(options["seed"])
-    for symbol in seed:
-        say(show(symbol), newline=False)
-    for symbol in generate(model, seed, options["count"], options["temp"], np.random.default_rng(options["srand"])):
+    seed, rng = _symbols(options["seed"]), np.random.default_rng(options["srand"])
+    for symbol in chain(seed, generate(model, seed, options["count"], options["temp"], rng)):
         say(show(symbol), newline=False)
     say("")
 
@@ -32,7 +32,7 @@ def run_valid(cfg: str, weights: str, file: str | None, **options: Any) -> None:
     model = _load(cfg, weights, options)
     prints_bits = model.dialect.rnn_prints_bits
     score = None
-    for score in scores(model, _symbols(options["seed"]), (byte for block in _blocks(file) for byte in block)):
+    for score in scores(model, _symbols(options["seed"]), chain.from_iterable(_blocks(file))):
         bits = f"BPC: {score.bits:4.4f}   " if prints_bits else ""
         say(f"{score.count} {bits}Perplexity: {score.perplexity:4.4f}    Word Perplexity: {score.word_perplexity:4.4f}")
     if score is None:
@@ -72,16 +72,13 @@ def _symbol_names(tokens: str | None) -> Callable[[int], str]:
     return name
 
 
-def _blocks(path: str | None) -> Iterator[bytes]:
+def _blocks(path: str | None) -> Iterable[bytes]:
     if path is not None:
-        yield read_bytes(path, DataError)
-    elif sys.stdin is not None:
-        while block := sys.stdin.buffer.readline(BLOCK):
-            yield block
+        return [read_bytes(path, DataError)]
+    return () if sys.stdin is None else iter(partial(sys.stdin.buffer.readline, BLOCK), b"")
 
 
-def _lines(path: str | None) -> Iterator[bytes]:
-    if path is None:
-        yield from sys.stdin.buffer if sys.stdin is not None else ()
-    else:
-        yield from b"".join(_blocks(path)).splitlines()
+def _lines(path: str | None) -> Iterable[bytes]:
+    if path is not None:
+        return read_bytes(path, DataError).splitlines()
+    return () if sys.stdin is None else sys.stdin.buffer

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from ...datasets.check import check_dataset
 from ...datasets.listing import UNSPLIT, ImageLists, Recognised, recognise
@@ -31,8 +30,9 @@ from ...training.trainer import Trainer
 from ...utils.resources import models_folder, network_file
 from ...zoo.download import download
 from ..console import CLEAR_LINE, Interruption, bar, counted, fail_if, note, say
-from ..formats.training import Printer
+from ..formats.training import Printer, rates_line
 from ..loading import Options, note_decode, note_partial_weights, print_table
+from ..options import given_options
 from .evaluate import report_of_run
 from .files import report_lines
 from .serve import note_open, open_stream
@@ -49,8 +49,7 @@ KEPT = (
 
 
 def run_train(data_file: str, cfg: str | None, weights: str | None, **options: Any) -> None:
-    source = click.get_current_context().get_parameter_source
-    given = {name for name in options if source(name) is not ParameterSource.DEFAULT}
+    given = {each.name for each in given_options(click.get_current_context()) if each.name}
     of_folder = {name: options.pop(name) for name in FOLDER_OPTIONS}
     if cfg is None:
         train_folder(data_file, {**options, **of_folder}, given)
@@ -187,11 +186,11 @@ def print_start(trainer: Trainer, weights: str | None, options: Options) -> None
     setup = trainer.setup
     if setup.resumed is not None:
         note(f"Resuming from {setup.resumed.weights}, iteration {trainer.iteration}")
-    else:
-        if options["resume"]:
-            note(f"{setup.folder}: no checkpoint of {setup.base}; this is a new run")
-        if weights is not None:
-            note_partial_weights(trainer.model, weights)
+        return
+    if options["resume"]:
+        note(f"{setup.folder}: no checkpoint of {setup.base}; this is a new run")
+    if weights is not None:
+        note_partial_weights(trainer.model, weights)
 
 
 def print_end(trainer: Trainer, resume_command: str = RESUME_COMMAND) -> None:
@@ -364,17 +363,16 @@ def run_rnn_train(cfg: str, weights: str | None, **options: Any) -> None:
 
 
 def _print_opening(trainer: TextTrainer) -> None:
-    training, optimizer, batch = trainer.learner, trainer.learner.optimizer, trainer.model.batch
+    batch, line = trainer.model.batch, rates_line(trainer.learner)
     if trainer.setup.alexeyab:
         say(f"mini_batch = {batch}, batch = {trainer.setup.imgs}, time_steps = {trainer.steps}, train = 1 ")
     note(trainer.setup.base)
-    rates = f"Momentum: {optimizer.momentum:g}, Decay: {optimizer.decay:g}"
-    line = f"Learning Rate: {training.schedule.learning_rate:g}, {rates}"
     if not trainer.setup.alexeyab:
         note(f"{line}, Inputs: {trainer.model.input.outputs} {batch} {trainer.steps}")
         return
     note(line)
-    counts = f"streams = {trainer.streams}, subdivisions = {training.subdivisions}, text_size = {len(trainer.dataset)}"
+    subdivisions, size = trainer.learner.subdivisions, len(trainer.dataset)
+    counts = f"streams = {trainer.streams}, subdivisions = {subdivisions}, text_size = {size}"
     say(f"\n batch = {batch}, steps = {trainer.steps}, {counts} ")
     say(f" global_batch = {trainer.setup.imgs} ")
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ...layers.heads.base import Statistics
 from ...runtime.compile_time import clock
 from ...training.hooks import IterationRecord, Measurement
+from ...training.learner import Learner
 from ...training.trainer import Trainer
 from ..console import CLEAR_LINE, note, redraws, say
 from .evaluation import POINTS_HELP, map_report, map_start
@@ -23,6 +24,11 @@ CLEAR_SCREEN, BELL = "\033[H\033[J", "\a"
 def no_objects(line: str, statistics: Statistics) -> str:
     """A head's line, with `no objects` instead of nan if the mini-batch has no objects."""
     return line if statistics.count else re.sub(r"-?\bnan\b", "no objects", line)
+
+
+def rates_line(learner: Learner) -> str:
+    rates = f"Momentum: {learner.optimizer.momentum:g}, Decay: {learner.optimizer.decay:g}"
+    return f"Learning Rate: {learner.schedule.learning_rate:g}, {rates}"
 
 
 @dataclass
@@ -69,7 +75,7 @@ class Printer:
             self.due, self.value, self.best = self.validator.next, self.validator.value, self.validator.best
 
     def opening(self) -> Iterator[str]:
-        trainer, setup, learner = self.trainer, self.setup, self.trainer.learner
+        trainer, setup = self.trainer, self.setup
         if setup.alexeyab and self.detector and self.validator:
             yield " Prepare additional network for mAP calculation..."
             yield "mini_batch = 1, batch = 1, time_steps = 1, train = 0 "
@@ -93,8 +99,7 @@ class Printer:
                 f"Weights are saved after: {schedule.weights_interval} iterations. Last weights (*_last.weight) are "
                 f"stored every {schedule.last_interval} iterations. "
             )
-        rates = f"Momentum: {learner.optimizer.momentum:g}, Decay: {learner.optimizer.decay:g}"
-        yield f"Learning Rate: {learner.schedule.learning_rate:g}, {rates}"
+        yield rates_line(trainer.learner)
         if not self.detector:
             yield f"{len(trainer.dataset)}"
             if not setup.alexeyab:
