@@ -105,8 +105,8 @@ class Commands(FlagsFirst):
             return absent_command(cmd_name)
         if cmd_name not in COMMANDS:
             return None
-        module = import_module(f".interface.{COMMANDS[cmd_name]}", __package__)
-        return getattr(module, f"{cmd_name.replace('-', '_')}_command")
+        found: click.Command = import_module(f".interface.{COMMANDS[cmd_name]}", __package__).COMMANDS[cmd_name]
+        return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for title, (_, lines) in GROUPS.items():

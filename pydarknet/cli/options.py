@@ -199,10 +199,6 @@ class FlagsFirst(click.Group):
 
     command_class = Command
 
-    def add(self, *declared: Any, **defaults: Any) -> None:
-        """Add the command that `command` makes of these arguments."""
-        self.add_command(command(*declared, **defaults))
-
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         words = f"{self.name} {cmd_name}"
         return absent_command(words) if words in ABSENT else super().get_command(ctx, cmd_name)

@@ -5,11 +5,10 @@ from typing import Any
 import click
 
 from ..not_offered import CLASSIFIER_FLAGS, DETECTOR_FLAGS, accept_flags
-from ..options import ABOVE_ZERO, COUNT, FILE, POSITIVE, FlagsFirst, batch_option, command, flag, together
+from ..options import ABOVE_ZERO, COUNT, FILE, POSITIVE, FlagsFirst, Row, batch_option, command, flag, together
 
 KINDS = ("voc", "coco", "imagenet", "bdd", "kitti")  # of result files
 YOLO_THRESH = 0.2
-
 demo_options = together(
     "cfg weights [video] camera thresh",
     flag("hier P", "In word trees, report the deepest class whose probability is above P; "
@@ -50,98 +49,14 @@ SEED = flag("seed TEXT", "The text that the network reads first. Default: two ne
             default="\n\n", show_default=False)  # fmt: skip
 INPUT = flag("file FILE", "Read this file instead of standard input.")
 
-detector_command = FlagsFirst("detector", help="darknet's spelling of detect and train.")
-
-detector_command.add(
-    "test", "detect.run_detect",
-    """Detect objects in pictures.
-
-    $ pydarknet detector test cfg/coco.data cfg/yolov4.cfg yolov4.weights dog.jpg -thresh .3 -ext_output
-    """,
-    "data_file cfg weights images detection names network",
-    thresh_of="detector_thresh", prompts=True,
-)  # fmt: skip
-
-detector_command.add(
-    "demo", "demo.run_demo",
-    """Detect objects in a video file, an address, a sequence of pictures or a camera.
-
-    $ pydarknet detector demo cfg/coco.data cfg/yolov4.cfg yolov4.weights street.mp4 -out_filename found.avi -dont_show
-    $ pydarknet detector demo cfg/coco.data cfg/yolov4.cfg yolov4.weights -c 0 -mjpeg_port 8090 -json_port 8070
-    $ pydarknet detector demo cfg/coco.data cfg/yolov4.cfg yolov4.weights 'frames/%05d.jpg' -prefix found/frame
-    """,
-    "data_file", demo_options,
-)  # fmt: skip
-
-detector_command.add(
-    "train", "train.run_with_cfg",
-    """Train a detector.
-
-    $ pydarknet detector train data/obj.data yolov4-tiny.cfg yolov4-tiny.conv.29 -dont_show
-    """,
-    "data_file cfg [weights] training", detector=True,
-)  # fmt: skip
-
-detector_command.add(
-    "calc_anchors", "files.run_calc_anchors",
-    """Find anchors as AlexeyAB's darknet does; writes anchors.txt and counters_per_class.txt.
-
-    $ pydarknet detector calc_anchors data/obj.data -num_of_clusters 9 -width 416 -height 416
-    """,
-    click.argument("data", metavar="DATA", type=FILE),
-    click.option("-num_of_clusters", "--num-of-clusters", "-n", "count", type=POSITIVE, default=5, show_default=True,
-                 metavar="N", help="The number of anchors."),
-    "clustering",
-    flag("show", "Ignored; `pydarknet anchors --plot` draws the anchors."),
-)  # fmt: skip
-
-detector_command.add(
-    "map", "evaluate.run_map",
-    """Print AlexeyAB's report of the mean average precision on the pictures of the list `valid`.
-
-    The default dialect is AlexeyAB's, because only his darknet has this command. COCO's metrics and the speed go to
-    standard error.
-
-    $ pydarknet detector map data/obj.data yolov4-tiny.cfg backup/yolov4-tiny_best.weights -iou_thresh .75
-    """,
-    flag("letter_box", "Ignored, as in darknet: letter_box=1 in the cfg decides."),
-    flag("dont_show", "Accepted; nothing is shown.", expose_value=False), "measuring",
-)  # fmt: skip
-
-detector_command.add(
-    "valid", "evaluate.run_valid",
-    """Write the detections in the pictures of the list `valid` as result files of VOC, COCO, ImageNet, BDD or KITTI.
-
-    $ pydarknet detector valid cfg/coco.data cfg/yolov4.cfg yolov4.weights --eval coco -out my_results
-    """,
-    out_options,
-    flag("eval", "The file format. Default: `eval` of the .data file, else voc.", "kind",
-         type=click.Choice(KINDS)),
-    "data_file", network_and_names,
-)  # fmt: skip
-
-detector_command.add(
-    "recall", "evaluate.run_recall",
-    """Print the recall of boxes of any class on the list `valid`, after each picture.
-
-    The lines go to standard error, as in darknet.
-
-    $ pydarknet detector recall data/voc.data cfg/yolov2-voc.cfg yolov2-voc.weights
-    """,
-    "data_file", network_and_names,
-)  # fmt: skip
-
-accept_flags(detector_command, DETECTOR_FLAGS)
-
 
 def _yolov1_group(name: str, data_set: str, network: str, pictures: str, **valid: Any) -> click.Group:
     """The group `yolo` or `coco`. network: the one that examples name. pictures: the default list. valid: of
     result files."""
-    made = FlagsFirst(name, help=f"darknet's spelling of detect for YOLOv1 on {data_set}.")
     list_option = flag("list FILE", "The pictures, one path per line.", "list_file", default=pictures)
     files, lists = f"cfg/{network}.cfg {network}.weights", "cfg/yolov1.cfg yolov1.weights --list pictures.txt"
     defaults = f"with a default threshold of {YOLO_THRESH}."
-    for verb, work, text, example, rows, further in (
+    table: tuple[tuple[str, str, str, str, tuple[Row, ...], dict[str, Any]], ...] = (
         ("demo", "demo.run_demo", f"Detect objects in video, {defaults}",
          f"{files} street.mp4 -out_filename found.avi -dont_show", (demo_options,), {"thresh": YOLO_THRESH}),
         ("test", "detect.run_detect", f"Detect objects in pictures, {defaults}", f"{files} dog.jpg",
@@ -153,32 +68,98 @@ def _yolov1_group(name: str, data_set: str, network: str, pictures: str, **valid
         ("recall", "evaluate.run_recall",
          "Print the recall of boxes of any class on a list of pictures; on standard error, as in darknet.", lists,
          (list_option, network_and_names), {}),
-    ):  # fmt: skip
-        made.add(verb, work, f"{text}\n\n$ pydarknet {name} {verb} {example}", *rows, **further)
-    return made
+    )  # fmt: skip
+    return FlagsFirst(name, help=f"darknet's spelling of detect for YOLOv1 on {data_set}.", commands=[
+        command(verb, work, f"{text}\n\n$ pydarknet {name} {verb} {example}", *rows, **further)
+        for verb, work, text, example, rows, further in table
+    ])  # fmt: skip
 
 
-yolo_command = _yolov1_group("yolo", "PASCAL VOC", "yolov1-tiny", "2007_test.txt", kind="voc", thresh=0.001)
-coco_command = _yolov1_group("coco", "COCO", "yolov1-coco", "data/coco_val_5k.list", kind="coco", thresh=0.01)
+yolo = _yolov1_group("yolo", "PASCAL VOC", "yolov1-tiny", "2007_test.txt", kind="voc", thresh=0.001)
+coco = _yolov1_group("coco", "COCO", "yolov1-coco", "data/coco_val_5k.list", kind="coco", thresh=0.01)
+FILES = "cfg/imagenet1k.data cfg/darknet19.cfg darknet19.weights"
+detector = FlagsFirst("detector", help="darknet's spelling of detect and train.", commands=[
+    command("test", "detect.run_detect", """
+    Detect objects in pictures.
 
-classifier_command = FlagsFirst(
-    "classifier",
-    help="darknet's spelling of classify and train; accuracy on lists of pictures; the outputs for each picture.",
+    $ pydarknet detector test cfg/coco.data cfg/yolov4.cfg yolov4.weights dog.jpg -thresh .3 -ext_output
+    """,
+    "data_file cfg weights images detection names network",
+    thresh_of="detector_thresh", prompts=True,
+    ),
+    command("demo", "demo.run_demo", """
+    Detect objects in a video file, an address, a sequence of pictures or a camera.
+
+    $ pydarknet detector demo cfg/coco.data cfg/yolov4.cfg yolov4.weights street.mp4 -out_filename found.avi -dont_show
+    $ pydarknet detector demo cfg/coco.data cfg/yolov4.cfg yolov4.weights -c 0 -mjpeg_port 8090 -json_port 8070
+    $ pydarknet detector demo cfg/coco.data cfg/yolov4.cfg yolov4.weights 'frames/%05d.jpg' -prefix found/frame
+    """,
+    "data_file", demo_options,
+    ),
+    command("train", "train.run_with_cfg", """
+    Train a detector.
+
+    $ pydarknet detector train data/obj.data yolov4-tiny.cfg yolov4-tiny.conv.29 -dont_show
+    """,
+    "data_file cfg [weights] training", detector=True,
+    ),
+    command("calc_anchors", "files.run_calc_anchors", """
+    Find anchors as AlexeyAB's darknet does; writes anchors.txt and counters_per_class.txt.
+
+    $ pydarknet detector calc_anchors data/obj.data -num_of_clusters 9 -width 416 -height 416
+    """,
+    click.argument("data", metavar="DATA", type=FILE),
+    click.option("-num_of_clusters", "--num-of-clusters", "-n", "count", type=POSITIVE, default=5, show_default=True,
+                 metavar="N", help="The number of anchors."),
+    "clustering",
+    flag("show", "Ignored; `pydarknet anchors --plot` draws the anchors."),
+    ),
+    command("map", "evaluate.run_map", """
+    Print AlexeyAB's report of the mean average precision on the pictures of the list `valid`.
+
+    The default dialect is AlexeyAB's, because only his darknet has this command. COCO's metrics and the speed go to
+    standard error.
+
+    $ pydarknet detector map data/obj.data yolov4-tiny.cfg backup/yolov4-tiny_best.weights -iou_thresh .75
+    """,
+    flag("letter_box", "Ignored, as in darknet: letter_box=1 in the cfg decides."),
+    flag("dont_show", "Accepted; nothing is shown.", expose_value=False), "measuring",
+    ),
+    command("valid", "evaluate.run_valid", """
+    Write the detections in the pictures of the list `valid` as result files of VOC, COCO, ImageNet, BDD or KITTI.
+
+    $ pydarknet detector valid cfg/coco.data cfg/yolov4.cfg yolov4.weights --eval coco -out my_results
+    """,
+    out_options,
+    flag("eval", "The file format. Default: `eval` of the .data file, else voc.", "kind",
+         type=click.Choice(KINDS)),
+    "data_file", network_and_names,
+    ),
+    command("recall", "evaluate.run_recall", """
+    Print the recall of boxes of any class on the list `valid`, after each picture.
+
+    The lines go to standard error, as in darknet.
+
+    $ pydarknet detector recall data/voc.data cfg/yolov2-voc.cfg yolov2-voc.weights
+    """,
+    "data_file", network_and_names,
+    ),
+])  # fmt: skip
+accept_flags(detector, DETECTOR_FLAGS)
+classifier_help = (
+    "darknet's spelling of classify and train; accuracy on lists of pictures; the outputs for each picture."
 )
-
-classifier_command.add(
-    "predict", "detect.run_classify",
-    """Print the best classes of each picture: as many as the .data file's `top` says (else 1).
+classifier = FlagsFirst("classifier", help=classifier_help, commands=[
+    command("predict", "detect.run_classify", """
+    Print the best classes of each picture: as many as the .data file's `top` says (else 1).
 
     $ pydarknet classifier predict cfg/imagenet1k.data cfg/tiny.cfg tiny.weights dog.jpg
     """,
     "data_file cfg weights images top fit input names network",
     prompts=True,
-)  # fmt: skip
-
-classifier_command.add(
-    "demo", "demo.run_classifier_demo",
-    """Print the best classes of each frame of a video file, an address, a sequence of pictures or a camera.
+    ),
+    command("demo", "demo.run_classifier_demo", """
+    Print the best classes of each frame of a video file, an address, a sequence of pictures or a camera.
 
     Prints as many classes as -t or the .data file's `top` says, else 1.
 
@@ -188,20 +169,16 @@ classifier_command.add(
     "data_file cfg weights [video] camera top",
     flag("json", "Print one JSON object per frame and nothing else.", "as_json"),
     "out_filename window time_limit_sec benchmark names network",
-)  # fmt: skip
-
-classifier_command.add(
-    "train", "train.run_with_cfg",
-    """Train a classifier.
+    ),
+    command("train", "train.run_with_cfg", """
+    Train a classifier.
 
     $ pydarknet classifier train data/cifar.data cfg/cifar.cfg
     """,
     "data_file cfg [weights] training", detector=False,
-)  # fmt: skip
-
-classifier_command.add(
-    "valid", "classifier.run_valid",
-    """Print top-1 and top-k accuracy on the pictures of the list `valid`, after each picture.
+    ),
+    command("valid", "classifier.run_valid", """
+    Print top-1 and top-k accuracy on the pictures of the list `valid`, after each picture.
 
     A picture's class is the first one whose label occurs in its path. pjreddie's darknet takes the largest square in
     the middle of a picture, AlexeyAB's the middle of the resized picture. The most frequent mistakes and the speed go
@@ -210,22 +187,18 @@ classifier_command.add(
     $ pydarknet classifier valid cfg/imagenet1k.data cfg/darknet19.cfg darknet19.weights -t 5 --json figures.json
     """,
     validation,
-)  # fmt: skip
-
-for name, views, inputs in (
-    ("valid10", "ten_crops", "the sum of the outputs for ten crops of each picture"),
-    ("validmulti", "several_sizes", "the sum of the outputs at several sizes, mirrored and not"),
-    ("validfull", "whole", "whole pictures: the network is resized to each of them"),
-):
-    example = f"pydarknet classifier {name} cfg/imagenet1k.data cfg/darknet19.cfg darknet19.weights"
-    classifier_command.add(
-        name, "classifier.run_valid", f"The same as `valid` for {inputs}.\n\n$ {example}",
-        validation, views=views,
-    )  # fmt: skip
-
-classifier_command.add(
-    "validcrop", "classifier.run_validcrop",
-    """Print the accuracy on stretched pictures, a line for about every thousand of them.
+    ),
+    *(
+        command(name, "classifier.run_valid",
+                f"The same as `valid` for {inputs}.\n\n$ pydarknet classifier {name} {FILES}", validation, views=views)
+        for name, views, inputs in (
+            ("valid10", "ten_crops", "the sum of the outputs for ten crops of each picture"),
+            ("validmulti", "several_sizes", "the sum of the outputs at several sizes, mirrored and not"),
+            ("validfull", "whole", "whole pictures: the network is resized to each of them"),
+        )
+    ),
+    command("validcrop", "classifier.run_validcrop", """
+    Print the accuracy on stretched pictures, a line for about every thousand of them.
 
     The list is divided into parts of about 1000 pictures; each line is the mean over the parts so far. As in darknet, a
     picture may have several classes, one of which must be found. A list of fewer than 1000 pictures, which darknet
@@ -234,20 +207,16 @@ classifier_command.add(
     $ pydarknet classifier validcrop cfg/imagenet1k.data cfg/darknet19.cfg darknet19.weights
     """,
     validation,
-)  # fmt: skip
-
-classifier_command.add(
-    "label", "classifier.run_label",
-    """Print the name of the best class of each picture of the list `test`.
+    ),
+    command("label", "classifier.run_label", """
+    Print the name of the best class of each picture of the list `test`.
 
     $ pydarknet classifier label pets.data pets.cfg pets.weights > labels.txt
     """,
     "data_file cfg weights batch network",
-)  # fmt: skip
-
-classifier_command.add(
-    "test", "classifier.run_test",
-    """Print the path and all outputs of each picture of the list `test`, stretched to the network's size.
+    ),
+    command("test", "classifier.run_test", """
+    Print the path and all outputs of each picture of the list `test`, stretched to the network's size.
 
     Pictures are processed in mini-batches of the cfg's size. As in darknet, the last mini-batch is left out, full or
     not; --all prints it. LAYER is accepted and ignored, as in darknet.
@@ -257,20 +226,16 @@ classifier_command.add(
     "data_file cfg weights",
     click.argument("layer", required=False),
     flag("all", "Also the pictures at the end of the list that darknet leaves out."), "network",
-)  # fmt: skip
-
-classifier_command.add(
-    "csv", "classifier.run_csv",
-    """Print the path and the best class numbers of each picture of the list `test`, letterboxed.
+    ),
+    command("csv", "classifier.run_csv", """
+    Print the path and the best class numbers of each picture of the list `test`, letterboxed.
 
     $ pydarknet classifier csv pets.data pets.cfg pets.weights -t 3 > best.tsv
     """,
     "data_file cfg weights top batch network",
-)  # fmt: skip
-
-classifier_command.add(
-    "fout", "classifier.run_fout",
-    """Print the path and the outputs of each picture of LIST, cropped to its middle.
+    ),
+    command("fout", "classifier.run_fout", """
+    Print the path and the outputs of each picture of LIST, cropped to its middle.
 
     With a word tree, the outputs are the absolute probabilities of all nodes.
 
@@ -278,17 +243,13 @@ classifier_command.add(
     """,
     "data_file cfg weights",
     click.argument("list_file", metavar="LIST", type=FILE), "batch", "network",
-)  # fmt: skip
-
-accept_flags(classifier_command, CLASSIFIER_FLAGS)
-
-rnn_command = FlagsFirst(
-    "rnn", help="Train a recurrent network on text, generate text, measure how well it predicts a text."
-)
-
-rnn_command.add(
-    "train", "train.run_rnn_train",
-    """Train a network to predict each symbol of a text from those before it.
+    ),
+])  # fmt: skip
+accept_flags(classifier, CLASSIFIER_FLAGS)
+rnn_help = "Train a recurrent network on text, generate text, measure how well it predicts a text."
+rnn = FlagsFirst("rnn", help=rnn_help, commands=[
+    command("train", "train.run_rnn_train", """
+    Train a network to predict each symbol of a text from those before it.
 
     $ pydarknet rnn train cfg/rnn.train.cfg -file tales.txt
     $ pydarknet rnn train cfg/rnn.train.cfg -file tales.txt --resume
@@ -301,11 +262,9 @@ rnn_command.add(
     "max_batches",
     flag("backup DIR", "The folder for weights.", default="backup"),
     "resume save_every no_chart network",
-)  # fmt: skip
-
-rnn_command.add(
-    "generate", "rnn.run_generate",
-    """Continue a text, symbol by symbol.
+    ),
+    command("generate", "rnn.run_generate", """
+    Continue a text, symbol by symbol.
 
     $ pydarknet rnn generate cfg/rnn.cfg backup/rnn_final.weights -seed 'Once upon ' -len 200 -temp .5 -srand 1
     """,
@@ -317,31 +276,29 @@ rnn_command.add(
     flag("tokens FILE", "Print the names of symbols in FILE, one per line, instead of "
          "characters."),
     "cfg weights", SEED, "network",
-)  # fmt: skip
-
-rnn_command.add(
-    "valid", "rnn.run_valid",
-    """Measure how well the network predicts a text from standard input. The last line is for the whole text.
+    ),
+    command("valid", "rnn.run_valid", """
+    Measure how well the network predicts a text from standard input. The last line is for the whole text.
 
     $ pydarknet rnn valid cfg/rnn.cfg backup/rnn_final.weights < held_out.txt | tail -n 1
     """,
     INPUT, "cfg weights", SEED, "network",
-)  # fmt: skip
-
-rnn_command.add(
-    "vec", "rnn.run_vec",
-    """Print each line of standard input without spaces, followed by the first layer's output.
+    ),
+    command("vec", "rnn.run_vec", """
+    Print each line of standard input without spaces, followed by the first layer's output.
 
     $ pydarknet rnn vec cfg/rnn.cfg backup/rnn_final.weights < words.txt > vectors.csv
     """,
     INPUT, "cfg weights", SEED, "network",
-)  # fmt: skip
-
-ops_command = command(
-    "ops", "network_files.run_ops",
-    """Print the floating-point operations of one picture as darknet counts them.
+    ),
+])  # fmt: skip
+COMMANDS = {each.name: each for each in (
+    detector, yolo, coco, classifier, rnn,
+    command("ops", "network_files.run_ops", """
+    Print the floating-point operations of one picture as darknet counts them.
 
     $ pydarknet ops cfg/darknet19.cfg --width 224 --height 224
     """,
     "cfg size network",
-)  # fmt: skip
+    ),
+)}  # fmt: skip

@@ -4,9 +4,43 @@ import click
 
 from ..options import COUNT, FILE, POSITIVE, FiniteFloat, FlagsFirst, address_options, command, flag
 
-classify_command = command(
-    "classify", "detect.run_classify",
-    """Print the best classes of pictures and videos.
+SOURCE = click.argument("source", metavar="SOURCE", type=FILE)
+batch = FlagsFirst("batch", help="An archive of pictures, or a data set, on a Ray cluster (extra `ray`).", commands=[
+    command("detect", "batch.run_batch", """
+    Detect objects in all pictures of an archive; write the results in parts, as detect --json prints them.
+
+    SOURCE is a folder, a pattern, a list, an address of a store (s3://, gs://, file://), or Parquet files with the
+    bytes of pictures. A picture that cannot be used is named in DIR/errors-*, with the reason; the others go on.
+
+    $ pydarknet batch detect cfg/yolov4.cfg yolov4.weights photos/ --out found
+    $ pydarknet batch detect cfg/yolov4.cfg yolov4.weights s3://bucket/photos --out found --address auto
+    $ pydarknet batch detect cfg/yolov4.cfg yolov4.weights photos.parquet --out found --format parquet
+    """,
+    "cfg weights", SOURCE,
+    "parts cluster size batch classes thresh hier nms letter_box stretch tiles names precise",
+    kind="detect", threads=None,
+    ),
+    command("classify", "batch.run_batch", """
+    Classify all pictures of an archive; write the results in parts, as classify --json prints them.
+
+    SOURCE and DIR are those of `batch detect`.
+
+    $ pydarknet batch classify cfg/tiny.cfg tiny.weights photos/ --out found
+    """,
+    "cfg weights", SOURCE, "parts cluster top fit size batch classes names precise",
+    kind="classify", threads=None,
+    ),
+    command("map", "batch.run_map", """
+    Print the report of `detector map`, to the same figures, computed on a cluster.
+
+    $ pydarknet batch map data/obj.data yolov4-tiny.cfg backup/yolov4-tiny_best.weights --address auto
+    """,
+    "cluster measured", letter_box=False, threads=None,
+    ),
+])  # fmt: skip
+COMMANDS = {each.name: each for each in (
+    command("classify", "detect.run_classify", """
+    Print the best classes of pictures and videos.
 
     An IMAGE is a file, a folder, a pattern, a list (train.txt), an address (rtsp://, http://) or a camera (camera:0).
     Without an IMAGE, or with -, paths are read from standard input.
@@ -17,11 +51,9 @@ classify_command = command(
     """,
     "cfg weights images top fit input shard",
     flag("out DIR", "With --shard: the folder for the parts.", needs=("shard",)), "names network",
-)  # fmt: skip
-
-detect_command = command(
-    "detect", "detect.run_detect",
-    """Detect objects in pictures and videos.
+    ),
+    command("detect", "detect.run_detect", """
+    Detect objects in pictures and videos.
 
     An IMAGE is a file, a folder, a pattern, a list (train.txt), an address (rtsp://, http://) or a camera (camera:0).
     Without an IMAGE, or with -, paths are read from standard input.
@@ -34,11 +66,9 @@ detect_command = command(
     $ pydarknet detect cfg/yolov4.cfg yolov4.weights street.mp4 --every 5 --crops parts --json
     """,
     "cfg weights images detection shard names network",
-)  # fmt: skip
-
-track_command = command(
-    "track", "detect.run_track",
-    """Track objects in a video, a stream, a camera (camera:0) or a sequence of pictures: each keeps its number.
+    ),
+    command("track", "detect.run_track", """
+    Track objects in a video, a stream, a camera (camera:0) or a sequence of pictures: each keeps its number.
 
     $ pydarknet track cfg/yolov4.cfg yolov4.weights street.mp4 --classes person,car --out-dir found
     $ pydarknet track cfg/yolov4.cfg yolov4.weights rtsp://camera/stream --count-line 0,.5,1,.5 --json
@@ -55,11 +85,9 @@ track_command = command(
          "point towards the second. May be given several times.", multiple=True),
     "hier nms letter_box stretch ext_output out_dir no_picture",
     flag("show", "Show the frames in a window."), "names network",
-)  # fmt: skip
-
-train_command = command(
-    "train", "train.run_train",
-    """Train a detector or a classifier; the network's last layer decides which.
+    ),
+    command("train", "train.run_train", """
+    Train a detector or a classifier; the network's last layer decides which.
 
     With CFG, DATA is a .data file. Without, DATA is a data set of boxes: a folder of pictures with label files, a
     data.yaml, COCO's JSON or a VOC folder; or, with --resume, the folder of such a run.
@@ -82,11 +110,9 @@ train_command = command(
     flag("held_out P", "The fraction of the pictures to validate on, if the data set has no "
          "validation list.", type=click.FloatRange(0.01, 0.9), default=0.2),
     "size", "training",
-)  # fmt: skip
-
-live_command = command(
-    "live", "serve.run_live",
-    """Show a training run in the browser, while it runs or after it has ended.
+    ),
+    command("live", "serve.run_live", """
+    Show a training run in the browser, while it runs or after it has ended.
 
     RUN is the folder of the run's weights and its train.jsonl, or the folder above.
 
@@ -100,11 +126,9 @@ live_command = command(
     flag("csv FILE", "Write the metrics of all iterations as a CSV table, and exit.",
          "csv_file"),
     flag("tensorboard DIR", "Write the metrics for TensorBoard (extra `tensorboard`), and exit."),
-)  # fmt: skip
-
-evaluate_command = command(
-    "evaluate", "evaluate.run_evaluate",
-    """Measure a detector on the pictures of the list `valid`: a table of classes, COCO's metrics, the worst pictures.
+    ),
+    command("evaluate", "evaluate.run_evaluate", """
+    Measure a detector on the pictures of the list `valid`: a table of classes, COCO's metrics, the worst pictures.
 
     $ pydarknet evaluate data/obj.data yolov4-tiny.cfg yolov4-tiny_best.weights
     $ pydarknet evaluate data/obj.data yolov4-tiny.cfg yolov4-tiny_best.weights --worst look_at --plot curves.png
@@ -116,22 +140,18 @@ evaluate_command = command(
     flag("report DIR", "Write report.html and report.json into DIR: classes, confusions, "
          "curves, sizes, pictures (extra `plot`)."),
     "letter_box stretch", "measuring",
-)  # fmt: skip
-
-info_command = command(
-    "info", "network_files.run_info",
-    """Print the layer table as AlexeyAB's darknet prints it while loading, then totals.
+    ),
+    command("info", "network_files.run_info", """
+    Print the layer table as AlexeyAB's darknet prints it while loading, then totals.
 
     $ pydarknet info cfg/yolov4.cfg
     $ pydarknet info cfg/darknet19.cfg darknet19.weights --width 224 --height 224
     $ pydarknet info cfg/yolov4-tiny.cfg --json
     """,
     "cfg [weights] size object network",
-)  # fmt: skip
-
-quantize_command = command(
-    "quantize", "export.run_quantize",
-    """Measure what --precision int8 needs, on pictures of the kind that the network is for.
+    ),
+    command("quantize", "export.run_quantize", """
+    Measure what --precision int8 needs, on pictures of the kind that the network is for.
 
     Writes a small file; WEIGHTS stays as it is. Prints how many convolutions 8 bits compute, by how much the outputs
     differ, and what of the objects or classes is found again. Convolutions whose error stands out stay float32.
@@ -144,11 +164,9 @@ quantize_command = command(
     click.option("-o", "-out", "--out", type=FILE, metavar="FILE", help="The file to write. Default: the name of "
                  "WEIGHTS with .int8 in the place of .weights."),
     flag("limit N", "Use N pictures, evenly spaced among all.", default=50), "size network",
-)  # fmt: skip
-
-speed_command = command(
-    "speed", "speed.run_speed",
-    """Time N forward passes on black pictures (default: 1000; with --layers 20), as darknet does.
+    ),
+    command("speed", "speed.run_speed", """
+    Time N forward passes on black pictures (default: 1000; with --layers 20), as darknet does.
 
     With --layers, prints for each layer: input and output size, median time, share of the total, GFLOP/s, and the
     share of the peak, which is the speed of the direct micro-kernel on data in the cache. The operations are those of
@@ -164,11 +182,9 @@ speed_command = command(
     flag("size S", "Width and height of the network's input in pixels.", type=POSITIVE), "size",
     flag("batch N", "Pictures per forward pass.", type=click.IntRange(1, 1 << 16), default=1),
     "network",
-)  # fmt: skip
-
-export_command = command(
-    "export", "export.run_export",
-    """Write the network as an ONNX file, for other runtimes.
+    ),
+    command("export", "export.run_export", """
+    Write the network as an ONNX file, for other runtimes.
 
     $ pydarknet export cfg/yolov3-tiny.cfg yolov3-tiny.weights yolov3-tiny.onnx --check
     $ pydarknet export cfg/yolov4.cfg yolov4.weights yolov4.onnx --format boxes --nms --thresh 0.3
@@ -193,11 +209,9 @@ export_command = command(
          type=click.FloatRange(min=0), needs=("check",)),
     flag("batch N", "Pictures per forward pass.", type=click.IntRange(1, 1 << 10), default=1),
     "names size network",
-)  # fmt: skip
-
-serve_command = command(
-    "serve", "serve.run_serve",
-    """Run a network as an HTTP service: POST /v1/detect or /v1/classify, and a web page.
+    ),
+    command("serve", "serve.run_serve", """
+    Run a network as an HTTP service: POST /v1/detect or /v1/classify, and a web page.
 
     Needs the extra `serve`. After SIGTERM or Ctrl-C, the requests in progress are finished first.
 
@@ -219,44 +233,6 @@ serve_command = command(
     flag("max_pixels MP", "The largest picture, in megapixels.", type=FiniteFloat(min=0.001),
          default=50),
     "size names network",
-)  # fmt: skip
-
-batch_command = FlagsFirst("batch", help="An archive of pictures, or a data set, on a Ray cluster (extra `ray`).")
-SOURCE = click.argument("source", metavar="SOURCE", type=FILE)
-
-batch_command.add(
-    "detect", "batch.run_batch",
-    """Detect objects in all pictures of an archive; write the results in parts, as detect --json prints them.
-
-    SOURCE is a folder, a pattern, a list, an address of a store (s3://, gs://, file://), or Parquet files with the
-    bytes of pictures. A picture that cannot be used is named in DIR/errors-*, with the reason; the others go on.
-
-    $ pydarknet batch detect cfg/yolov4.cfg yolov4.weights photos/ --out found
-    $ pydarknet batch detect cfg/yolov4.cfg yolov4.weights s3://bucket/photos --out found --address auto
-    $ pydarknet batch detect cfg/yolov4.cfg yolov4.weights photos.parquet --out found --format parquet
-    """,
-    "cfg weights", SOURCE,
-    "parts cluster size batch classes thresh hier nms letter_box stretch tiles names precise",
-    kind="detect", threads=None,
-)  # fmt: skip
-
-batch_command.add(
-    "classify", "batch.run_batch",
-    """Classify all pictures of an archive; write the results in parts, as classify --json prints them.
-
-    SOURCE and DIR are those of `batch detect`.
-
-    $ pydarknet batch classify cfg/tiny.cfg tiny.weights photos/ --out found
-    """,
-    "cfg weights", SOURCE, "parts cluster top fit size batch classes names precise",
-    kind="classify", threads=None,
-)  # fmt: skip
-
-batch_command.add(
-    "map", "batch.run_map",
-    """Print the report of `detector map`, to the same figures, computed on a cluster.
-
-    $ pydarknet batch map data/obj.data yolov4-tiny.cfg backup/yolov4-tiny_best.weights --address auto
-    """,
-    "cluster measured", letter_box=False, threads=None,
-)  # fmt: skip
+    ),
+    batch,
+)}  # fmt: skip

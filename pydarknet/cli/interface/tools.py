@@ -12,31 +12,14 @@ FOLDER = flag("out_dir DIR", "The folder for the pictures. Default: the current 
 IN_AND_OUT = together("cfg weights", click.argument("out", metavar="OUT", type=FILE))
 WRITE_CFG = flag("write_cfg OUT.cfg", "Also write the cfg for the new weights file.")
 
-download_command = command(
-    "download", "machine.run_download",
-    """Download published weights of darknet by name, or the first layers (`.conv.N`) to train from.
 
-    All commands, and `pydarknet.load`, then find them by that name. An interrupted download is continued. A file whose
-    size or checksum is wrong is rejected. Needs pooch: pip install 'pydarknet[zoo]'
+def _refuse(option: click.Parameter) -> None:
+    raise OptionError("nightmare -reconstruct is not offered: in darknet it does nothing without a GPU")
 
-    $ pydarknet download --list
-    $ pydarknet download yolov4-tiny
-    $ pydarknet detect yolov4-tiny.cfg yolov4-tiny.weights dog.jpg
-    $ pydarknet download yolov4-tiny.conv.29 --to backbones
-    """,
-    click.argument("names", metavar="[NAME]...", nargs=-1),
-    flag("list", "Print the weights that can be downloaded.", "show_list"),
-    flag("to DIR", "The folder. Default: $PYDARKNET_MODELS, else ~/.cache/pydarknet/models, "
-         "where all commands look for weights."),
-    flag("url URL", "Download from this address, such as a mirror's; the size and checksum of "
-         "the published file apply."),
-)  # fmt: skip
 
-dataset_command = FlagsFirst("dataset", help="Check and convert data sets of detectors.")
-
-dataset_command.add(
-    "check", "files.run_dataset_check",
-    """Print what is missing, wrong or duplicate in a data set, and the number of objects of each class.
+dataset = FlagsFirst("dataset", help="Check and convert data sets of detectors.", commands=[
+    command("check", "files.run_dataset_check", """
+    Print what is missing, wrong or duplicate in a data set, and the number of objects of each class.
 
     DATA_OR_LIST is a .data file, whose lists train, valid and test are read, a list of pictures, a folder of pictures
     with label files, or a data.yaml. The exit code is 1 if there are errors.
@@ -52,11 +35,9 @@ dataset_command.add(
     flag("no_decode", "Do not decode the pictures, which takes long for large data sets."),
     flag("show N", "Print the first N findings of each kind.", type=COUNT, default=20),
     flag("strict", "Treat warnings as errors."),
-)  # fmt: skip
-
-dataset_command.add(
-    "convert", "files.run_convert",
-    """Convert a data set between darknet's label files, PASCAL VOC's XML and COCO's JSON.
+    ),
+    command("convert", "files.run_convert", """
+    Convert a data set between darknet's label files, PASCAL VOC's XML and COCO's JSON.
 
     SOURCE is a .data file or a list of pictures, a folder of pictures with label files or a data.yaml, a VOC folder (or
     one of XML files), or COCO's JSON files. The new data set is written completely or not at all.
@@ -75,13 +56,11 @@ dataset_command.add(
     flag("copy", "Copy the pictures instead of linking or referring to them."),
     flag("keep_difficult", "With --to darknet: keep difficult and crowd objects as ordinary "
          "ones."),
-)  # fmt: skip
-
-cfg_command = FlagsFirst("cfg", help="Check and change network files.")
-
-cfg_command.add(
-    "check", "network_files.run_cfg_check",
-    """Print all faults of network files, each with its line.
+    ),
+])  # fmt: skip
+cfg = FlagsFirst("cfg", help="Check and change network files.", commands=[
+    command("check", "network_files.run_cfg_check", """
+    Print all faults of network files, each with its line.
 
     With an error, the network does not work as its file says. A warning is for what darknet accepts but is hardly
     intended. The exit code is 1 if there are errors.
@@ -92,11 +71,9 @@ cfg_command.add(
     click.argument("cfgs", metavar="CFG...", type=FILE, nargs=-1, required=True),
     flag("data FILE.data", "Also check that the number of classes is that of this .data file."),
     flag("strict", "Treat warnings as errors."), "dialect",
-)  # fmt: skip
-
-cfg_command.add(
-    "set", "network_files.run_set",
-    """Write a changed copy of a network file, with the filters and masks that follow from its classes and anchors.
+    ),
+    command("set", "network_files.run_set", """
+    Write a changed copy of a network file, with the filters and masks that follow from its classes and anchors.
 
     Comments and layout are kept. NEW.cfg may be CFG itself. It is written only if the changed network is valid.
 
@@ -110,11 +87,31 @@ cfg_command.add(
     flag("net KEY=VALUE", "Set an option of [net]; may be given several times.", "net",
          multiple=True),
     flag("out FILE", "The same as NEW.cfg.", "out_option"), "dialect",
-)  # fmt: skip
+    ),
+])  # fmt: skip
+COMMANDS = {each.name: each for each in (
+    command("download", "machine.run_download", """
+    Download published weights of darknet by name, or the first layers (`.conv.N`) to train from.
 
-anchors_command = command(
-    "anchors", "files.run_anchors",
-    """Find anchors for the boxes of a data set by k-means.
+    All commands, and `pydarknet.load`, then find them by that name. An interrupted download is continued. A file whose
+    size or checksum is wrong is rejected. Needs pooch: pip install 'pydarknet[zoo]'
+
+    $ pydarknet download --list
+    $ pydarknet download yolov4-tiny
+    $ pydarknet detect yolov4-tiny.cfg yolov4-tiny.weights dog.jpg
+    $ pydarknet download yolov4-tiny.conv.29 --to backbones
+    """,
+    click.argument("names", metavar="[NAME]...", nargs=-1),
+    flag("list", "Print the weights that can be downloaded.", "show_list"),
+    flag("to DIR", "The folder. Default: $PYDARKNET_MODELS, else ~/.cache/pydarknet/models, "
+         "where all commands look for weights."),
+    flag("url URL", "Download from this address, such as a mirror's; the size and checksum of "
+         "the published file apply."),
+    ),
+    dataset,
+    cfg,
+    command("anchors", "files.run_anchors", """
+    Find anchors for the boxes of a data set by k-means.
 
     DATA_OR_LIST is a .data file, whose list `train` is used, a list of pictures, a folder of pictures with label files,
     or a data.yaml.
@@ -135,12 +132,10 @@ anchors_command = command(
          "its anchors."),
     flag("write NEW.cfg", "Write a copy of the cfg with these anchors."),
     flag("plot FILE.png", "Draw boxes and anchors (extra `plot`)."), "dialect",
-)  # fmt: skip
-
-# Weights files
-partial_command = command(
-    "partial", "weights.run_change",
-    """Write the first N layers of a weights file, to start the training of another network.
+    ),
+    # Weights files
+    command("partial", "weights.run_change", """
+    Write the first N layers of a weights file, to start the training of another network.
 
     Sets the number of images seen to 0. --allow-partial accepts a file that is itself partial.
 
@@ -148,11 +143,9 @@ partial_command = command(
     """,
     IN_AND_OUT,
     click.argument("layers", metavar="N", type=COUNT), "network", change="partial",
-)  # fmt: skip
-
-average_command = command(
-    "average", "weights.run_change",
-    """Write the mean of several weights files of one network.
+    ),
+    command("average", "weights.run_change", """
+    Write the mean of several weights files of one network.
 
     As in darknet, all arrays of convolutions are averaged, and biases and weights of [connected]; all other arrays and
     the number of images seen are those of the first file.
@@ -161,23 +154,20 @@ average_command = command(
     """,
     "cfg", click.argument("out", metavar="OUT", type=FILE),
     click.argument("weights", metavar="WEIGHTS...", nargs=-1, required=True, type=FILE), "network", change="average",
-)  # fmt: skip
-
-rescale_command, rgbgr_command, reset_command = (
-    command(name, "weights.run_change", f"{text}\n\n$ pydarknet {name} net.cfg {files}", IN_AND_OUT, "network",
-            change=name)
-    for name, files, text in (
-        ("rescale", "old.weights new.weights",
-         "Convert a network for pixels in -1..1 to pixels in 0..1, by changing its first convolution."),
-        ("rgbgr", "bgr.weights rgb.weights", "Swap red and blue in the filters of the first convolution."),
-        ("reset", "net.weights reset.weights",
-         "Fold batch normalisation into weights and biases, and reset it: scales 1, means 0, variances 1."),
-    )
-)  # fmt: skip
-
-normalize_command = command(
-    "normalize", "weights.run_change",
-    """Add batch normalisation to every convolution and [connected] layer that has none.
+    ),
+    *(
+        command(name, "weights.run_change", f"{text}\n\n$ pydarknet {name} net.cfg {files}", IN_AND_OUT, "network",
+                change=name)
+        for name, files, text in (
+            ("rescale", "old.weights new.weights",
+             "Convert a network for pixels in -1..1 to pixels in 0..1, by changing its first convolution."),
+            ("rgbgr", "bgr.weights rgb.weights", "Swap red and blue in the filters of the first convolution."),
+            ("reset", "net.weights reset.weights",
+             "Fold batch normalisation into weights and biases, and reset it: scales 1, means 0, variances 1."),
+        )
+    ),
+    command("normalize", "weights.run_change", """
+    Add batch normalisation to every convolution and [connected] layer that has none.
 
     The new weights need a cfg with batch_normalize=1 in these layers.
 
@@ -188,22 +178,18 @@ normalize_command = command(
          "are trained further; 1 keeps the network's outputs.", type=FiniteFloat(min=0),
          default=0.0),
     WRITE_CFG, "network", change="normalize",
-)  # fmt: skip
-
-denormalize_command = command(
-    "denormalize", "weights.run_change",
-    """Fold batch normalisation into weights and biases, and remove it.
+    ),
+    command("denormalize", "weights.run_change", """
+    Fold batch normalisation into weights and biases, and remove it.
 
     The new weights need a cfg with batch_normalize=0. Of the recurrent layers, only [gru] is changed, as in darknet.
 
     $ pydarknet denormalize net.cfg net.weights plain.weights --write-cfg plain.cfg
     """,
     IN_AND_OUT, WRITE_CFG, "network", change="denormalize",
-)  # fmt: skip
-
-oneoff_command = command(
-    "oneoff", "weights.run_change",
-    """Convert a layer of N classes to one of three anchors with N classes each, as was done for YOLO9000.
+    ),
+    command("oneoff", "weights.run_change", """
+    Convert a layer of N classes to one of three anchors with N classes each, as was done for YOLO9000.
 
     The last layer but one has N filters in the weights file and 3 x (5 + N) in the cfg. Its filters become the class
     filters of all three anchors. Prints the number of filters; sets the number of images seen to 0.
@@ -214,31 +200,25 @@ oneoff_command = command(
     flag("classes N", "The number of classes. Default: 11921, as in pjreddie's darknet; 9372, "
          "as in AlexeyAB's."),
     "network", change="oneoff",
-)  # fmt: skip
-
-statistics_command = command(
-    "statistics", "weights.run_statistics",
-    """Print mean square, mean and variance of the scales, biases and first weights of [connected] and recurrent layers.
+    ),
+    command("statistics", "weights.run_statistics", """
+    Print mean square, mean and variance of the scales, biases and first weights of [connected] and recurrent layers.
 
     $ pydarknet statistics rnn.cfg rnn.weights
     """,
     "cfg weights network",
-)  # fmt: skip
-
-print_command = command(
-    "print", "weights.run_print",
-    """Print the weights of a convolution without batch normalisation, one line per filter.
+    ),
+    command("print", "weights.run_print", """
+    Print the weights of a convolution without batch normalisation, one line per filter.
 
     $ pydarknet print cfg/tiny.cfg tiny.weights 0
     """,
     "cfg weights",
     click.argument("layer", metavar="LAYER", type=COUNT), "network",
-)  # fmt: skip
-
-# Pictures of networks
-visualize_command = command(
-    "visualize", "pictures.run_visualize",
-    """Write the filters of each convolution as a picture: `Layer 0.png` and so on.
+    ),
+    # Pictures of networks
+    command("visualize", "pictures.run_visualize", """
+    Write the filters of each convolution as a picture: `Layer 0.png` and so on.
 
     Filters of three channels are drawn in colour; the channels of others side by side in grey.
 
@@ -248,11 +228,9 @@ visualize_command = command(
     FOLDER,
     flag("columns N", "Filters per row.", default=1),
     flag("zoom N", "Pixels per weight.", type=click.IntRange(1, 64), default=1), "network",
-)  # fmt: skip
-
-mkimg_command = command(
-    "mkimg", "pictures.run_mkimg",
-    """Write NUM pictures of H x W pixels, gen_0.jpg and so on, with the filters of the first layer scattered on grey.
+    ),
+    command("mkimg", "pictures.run_mkimg", """
+    Write NUM pictures of H x W pixels, gen_0.jpg and so on, with the filters of the first layer scattered on grey.
 
     $ pydarknet mkimg cfg/darknet19.cfg darknet19.weights 240 320 10 generated --seed 1
     """,
@@ -261,11 +239,9 @@ mkimg_command = command(
     click.argument("width", metavar="W", type=click.IntRange(1, 1 << 14)),
     click.argument("number", metavar="NUM", type=POSITIVE),
     click.argument("folder", metavar="DIR", type=FILE), SEED, "network",
-)  # fmt: skip
-
-imtest_command = command(
-    "imtest", "pictures.run_imtest",
-    """Write the result of each picture operation on IMAGE as a PNG file; print the norm of IMAGE's values.
+    ),
+    command("imtest", "pictures.run_imtest", """
+    Write the result of each picture operation on IMAGE as a PNG file; print the norm of IMAGE's values.
 
     Original, Gray and C1 to C4 are darknet's; aug and rand are random augmentations of training.
 
@@ -273,16 +249,9 @@ imtest_command = command(
     """,
     click.argument("image", type=FILE),
     FOLDER, SEED,
-)  # fmt: skip
-
-
-def _refuse(option: click.Parameter) -> None:
-    raise OptionError("nightmare -reconstruct is not offered: in darknet it does nothing without a GPU")
-
-
-nightmare_command = command(
-    "nightmare", "pictures.run_nightmare",
-    """Change a picture to amplify the output of LAYER. Writes IMAGE_CFG_LAYER_000000.jpg and so on.
+    ),
+    command("nightmare", "pictures.run_nightmare", """
+    Change a picture to amplify the output of LAYER. Writes IMAGE_CFG_LAYER_000000.jpg and so on.
 
     Prints the number and the name of each picture.
 
@@ -309,12 +278,10 @@ nightmare_command = command(
     flag("reconstruct", hidden=True, **when_given(_refuse)),
     flag("longest N", "First resize the picture so that its longer side has N pixels."),
     SEED, "size network",
-)  # fmt: skip
-
-# This program
-doctor_command = command(
-    "doctor", "machine.run_doctor",
-    """Print processor, versions, kernel cache, OpenCV's decoders, and problems.
+    ),
+    # This program
+    command("doctor", "machine.run_doctor", """
+    Print processor, versions, kernel cache, OpenCV's decoders, and problems.
 
     The output is meant for bug reports. The exit code is 1 if there are problems.
 
@@ -322,11 +289,9 @@ doctor_command = command(
     $ pydarknet doctor --json
     """,
     "object",
-)  # fmt: skip
-
-warm_up_command = command(
-    "warm-up", "machine.run_warm_up",
-    """Compile and store the kernels of networks, so that later runs start at once.
+    ),
+    command("warm-up", "machine.run_warm_up", """
+    Compile and store the kernels of networks, so that later runs start at once.
 
     Runs each network once with random weights. Without CFG, runs bundled networks that have all common layers. Meant
     for container images and continuous integration.
@@ -336,33 +301,28 @@ warm_up_command = command(
     """,
     click.argument("cfgs", metavar="[CFG]...", type=FILE, nargs=-1),
     flag("train", "Also run a training step, to compile the kernels of training."),
-)  # fmt: skip
-
-help_command = command(
-    "help", "machine.run_help",
-    """Print the help on a command; without one, the list of commands.
+    ),
+    command("help", "machine.run_help", """
+    Print the help on a command; without one, the list of commands.
 
     $ pydarknet help detect
     $ pydarknet help detector demo
     """,
     click.argument("words", metavar="[COMMAND]...", nargs=-1),
-)  # fmt: skip
-
-version_command = command(
-    "version", "machine.run_version",
-    """Print the version, as --version does.
+    ),
+    command("version", "machine.run_version", """
+    Print the version, as --version does.
 
     $ pydarknet version
     """,
-)  # fmt: skip
-
-completion_command = command(
-    "completion", "machine.run_completion",
-    """Print a script that lets a shell complete commands, options and files.
+    ),
+    command("completion", "machine.run_completion", """
+    Print a script that lets a shell complete commands, options and files.
 
     $ pydarknet completion bash >> ~/.bashrc
     $ pydarknet completion zsh >> ~/.zshrc
     $ pydarknet completion fish > ~/.config/fish/completions/pydarknet.fish
     """,
     click.argument("shell", type=click.Choice(["bash", "zsh", "fish"])),
-)  # fmt: skip
+    ),
+)}  # fmt: skip

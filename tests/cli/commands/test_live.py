@@ -70,7 +70,7 @@ def test_the_page_of_a_run_that_goes_on_and_of_one_that_has_ended(tmp_path):
 
 
 def test_a_port_may_be_left_out():
-    from pydarknet.cli.interface.networks import train_command
+    from pydarknet.cli.interface.networks import COMMANDS
 
     for words, port in (
         (["--live", "a.data", "a.cfg"], 8090),
@@ -79,5 +79,5 @@ def test_a_port_may_be_left_out():
         (["a.data", "--live=8100", "a.cfg"], 8100),
         (["a.data", "a.cfg"], None),
     ):
-        context = train_command.make_context("train", words)
+        context = COMMANDS["train"].make_context("train", words)
         assert (context.params["live"], context.params["data_file"], context.params["cfg"]) == (port, "a.data", "a.cfg")
