@@ -144,10 +144,8 @@ def main() -> None:
     warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"pydarknet\.")
     try:
         pydarknet(prog_name="pydarknet")
-    except BrokenPipeError:
-        raise
-    except OSError as error:  # click's own output, such as --help, to a full disk
-        if error.errno != errno.ENOSPC:
+    except OSError as error:
+        if error.errno != errno.ENOSPC:  # click's own output, such as --help, to a full disk
             raise
         note(f"cannot write to standard output: {error.strerror}")
         os._exit(1)

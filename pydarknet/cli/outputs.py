@@ -99,7 +99,7 @@ class Outputs(ExitStack):
         """Open the files, at the start of the block. in_background: draw and write pictures in another thread."""
         if self.csv is not None:
             self._table = self.enter_context(atomic_write(self.csv))
-            self._write([self._columns])
+            self._table.write(_csv_lines([self._columns]))
         if self.json is not None:
             self._write_json = self.enter_context(json_frames(self.json))
         self.enter_context(self._video_file)
@@ -109,13 +109,7 @@ class Outputs(ExitStack):
     def write_rows(self, item: Item[Any], rows: Iterable[Iterable[Any]]) -> None:
         """Write a line of the table for each thing found in a picture or frame: what follows `filename` and `frame`."""
         if self._table is not None:
-            self._write([item.path, item.frame, *row] for row in rows)
-
-    def _write(self, rows: Iterable[Iterable[Any]]) -> None:
-        assert self._table is not None
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(rows)
-        self._table.write(text.getvalue().encode("utf-8", "surrogateescape"))
+            self._table.write(_csv_lines([item.path, item.frame, *row] for row in rows))
 
     def take(self, item: Item[Any], found: "DetectionResult", annotate: Annotate | None = None) -> None:
         """Write the other outputs of a picture or frame. annotate: draws into a copy, by default the detections."""
@@ -193,6 +187,12 @@ class Outputs(ExitStack):
             unused = f"{Path(name).stem}_{number}{Path(name).suffix}"
         self._taken.add((kind, unused))
         return unused
+
+
+def _csv_lines(rows: Iterable[Iterable[Any]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode("utf-8", "surrogateescape")
 
 
 def picture_name(path: Path) -> str:

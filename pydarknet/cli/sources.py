@@ -127,10 +127,8 @@ def names_from_stdin(quiet: bool, prompts: bool = False) -> Iterator[Name]:
         return
     stream, terminal, first = sys.stdin.buffer, sys.stdin.isatty(), True
     while True:
-        if terminal and quiet:
-            note(PROMPT, newline=False)
-        elif terminal or (prompts and not quiet):
-            say(PROMPT, newline=False)
+        if terminal or (prompts and not quiet):
+            (note if quiet else say)(PROMPT, newline=False)
         line = stream.readline(LONGEST_PATH)
         if not line:
             return

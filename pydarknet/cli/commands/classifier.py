@@ -1,12 +1,13 @@
 """darknet's `classifier`: `predict`, `train`, accuracy on lists of pictures, and the output for each picture."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from ...config.sections import Section
 from ...evaluation.classification import (
+    Answer,
     BatchClassifier,
     ConfusionCounts,
     ListedPicture,
@@ -18,7 +19,6 @@ from ...evaluation.classification import (
     read_pictures,
 )
 from ...inference import classifier
-from ...inference.classifier import tree_of_network
 from ...model import Model
 from ...runtime.compile_time import clock
 from ...training.learner import mini_batch
@@ -55,6 +55,13 @@ def finish_run(run: BatchClassifier) -> None:
     fail_if(run.unreadable)
 
 
+def _answers(*arguments: Any, **more: Any) -> Iterator[Answer]:
+    """The answers of a `batch_classifier` with these arguments, which is finished after the last one."""
+    run = batch_classifier(*arguments, **more)
+    yield from run
+    finish_run(run)
+
+
 def _confusion_counts(data: Section, model: Model, options: Options) -> ConfusionCounts:
     """The counts of the run, all zero. Output paths are checked here, before the first picture."""
     check_folder_of(options["json_file"])
@@ -67,7 +74,7 @@ def _confusion_counts(data: Section, model: Model, options: Options) -> Confusio
 def run_valid(data: Section, model: Model, options: Options) -> None:
     single, views = "views" not in options, options.get("views", "middle")  # the lines of `valid` itself differ
     tally, pictures = _confusion_counts(data, model, options), read_pictures(data, "valid", "data/train.list")
-    leaves = leaves_of(data, tree_of_network(model)) if single else None
+    leaves = leaves_of(data, classifier.tree_of_network(model)) if single else None
     run = batch_classifier(model, pictures, views, options, leaves=leaves)
     breaks_first = single and not model.dialect.valid_prints_scores
     if breaks_first:
@@ -135,11 +142,10 @@ def run_validcrop(data: Section, model: Model, options: Options) -> None:
 @_on_lists
 def run_label(data: Section, model: Model, options: Options) -> None:
     names = read_labels(data, class_count(data, model), "names")
-    run = batch_classifier(model, read_pictures(data, "test", "data/train.list"), "cropped", options, only_leaves=None)
-    for answer in run:
+    pictures = read_pictures(data, "test", "data/train.list")
+    for answer in _answers(model, pictures, "cropped", options, only_leaves=None):
         best = answer.top(len(names), 1)
         say(names[best[0]] if best else "")
-    finish_run(run)
 
 
 @_on_lists
@@ -163,19 +169,15 @@ def run_test(data: Section, model: Model, options: Options) -> None:
 @_on_lists
 def run_csv(data: Section, model: Model, options: Options) -> None:
     top, pictures = options["top"] or data.positive("top", 1), read_pictures(data, "test", "data/test.list")
-    run = batch_classifier(model, pictures, "letterboxed", options)
     start = clock()
-    for answer in run:
+    for answer in _answers(model, pictures, "letterboxed", options):
         say("\t".join([answer.picture.name, *map(str, answer.top(model.classes, top))]))
         note(f"{clock() - start:f} seconds, {answer.index + 1} images, {len(pictures)} total")
         start = clock()
-    finish_run(run)
 
 
 @_on_lists
 def run_fout(data: Section, model: Model, options: Options) -> None:
-    classes = class_count(data, model)
-    run = batch_classifier(model, read_list(options["list_file"]), "cropped", options, only_leaves=False)
-    for answer in run:
+    classes, pictures = class_count(data, model), read_list(options["list_file"])
+    for answer in _answers(model, pictures, "cropped", options, only_leaves=False):
         say(table_line(answer, classes))
-    finish_run(run)

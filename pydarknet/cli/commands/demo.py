@@ -153,6 +153,7 @@ class _Lines:
         self.of_frame: Callable[..., Iterator[str]] = getattr(self, model.dialect.name)
         self.clear = CLEAR[model.dialect.name] if sys.stdout.isatty() else ""
         self.draws = not options["benchmark"]
+        self.names_objects = self.draws and not options.get("dontdraw_bbox")
 
 
 class ObjectLines(_Lines):
@@ -164,7 +165,7 @@ class ObjectLines(_Lines):
         yield f"{self.clear}Objects:\n"
         if self.options["json_port"] is not None:
             yield " JSON-stream sent. "
-        for objects in found.by_box() if self._shows_objects else ():
+        for objects in found.by_box() if self.names_objects else ():
             yield objects_line(objects, found, self.options["ext_output"])
         yield f"\nFPS:{self.rate.smoothed:.1f} \t AVG_FPS:{self.rate.average:.1f}"
         if self.draws and self.options["mjpeg_port"] is not None:
@@ -175,12 +176,8 @@ class ObjectLines(_Lines):
     def pjreddie(self, number: int, found: DetectionResult) -> Iterator[str]:
         yield f"{self.clear}\nFPS:{self.rate.last:.1f}"
         yield "Objects:\n"
-        for detection in found.in_array_order() if self._shows_objects else ():
+        for detection in found.in_array_order() if self.names_objects else ():
             yield detection_line(detection, found, self.options["ext_output"])
-
-    @property
-    def _shows_objects(self) -> bool:
-        return self.draws and not self.options["dontdraw_bbox"]
 
 
 def objects_line(objects: Sequence[Detection], found: DetectionResult, extended: bool) -> str:

@@ -152,10 +152,7 @@ def _fit_cfg(change: Retarget, anchors: Sizes, classes: int | None, out: str | N
         say(f"layer {plan.index} [{head.kind}], {head.shape.width} x {head.shape.height} cells: {mask}filters = "
             f"{plan.channels} in layer {plan.source} (classes = {classes or head.classes})")  # fmt: skip
     if out:
-        if classes is not None:
-            change.set_classes(classes)
-        change.set_anchors(anchors)
-        change.fit(classes, len(anchors))
+        change.set(classes, anchors, {})
         change.write(out)
         note(f"{out}: written, with {len(change.text.changes)} changes")
 

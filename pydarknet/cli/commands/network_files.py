@@ -61,13 +61,7 @@ def run_set(cfg: str, out: str | None, classes: int | None, anchors: str | None,
     values = dict(map(_key_and_value, options["net"]))
     pairs = parse_anchors(anchors) if anchors else None
     change = Retarget(network_file(cfg), options["dialect"])
-    if classes is not None:
-        change.set_classes(classes)
-    if pairs is not None:
-        change.set_anchors(pairs)
-    if values:
-        change.set_net(values)
-    change.fit(classes, None if pairs is None else len(pairs))
+    change.set(classes, pairs, values)
     change.write(out)
     for c in sorted(change.text.changes, key=lambda c: c.line):
         layer, after = "" if c.layer is None else f"layer {c.layer} ", "a comment" if c.after is None else c.after

@@ -26,15 +26,13 @@ def run_speed(cfg: str, n: int | None, **options: Any) -> None:
     say(*total_lines(network, passes, time_passes(network, passes)))
 
 
-def total_lines(network: Network, passes: int, seconds: float) -> Iterator[str]:
+def total_lines(network: Network, passes: int, seconds: float) -> list[str]:
     """darknet's lines. AlexeyAB's darknet counts whole seconds; here they have fractions."""
-    yield f"\n{passes} evals, {seconds:f} Seconds"
+    lines = [f"\n{passes} evals, {seconds:f} Seconds"]
     if network.dialect.speed_prints_operations:
         billions = network.ops * network.batch / 1e9
-        yield f"Floating Point Operations: {billions:.2f} Bn"
-        yield f"FLOPS: {billions * passes / seconds:.2f} Bn"
-    yield f"Speed: {seconds / passes:f} sec/eval"
-    yield f"Speed: {passes / seconds:f} Hz"
+        lines += [f"Floating Point Operations: {billions:.2f} Bn", f"FLOPS: {billions * passes / seconds:.2f} Bn"]
+    return [*lines, f"Speed: {seconds / passes:f} sec/eval", f"Speed: {passes / seconds:f} Hz"]
 
 
 def layer_lines(network: Network, times: Sequence[LayerTime], peak: float) -> Iterator[str]:

@@ -275,7 +275,7 @@ def _prepare(source: str, options: Options) -> RunFolder:
         "options": {name: options[name] for name in KEPT},
     }  # fmt: skip
     run_files.write_run(folder, found, lists, plan, about)
-    run = run_files.RunFolder.open(folder)
+    run = RunFolder.open(folder)
     if not options["no_check"]:
         _check(run, found, lists, statistics, plan)
     note(f"{folder}: written. The same with darknet:")

@@ -67,12 +67,12 @@ class Printer:
         self.first, self.progress = True, ""
         self.pace.append(clock())
         self.tell = say if self.setup.alexeyab else note
-        self.due, self.value, self.best = 0, 0.0, 0.0
-        self._store_validation()
+        self.due, self.value, self.best = self._validation()
 
-    def _store_validation(self) -> None:
-        if self.validator is not None:
-            self.due, self.value, self.best = self.validator.next, self.validator.value, self.validator.best
+    def _validation(self) -> tuple[int, float, float]:
+        """The iteration of the next measurement, the last one, the best one."""
+        validator = self.validator
+        return (validator.next, validator.value, validator.best) if validator else (0, 0.0, 0.0)
 
     def opening(self) -> Iterator[str]:
         trainer, setup = self.trainer, self.setup
@@ -132,7 +132,7 @@ class Printer:
             self._report(record.measurement)
         note(*(f"Saving weights to {path}" for path in record.saved))
         self.first = False
-        self._store_validation()
+        self.due, self.value, self.best = self._validation()
         if self.shows_progress:
             self._show_progress(record)
 

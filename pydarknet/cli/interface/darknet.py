@@ -84,8 +84,7 @@ detector = FlagsFirst("detector", help="darknet's spelling of detect and train."
 
     $ pydarknet detector test cfg/coco.data cfg/yolov4.cfg yolov4.weights dog.jpg -thresh .3 -ext_output
     """,
-    "data_file cfg weights images detection names network",
-    thresh_of="detector_thresh", prompts=True,
+    "data_file cfg weights images detection names network", thresh_of="detector_thresh", prompts=True,
     ),
     command("demo", "demo.run_demo", """
     Detect objects in a video file, an address, a sequence of pictures or a camera.
@@ -155,8 +154,7 @@ classifier = FlagsFirst("classifier", help=classifier_help, commands=[
 
     $ pydarknet classifier predict cfg/imagenet1k.data cfg/tiny.cfg tiny.weights dog.jpg
     """,
-    "data_file cfg weights images top fit input names network",
-    prompts=True,
+    "data_file cfg weights images top fit input names network", prompts=True,
     ),
     command("demo", "demo.run_classifier_demo", """
     Print the best classes of each frame of a video file, an address, a sequence of pictures or a camera.

@@ -108,8 +108,7 @@ COMMANDS = {each.name: each for each in (
     flag("url URL", "Download from this address, such as a mirror's; the size and checksum of "
          "the published file apply."),
     ),
-    dataset,
-    cfg,
+    dataset, cfg,
     command("anchors", "files.run_anchors", """
     Find anchors for the boxes of a data set by k-means.
 

@@ -266,6 +266,15 @@ class Retarget:
 
     # --- changes ---
 
+    def set(self, classes: int | None, anchors: Sizes | None, net: Mapping[str, str]) -> None:
+        """Set what is given, and the filters and masks that follow. Raises ConfigError, OptionError."""
+        if classes is not None:
+            self.set_classes(classes)
+        if anchors is not None:
+            self.set_anchors(anchors)
+        self.set_net(net)
+        self.fit(classes, None if anchors is None else len(anchors))
+
     def set_classes(self, classes: int) -> None:
         """Set the number of classes in all heads, or of a classifier's last layer; then `fit`."""
         for layer in [head for _, head in self.heads] or self.build.layers:

@@ -163,16 +163,13 @@ def make_plan(
     width, height = input_size(statistics, is_small, (own.width, own.height))
     width, height = size[0] or width, size[1] or height
     options = schedule(statistics, is_small, max_batches)
-    change.set_net({"width": str(width), "height": str(height), **options})
-    anchors, iou, count = change.anchors, math.nan, None
+    anchors, iou, fitted = change.anchors, math.nan, None
     unit = np.array(change.unit, np.float64) * (width / own.width, height / own.height)
     with suppress(DataError):  # fewer different boxes than anchors
         clusters = find_anchors(statistics.sizes * unit, change.count, seed=seed)
         anchors, iou = clusters.anchors if change.in_cells else np.maximum(clusters.anchors, 1), clusters.average_iou
-        count = change.count
-        change.set_anchors(anchors)
-    change.set_classes(statistics.classes)
-    change.fit(statistics.classes, count)
+        fitted = anchors
+    change.set(statistics.classes, fitted, {"width": str(width), "height": str(height), **options})
     change.check()
     batch = int(options.get("batch", change.config.net.positive("batch", 1)))
     text = change.text.text.encode("utf-8", "surrogateescape")
