@@ -155,18 +155,13 @@ class Outputs(ExitStack):
             stem = self._unused("crops", name.stem) if item.frame is None else f"{self._stem}_{item.frame:06d}"
 
         def work() -> None:
+            objects = found.detections()
+            objects.source = item.picture
             if self.crops:
-                objects = found.detections()
-                objects.source = item.picture
                 objects.crops(self.crops, stem)
             if target is None and write_frame is None and not self.show:
                 return
-            if annotate is None:
-                from ..images.operations import draw_detections
-
-                drawn = draw_detections(item.picture, found.detections(), len(found.names))
-            else:
-                drawn = annotate(item.picture)
+            drawn = annotate(item.picture) if annotate else objects.plot()
             if target is not None:
                 write_image(target, drawn)
             if write_frame is not None:
