@@ -4,6 +4,7 @@ import os
 import textwrap
 
 import pytest
+from support.browser import MISSING, chromium, errors, use_scheme
 from support.networks import randomise
 
 from pydarknet.config.dialect import choose_dialect
@@ -48,6 +49,26 @@ def empty_charts(request, monkeypatch):
         from pydarknet.training.run_folder import Chart
 
         monkeypatch.setattr(Chart, "draw", lambda chart: chart.path.write_bytes(b""))
+
+
+@pytest.fixture(scope="session")
+def _chromium():
+    pytest.importorskip("selenium", reason="needs selenium")
+    if MISSING:
+        pytest.skip("needs Chromium and chromedriver")
+    with chromium() as driver:
+        yield driver
+
+
+@pytest.fixture
+def browser(_chromium):
+    """Chromium with a blank page, for which a second is needed only once."""
+    _chromium.get("about:blank")
+    _chromium.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    _chromium.set_window_size(1200, 900)
+    use_scheme(_chromium, "light")
+    errors(_chromium)
+    return _chromium
 
 
 @pytest.fixture

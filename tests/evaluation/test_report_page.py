@@ -5,7 +5,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from support.browser import MISSING, chromium, errors, resources, use_scheme
+from support.browser import errors, resources, use_scheme
 from support.evaluation_files import evaluation_files
 from support.training_files import detection_files
 
@@ -32,9 +32,10 @@ class Words(HTMLParser):
         return [attributes for tag, attributes in self.elements if tag == name]
 
 
-@pytest.fixture
-def report(tmp_path):
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
     """The folder of a report, with awkward names of classes."""
+    tmp_path = tmp_path_factory.mktemp("report")
     files, weights = evaluation_files(tmp_path)
     (tmp_path / "names").write_text('_<b>"&\ncost: 5$ or 6$\n')
     model = pydarknet.load(files.cfg, weights, dialect="alexeyab", names=tmp_path / "names")
@@ -75,32 +76,29 @@ def test_the_figures_are_those_of_the_page(report):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(MISSING, reason="needs chromium and chromedriver")
 @pytest.mark.parametrize("width", [360, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_in_a_browser(report, width, scheme):
-    pytest.importorskip("selenium")
-    with chromium() as browser:
-        use_scheme(browser, scheme)
-        browser.execute_cdp_cmd(
-            "Emulation.setDeviceMetricsOverride",
-            {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500},
-        )
-        browser.get((report / "report.html").as_uri())
-        assert browser.execute_script("return document.documentElement.scrollWidth") <= width
-        assert [name for name in resources(browser) if not name.startswith("data:")] == []
-        assert errors(browser) == []
-        ink, paper = browser.execute_script(
-            "const style = getComputedStyle(document.body);"
-            "const text = getComputedStyle(document.querySelector('svg text'));"
-            "return [text.fill, style.color];"
-        )
-        assert ink == paper, "the charts have the colour of the text"
-        drawn = browser.execute_script("return [...document.images].every(i => i.complete && i.naturalWidth > 0)")
-        assert drawn
-        if width > 1000:
-            pdf = browser.execute_cdp_cmd("Page.printToPDF", {"printBackground": False})
-            assert len(pdf["data"]) > 10000
+def test_in_a_browser(browser, report, width, scheme):
+    use_scheme(browser, scheme)
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500},
+    )
+    browser.get((report / "report.html").as_uri())
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    assert [name for name in resources(browser) if not name.startswith("data:")] == []
+    assert errors(browser) == []
+    ink, paper = browser.execute_script(
+        "const style = getComputedStyle(document.body);"
+        "const text = getComputedStyle(document.querySelector('svg text'));"
+        "return [text.fill, style.color];"
+    )
+    assert ink == paper, "the charts have the colour of the text"
+    drawn = browser.execute_script("return [...document.images].every(i => i.complete && i.naturalWidth > 0)")
+    assert drawn
+    if width > 1000:
+        pdf = browser.execute_cdp_cmd("Page.printToPDF", {"printBackground": False})
+        assert len(pdf["data"]) > 10000
 
 
 @pytest.mark.slow

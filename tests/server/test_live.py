@@ -8,7 +8,7 @@ from itertools import islice
 from urllib.error import HTTPError
 
 import pytest
-from support.browser import MISSING, chromium, errors, resources, use_scheme, wait
+from support.browser import errors, resources, use_scheme, wait
 
 from pydarknet.errors import DataError, OptionError
 from pydarknet.server import live
@@ -194,9 +194,7 @@ def test_many_viewers_come_and_go(run, serve):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(MISSING, reason="needs Chromium and chromedriver")
-def test_the_page_in_a_browser(run, serve):
-    pytest.importorskip("selenium", reason="needs selenium")
+def test_the_page_in_a_browser(browser, run, serve):
     import numpy as np
 
     from pydarknet.images.image import write_image
@@ -209,63 +207,59 @@ def test_the_page_in_a_browser(run, serve):
     def text(name):
         return browser.find_element("id", name).text
 
-    with chromium() as browser:
-        browser.get(server.url)
-        wait(browser, lambda: text("iteration") == "40 of 100")
-        assert (browser.title, text("status"), text("measure")) == ("cells", "running", "40.00 %, 40.00 %")
-        assert text("left") == "0:00:06"
-        assert "a & <b>.jpg: 3 of 5 missed" in text("worst")
-        assert "cells_last.weights" in text("weights")
-        wait(
-            browser,
-            lambda: browser.execute_script("return [...document.images].every(each => each.naturalWidth === 80)"),
-        )
-        marks = """
-            const [r, g, b] = arguments[0], data = $("chart").getContext("2d").getImageData(0, 0, $("chart").width,
-                $("chart").height).data;
-            let count = 0;
-            for (let i = 0; i < data.length; i += 4) count += data[i] === r && data[i + 1] === g && data[i + 2] === b;
-            return count;
-        """
-        blue, red = [37, 99, 235], [220, 38, 38]
-        assert browser.execute_script(marks, blue) > 200  # the curve of the loss
-        assert browser.execute_script(marks, red) > 50  # that of mAP
-        write(run, [entry(i) for i in range(41, 61)], "a")
-        wait(browser, lambda: text("iteration") == "60 of 100")
-        browser.refresh()
-        wait(browser, lambda: text("iteration") == "60 of 100")
-        write_state(run, time=time.time() - 120)
-        wait(browser, lambda: text("status").startswith("silent for 0:02:0"))
-        write_state(run, status="finished")
-        wait(browser, lambda: text("status") == "finished")
-        browser.set_window_size(360, 800)
-        assert browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
-        use_scheme(browser, "dark")
-        assert browser.execute_script("return getComputedStyle(document.body).color") == "rgb(255, 255, 255)"
-        assert all(name.startswith("http://127.0.0.1:") for name in resources(browser))
-        assert errors(browser) == []
+    browser.get(server.url)
+    wait(browser, lambda: text("iteration") == "40 of 100")
+    assert (browser.title, text("status"), text("measure")) == ("cells", "running", "40.00 %, 40.00 %")
+    assert text("left") == "0:00:06"
+    assert "a & <b>.jpg: 3 of 5 missed" in text("worst")
+    assert "cells_last.weights" in text("weights")
+    wait(
+        browser,
+        lambda: browser.execute_script("return [...document.images].every(each => each.naturalWidth === 80)"),
+    )
+    marks = """
+        const [r, g, b] = arguments[0], data = $("chart").getContext("2d").getImageData(0, 0, $("chart").width,
+            $("chart").height).data;
+        let count = 0;
+        for (let i = 0; i < data.length; i += 4) count += data[i] === r && data[i + 1] === g && data[i + 2] === b;
+        return count;
+    """
+    blue, red = [37, 99, 235], [220, 38, 38]
+    assert browser.execute_script(marks, blue) > 200  # the curve of the loss
+    assert browser.execute_script(marks, red) > 50  # that of mAP
+    write(run, [entry(i) for i in range(41, 61)], "a")
+    wait(browser, lambda: text("iteration") == "60 of 100")
+    browser.refresh()
+    wait(browser, lambda: text("iteration") == "60 of 100")
+    write_state(run, time=time.time() - 120)
+    wait(browser, lambda: text("status").startswith("silent for 0:02:0"))
+    write_state(run, status="finished")
+    wait(browser, lambda: text("status") == "finished")
+    browser.set_window_size(360, 800)
+    assert browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
+    use_scheme(browser, "dark")
+    assert browser.execute_script("return getComputedStyle(document.body).color") == "rgb(255, 255, 255)"
+    assert all(name.startswith("http://127.0.0.1:") for name in resources(browser))
+    assert errors(browser) == []
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(MISSING, reason="needs Chromium and chromedriver")
-def test_the_keyboard_reaches_every_link(run, serve):
-    pytest.importorskip("selenium", reason="needs selenium")
+def test_the_keyboard_reaches_every_link(browser, run, serve):
     from selenium.webdriver.common.action_chains import ActionChains
     from selenium.webdriver.common.keys import Keys
 
     server, links = serve(run, 0), ["cells_last.weights (0.0 MB)", "train.jsonl"]
-    with chromium() as browser:
-        browser.get(server.url)
-        wait(browser, lambda: "cells_last" in browser.find_element("id", "weights").text)
-        browser.execute_script(
-            "document.addEventListener('click', event => { event.preventDefault(); clicked = event.target.innerText; })"
-        )
-        reached, clicked = [], []
-        for _ in range(6):
-            ActionChains(browser).send_keys(Keys.TAB).perform()
-            if browser.execute_script("return document.activeElement.tagName") != "A":
-                continue
-            reached.append(browser.execute_script("return document.activeElement.innerText"))
-            ActionChains(browser).send_keys(Keys.ENTER).perform()
-            clicked.append(browser.execute_script("return clicked"))
-        assert reached[:2] == clicked[:2] == links
+    browser.get(server.url)
+    wait(browser, lambda: "cells_last" in browser.find_element("id", "weights").text)
+    browser.execute_script(
+        "document.addEventListener('click', event => { event.preventDefault(); clicked = event.target.innerText; })"
+    )
+    reached, clicked = [], []
+    for _ in range(6):
+        ActionChains(browser).send_keys(Keys.TAB).perform()
+        if browser.execute_script("return document.activeElement.tagName") != "A":
+            continue
+        reached.append(browser.execute_script("return document.activeElement.innerText"))
+        ActionChains(browser).send_keys(Keys.ENTER).perform()
+        clicked.append(browser.execute_script("return clicked"))
+    assert reached[:2] == clicked[:2] == links

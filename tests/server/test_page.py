@@ -3,27 +3,19 @@
 from pathlib import Path
 
 import pytest
-from support.browser import MISSING, chromium, errors, resources, use_scheme, wait
+from support.browser import errors, resources, use_scheme, wait
 
 from pydarknet.server.engine import Engine
 
-pytest.importorskip("selenium", reason="needs selenium")
 SAMPLE = Path(__file__).parents[2] / "data/sample.jpg"
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(MISSING, reason="needs Chromium and chromedriver")]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as driver:
-        yield driver
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
 def page(browser, toys, start):
     """The page with the bundled picture."""
     client = start(Engine(toys))
-    browser.set_window_size(1200, 900)
     browser.get(f"http://127.0.0.1:{client.port}/")
     wait(browser, lambda: "toys" in browser.title)
     return browser

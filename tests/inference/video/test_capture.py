@@ -6,7 +6,6 @@ import os
 import cv2
 import numpy as np
 import pytest
-from support.browser import MISSING, chromium
 
 from pydarknet.errors import ImageError, OutputError
 from pydarknet.images.image import encode_image, load_image, write_image
@@ -56,26 +55,23 @@ def test_a_written_video_is_read_back(tmp_path, extension):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(MISSING, reason="needs Chromium and chromedriver")
 @pytest.mark.parametrize("extension", [".mp4", ".webm"])
-def test_browsers_play_it(tmp_path, extension):
+def test_browsers_play_it(browser, tmp_path, extension):
     with write_video(tmp_path / f"out{extension}", 12.0) as video:
         for number in range(12):
             video.write(frame(number, 128, 96))
     content = base64.b64encode((tmp_path / f"out{extension}").read_bytes()).decode()
-    with chromium() as browser:
-        browser.set_script_timeout(30)
-        state = browser.execute_async_script(
-            """
-            const done = arguments[1], video = document.createElement("video");
-            video.onended = () => done([video.videoWidth, video.videoHeight, video.duration]);
-            video.onerror = () => done(video.error.message);
-            video.muted = true;
-            video.src = arguments[0];
-            video.play();
-            """,
-            f"data:video/{extension[1:]};base64,{content}",
-        )
+    state = browser.execute_async_script(
+        """
+        const done = arguments[1], video = document.createElement("video");
+        video.onended = () => done([video.videoWidth, video.videoHeight, video.duration]);
+        video.onerror = () => done(video.error.message);
+        video.muted = true;
+        video.src = arguments[0];
+        video.play();
+        """,
+        f"data:video/{extension[1:]};base64,{content}",
+    )
     assert state == [128, 96, pytest.approx(1, abs=0.1)]
 
 
