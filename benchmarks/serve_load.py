@@ -41,7 +41,6 @@ ROOT = Path(__file__).parents[1]
 TOYS = [str(ROOT / "cfg/toys.cfg"), str(ROOT / "data/toys.weights")]
 SAMPLE = ROOT / "data/sample.jpg"
 THRESH = 0.3
-ROUNDS = 5  # in each of which the engine alone is measured, then the service
 OBJECTS = 10  # a picture, which random weights are to find
 SECONDS = re.compile(rb'"seconds":[^,}]*')
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
@@ -262,8 +261,8 @@ def measure(case: Case, options: argparse.Namespace) -> None:
     with Service(case, options.serve.split()) as service:
         for clients in map(int, options.clients.split(",")):
             owns, rates, loads = [], [], []
-            for part in range(ROUNDS):
-                count = options.requests * (part + 1) // ROUNDS - options.requests * part // ROUNDS
+            for part in range(options.rounds):
+                count = options.requests * (part + 1) // options.rounds - options.requests * part // options.rounds
                 owns.append(own_rate(case, options.seconds, clients > 1))
                 before = processor_seconds(service.pid)
                 loads.append(Load(service.port, case, clients, count))
@@ -288,6 +287,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=10_000)
     parser.add_argument("--clients", default="1,8,64")
     parser.add_argument("--seconds", type=float, default=3, help="of each measurement of the engine")
+    parser.add_argument("--rounds", type=int, default=5, help="of the engine alone, then the service")
     parser.add_argument("--serve", default="", help="options of serve, such as '--batch 4'")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

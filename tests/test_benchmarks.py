@@ -363,7 +363,7 @@ def test_load_and_rude_clients_of_a_service():
         command = [sys.executable, FOLDER / script, *options]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
 
-    found = lines("serve_load.py", "--requests=40", "--clients=1,8", "--seconds=0.2")
+    found = lines("serve_load.py", "--requests=40", "--clients=1,8", "--seconds=0.2", "--rounds=1")
     assert [line.split(" clients")[0] for line in found] == ["1", "8"]
     assert all(" 0 wrong and 0 refused of 40;" in line for line in found)
     found = lines("serve_rude.py", "--requests=40", "--slow=0")
@@ -390,7 +390,7 @@ def test_wrong_answers_of_a_service_are_counted():
 
 @pytest.mark.slow
 def test_viewers_of_a_run_see_events_and_pictures():
-    command = [sys.executable, FOLDER / "live_viewers.py", "--iterations=24", "--repeats=1"]
+    command = [sys.executable, FOLDER / "live_viewers.py", "--iterations=10", "--skip=6", "--repeats=1"]
     found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     assert [line.split(": ")[0] for line in found] == ["of the processor time", "clock", "processor"]
     shares = [float(share) for share in re.findall(r"([\d.]+)%", found[0])]

@@ -125,14 +125,14 @@ def speaks(child, seconds):
     """
     stat, ticks = Path(f"/proc/{child.pid}/stat"), os.sysconf("SC_CLK_TCK")
     first = last = None
-    waited = 0
-    while not select.select([child.stdout], [], [], 1.0)[0]:
+    waited, step = 0, min(1.0, seconds / 3)
+    while not select.select([child.stdout], [], [], step)[0]:
         state, computed = "S", 0
         if stat.exists():
             fields = stat.read_text().rpartition(")")[2].split()
             state, computed = fields[0], int(fields[11]) + int(fields[12])
         first = computed if first is None else first
-        waited += computed == last and state != "T"
+        waited += step * (computed == last and state != "T")
         if max(waited, (computed - first) / ticks) > seconds:
             return False
         last = computed
