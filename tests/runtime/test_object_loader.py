@@ -222,7 +222,7 @@ def test_two_processes_on_a_cold_cache(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".nbc", ".saved"])
-def test_a_process_killed_while_it_writes_leaves_nothing_that_misleads(tmp_path, suffix):
+def test_a_process_killed_while_it_writes_leaves_nothing_that_misleads(cache, suffix):
     added = f"""
 import os, pathlib
 from pydarknet.kernels.dense import adam_step
@@ -235,17 +235,16 @@ def killed(path, target):
 pathlib.Path.replace = killed
 run(np.float64)
 """
-    start(tmp_path)
     program = PROGRAM.replace("ADDED", added)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")}
     process = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, env=environment | {"NUMBA_CACHE_DIR": str(tmp_path)}
+        [sys.executable, "-c", program], capture_output=True, env=environment | {"NUMBA_CACHE_DIR": str(cache)}
     )
     assert process.returncode == -9
-    assert len(list(tmp_path.glob("**/*.part"))) == 1
-    told, errors = start(tmp_path, "told['wide'] = run(np.float64)")
+    assert len(list(cache.glob("**/*.part"))) == 1
+    told, errors = start(cache, "told['wide'] = run(np.float64)")
     assert told["wide"] == EXPECTED and errors == ""
-    assert not start(tmp_path, "told['wide'] = run(np.float64)")[0]["numba"]
+    assert not start(cache, "told['wide'] = run(np.float64)")[0]["numba"]
 
 
 def test_saved_code_in_a_folder_that_others_can_write_to_is_not_run(cache):
