@@ -1,7 +1,9 @@
 """Fixtures of the whole suite: small networks from cfg text, with seeded parameters."""
 
 import os
+import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 from support.browser import MISSING, chromium, errors, use_scheme
@@ -14,6 +16,10 @@ from pydarknet.network.network import Network
 # The suite runs in several processes already, and compares what commands print, on machines with an empty cache too.
 os.environ.setdefault("PYDARKNET_COMPILE_PROCESSES", "1")
 os.environ.setdefault("PYDARKNET_PROGRESS", "0")
+if sys.dont_write_bytecode:  # the hundreds of processes that tests start would compile the package anew each time
+    sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(Path(__file__).parents[1] / ".pytest_cache/bytecode")
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
 
 
 @pytest.fixture

@@ -96,6 +96,7 @@ LEFT_OUT = {
 }
 ALIASES = {"avg", "conn", "conv", "deconv", "local_avg", "lrn", "max", "soft"}
 RECURRENT = ("gru", "conv_lstm")
+QUICK = ("plain", "normalised", "stride", "depthwise", "maxpool", "route", "shortcut", "upsample", "connected", "local")
 
 
 def section_of(name):
@@ -116,7 +117,9 @@ def test_every_layer_has_a_case_or_a_reason():
     assert covered | set(LEFT_OUT) | ALIASES == set(REGISTERED)
 
 
-@pytest.mark.parametrize("name", [*LAYERS, *PJREDDIE])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in (*LAYERS, *PJREDDIE)]
+)
 def test_updates_are_minus_half_the_derivative(build, name):
     text = LAYERS.get(name) or PJREDDIE[name]
     steps = 2 if name in RECURRENT else 1

@@ -3,6 +3,7 @@
 import http.client
 import json
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ def sample():
     return (ROOT / "data/sample.jpg").read_bytes()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def toys():
     """The detector of the demo."""
     import pydarknet
@@ -43,9 +44,8 @@ def toys():
     return pydarknet.load(ROOT / "cfg/toys.cfg", ROOT / "data/toys.weights", names=ROOT / "data/toys.names")
 
 
-@pytest.fixture
-def start():
-    """A function that serves an engine and gives a client; options are those of `Service`."""
+@contextmanager
+def _services():
     uvicorn = pytest.importorskip("uvicorn", reason="needs pydarknet[serve]")
     pytest.importorskip("starlette", reason="needs pydarknet[serve]")
     from pydarknet.server.app import Service
@@ -74,3 +74,19 @@ def start():
         thread.join(60)
         engine.close()
         listening.close()
+
+
+@pytest.fixture
+def start():
+    """A function that serves an engine and gives a client; options are those of `Service`."""
+    with _services() as serve:
+        yield serve
+
+
+@pytest.fixture(scope="session")
+def ask(toys):
+    """A client of the toys' service."""
+    from pydarknet.server.engine import Engine
+
+    with _services() as serve:
+        yield serve(Engine(toys))

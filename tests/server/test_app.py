@@ -17,12 +17,6 @@ pytest.importorskip("starlette", reason="needs pydarknet[serve]")
 from pydarknet.server.app import Limits
 
 
-@pytest.fixture
-def ask(toys, start):
-    """A client of the toys' service."""
-    return start(Engine(toys))
-
-
 def form(content, name="my dog.jpg", field="image"):
     """A multipart body and its header."""
     head = f'--xyz\r\nContent-Disposition: form-data; name="{field}"; filename="{name}"\r\n\r\n'
@@ -102,7 +96,8 @@ def test_the_model_and_the_state(ask, toys):
     assert (status, headers["Allow"]) == (405, "POST")
 
 
-def test_metrics_count_answers(ask, sample):
+def test_metrics_count_answers(toys, start, sample):
+    ask = start(Engine(toys))
     ask("POST", "/v1/detect", sample)
     ask("POST", "/v1/detect", b"no picture")
     for path in ("/a", "/b"):

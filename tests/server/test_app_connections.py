@@ -13,7 +13,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol  # noqa: E402
 from pydarknet.server.app import bounded_protocol  # noqa: E402
 from pydarknet.utils.http_server import listen  # noqa: E402
 
-SECONDS = 0.3
+SECONDS = 0.15
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 

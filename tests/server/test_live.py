@@ -194,7 +194,8 @@ def test_many_viewers_come_and_go(run, serve):
 
 
 @pytest.mark.slow
-def test_the_page_in_a_browser(browser, run, serve):
+def test_the_page_in_a_browser(browser, run, serve, monkeypatch):
+    monkeypatch.setattr(live, "POLL", 0.05)
     import numpy as np
 
     from pydarknet.images.image import write_image

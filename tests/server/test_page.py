@@ -13,10 +13,9 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def page(browser, toys, start):
+def page(browser, ask):
     """The page with the bundled picture."""
-    client = start(Engine(toys))
-    browser.get(f"http://127.0.0.1:{client.port}/")
+    browser.get(f"http://127.0.0.1:{ask.port}/")
     wait(browser, lambda: "toys" in browser.title)
     return browser
 

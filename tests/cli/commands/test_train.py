@@ -117,6 +117,7 @@ def test_sizes_are_announced(run, tmp_path):
     assert "\nResizing, random_coef = 1.40 \n\n 64 x 64 \nLoaded: " in result.stdout
 
 
+@pytest.mark.slow
 def test_sizes_of_mini_batches_are_announced(run, tmp_path):
     files = detection_files(tmp_path, random="1", max_batches=104, dynamic_minibatch=1)
     model = pydarknet.load(files.cfg, dialect="alexeyab")
@@ -134,6 +135,7 @@ def test_sizes_of_mini_batches_are_announced(run, tmp_path):
     assert [e["images"] for e in entries] == [4 * e["iteration"] for e in entries]
 
 
+@pytest.mark.slow
 def test_map_of_alexeyab(run, tmp_path):
     files = detection_files(tmp_path, max_batches=102, learning_rate=0.01)
     result = run("detector", "train", files.data, files.cfg, "--dialect", "alexeyab", "-map", "-iou_thresh", ".3")

@@ -32,6 +32,7 @@ def seen(path):
     return Header.parse(str(path), path.read_bytes()[:64])[0].seen
 
 
+@pytest.mark.slow
 def test_from_a_folder_to_weights(run, folder, tmp_path):
     result = run("train", "set", *SHORT)
     assert result.exit_code == 0, result.stderr
@@ -55,6 +56,7 @@ def test_from_a_folder_to_weights(run, folder, tmp_path):
     assert (tmp_path / "runs/train2/small_final.weights").is_file()
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_by_its_folder(run, folder, tmp_path, no_report):
     """The run is the same, bit for bit, whether it was interrupted or not, with the options that it began with."""
     run("train", "set", *SHORT, "--seed", 3, "--out", "whole", "--save-every", 3)

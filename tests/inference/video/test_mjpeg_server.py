@@ -117,6 +117,7 @@ def test_a_client_that_sends_no_request_or_nonsense_does_no_harm(capfd):
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 def test_clients_that_drip_their_request_are_disconnected_and_bounded(monkeypatch):
     monkeypatch.setattr(http_server, "TIMEOUT", 0.25)
     before = threading.active_count()

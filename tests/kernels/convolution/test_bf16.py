@@ -156,6 +156,7 @@ def test_filters_are_rounded_to_the_nearest():
     np.testing.assert_array_equal(second, np.stack([ROUNDED[::-1], ROUNDED], axis=1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [1, NR])
 @pytest.mark.parametrize("straight, joined, pixels", [
     (LANES // 2, True, MR), (LANES // 2, False, MR), (0, True, MR), (0, True, MR_SHORT),

@@ -186,6 +186,7 @@ def test_the_direct_method_pools_as_well(size, stride, channels, lanes, height, 
 
 
 # In 24 bits the longest product has one register less than it needs; few tiles, for which these are, take shorter ones.
+@pytest.mark.slow
 @pytest.mark.parametrize("columns, int24", [(2, False), (MR, False), (2, True), (8 if NR == 2 else 4, True)])
 def test_products_stay_in_registers(columns, int24):
     products = make_products(columns, int24)
