@@ -5,6 +5,7 @@ import gc
 import os
 import signal
 import warnings
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -12,7 +13,7 @@ import click
 
 from ..errors import DarknetError
 from ..version import __version__
-from .console import Interruption, note, show_compile_progress, show_warnings
+from .console import Interruption, fail_if, note, show_compile_progress, show_warnings
 from .not_offered import ABSENT, absent_command
 from .options import CONTEXT, FlagsFirst
 
@@ -118,7 +119,8 @@ class Commands(FlagsFirst):
         that temporary files are removed."""
         show_warnings()
         try:
-            with Interruption(_end_by_sigterm, [signal.SIGTERM]), show_compile_progress():
+            end = partial(fail_if, True, 128 + signal.SIGTERM)
+            with Interruption(end, [signal.SIGTERM]), show_compile_progress():
                 return super().invoke(ctx)
         except DarknetError as error:
             raise OneLine(str(error)) from error
@@ -126,10 +128,6 @@ class Commands(FlagsFirst):
             raise OneLine(f"not enough memory: {error}") from error
         except KeyboardInterrupt:
             raise click.exceptions.Exit(130) from None
-
-
-def _end_by_sigterm() -> None:
-    raise click.exceptions.Exit(128 + signal.SIGTERM)
 
 
 @click.command(cls=Commands, context_settings=CONTEXT, epilog=EXAMPLES)

@@ -91,10 +91,11 @@ class Remarks(logging.Handler):
         note(record.getMessage())
 
 
+REMARKS = Remarks()
+
+
 def show_warnings() -> None:
-    logger = logging.getLogger("pydarknet")
-    if not any(isinstance(handler, Remarks) for handler in logger.handlers):
-        logger.addHandler(Remarks())
+    logging.getLogger("pydarknet").addHandler(REMARKS)
 
 
 @contextmanager

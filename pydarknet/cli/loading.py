@@ -117,10 +117,8 @@ def class_numbers(text: str | None, names: Sequence[str]) -> list[int] | None:
     known = {name.strip().lower(): number for number, name in reversed(list(enumerate(names)))}
     numbers = []
     for word in (part.strip() for part in text.split(",")):
-        number = known.get(word.lower())
-        if number is None and word.isdecimal() and int(word) < len(names):
-            number = int(word)
-        if number is None:
+        number = known.get(word.lower(), int(word) if word.isdecimal() else len(names))
+        if number >= len(names):
             close = get_close_matches(word.lower(), known, n=1)
             hint = f"; did you mean {names[known[close[0]]]}?" if close else ""
             raise OptionError(

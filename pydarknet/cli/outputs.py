@@ -64,7 +64,8 @@ class Outputs(ExitStack):
     Without `folder`, annotated pictures overwrite `picture`, as in darknet, and videos are written to
     PREDICTED_VIDEO, except live ones, which may have no end.
 
-    columns: of the table. out_is_json: whether `-out` names a JSON file whatever its extension.
+    columns: of the table. out_is_json: whether `-out` names a JSON file whatever its extension. draws: whether pixels
+    of the pictures are used.
     """
 
     def __init__(self, options: Mapping[str, Any], columns: tuple[str, ...], out_is_json: bool = False) -> None:
@@ -81,6 +82,7 @@ class Outputs(ExitStack):
         self.folder = Path(folder) if folder and draws else None
         self.json, self.csv, self.crops = out, options["csv"], Path(crops) if crops else None
         self.labels, self.show = options.get("save_labels"), options.get("show")
+        self.draws = bool(self.picture or self.folder or self.show or self.crops)
         self._writer: BackgroundWriter | None = None
         self._columns = columns
         self._table: BinaryIO | None = None
@@ -89,11 +91,6 @@ class Outputs(ExitStack):
         self._video: Video | None = None  # the video of the current frame, and the stem of its files
         self._stem, self._video_file = "", ExitStack()
         self._write_frame: Callable[[Picture], None] | None = None
-
-    @property
-    def draws(self) -> bool:
-        """Whether pixels of the pictures are used."""
-        return bool(self.picture or self.folder or self.show or self.crops)
 
     def open(self, in_background: bool) -> None:
         """Open the files, at the start of the block. in_background: draw and write pictures in another thread."""

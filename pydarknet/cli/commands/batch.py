@@ -46,9 +46,8 @@ def run_shard(kind: str, cfg: str, weights: str, images: Sequence[str], options:
     """One of N shares of the blocks, in this process."""
     if not options["as_json"] or not options.get("out"):
         raise click.UsageError("--shard needs --json and --out DIR, the folder of the parts, one for all shards")
-    for each in given_options(click.get_current_context()):
-        if each.name not in OF_SHARDS:
-            note(f"{each.opts[-1]} has no effect with --shard")
+    given = given_options(click.get_current_context())
+    note(*(f"{each.opts[-1]} has no effect with --shard" for each in given if each.name not in OF_SHARDS))
     number, count = options["shard"]
     shards: Options = {"block": None, "column": None, "format": "json", **options}
     _run(kind, cfg, weights, images, shards, lambda index: index % count == number - 1)

@@ -48,9 +48,7 @@ def run_convert(sources: tuple[str, ...], to: str, out: str, **options: Any) -> 
         objects = sum(len(picture.boxes) for picture in listed)
         say(f"{name}: {counted(len(listed), 'picture')}, {counted(objects, 'object')}")
     say(f"{len(written.classes)} classes: {', '.join(written.classes)}")
-    for what, number in written.left_out.items():
-        if number:
-            note(f"{number} {what}")
+    note(*(f"{number} {what}" for what, number in written.left_out.items() if number))
     if missing := written.missing:
         note(f"{len(missing)} pictures are missing, the first is {missing[0]}; see --pictures")
     note(f"{out}: written")

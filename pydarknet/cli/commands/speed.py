@@ -14,8 +14,7 @@ PASSES, LAYER_PASSES = 1000, 20
 
 
 def run_speed(cfg: str, n: int | None, **options: Any) -> None:
-    side = options["size"]
-    size = {"width": options["width"] or side, "height": options["height"] or side}
+    size = {side: options[side] or options["size"] for side in ("width", "height")}
     network = load_model(cfg, options["weights"], options, batch=options["batch"], **size)
     if options["batch"] > 1:
         note(f"each of the passes computes {options['batch']} pictures")

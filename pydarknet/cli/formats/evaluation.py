@@ -39,20 +39,18 @@ def map_report(report: Report, names: Sequence[str]) -> Iterator[str]:
     yield from _totals(report)
 
 
-def _totals(report: Report) -> Iterator[str]:
+def _totals(report: Report) -> tuple[str, ...]:
     thresh, iou_thresh = np.float32(report.thresh), np.float32(report.iou_thresh)
-    yield (
-        f"\n for conf_thresh = {thresh:1.2f}, precision = {_two_digits(report.precision)}, "
-        f"recall = {_two_digits(report.recall)}, F1-score = {_two_digits(report.f1)} "
-    )
-    yield (
-        f" for conf_thresh = {thresh:0.2f}, TP = {report.tp}, FP = {report.fp}, FN = {report.fn}, "
-        f"average IoU = {np.float32(report.average_iou) * np.float32(100):2.2f} % "
-    )
     used = f"{report.points} Recall-points" if report.points else "Area-Under-Curve for each unique Recall"
-    yield f"\n IoU threshold = {iou_thresh * np.float32(100):2.0f} %, used {used} "
     mean = report.mean_average_precision
-    yield f" mean average precision (mAP@{iou_thresh:0.2f}) = {mean:f}, or {mean * 100:2.2f} % "
+    return (
+        f"\n for conf_thresh = {thresh:1.2f}, precision = {_two_digits(report.precision)}, "
+        f"recall = {_two_digits(report.recall)}, F1-score = {_two_digits(report.f1)} ",
+        f" for conf_thresh = {thresh:0.2f}, TP = {report.tp}, FP = {report.fp}, FN = {report.fn}, "
+        f"average IoU = {np.float32(report.average_iou) * np.float32(100):2.2f} % ",
+        f"\n IoU threshold = {iou_thresh * np.float32(100):2.0f} %, used {used} ",
+        f" mean average precision (mAP@{iou_thresh:0.2f}) = {mean:f}, or {mean * 100:2.2f} % ",
+    )
 
 
 def _two_digits(value: float) -> str:

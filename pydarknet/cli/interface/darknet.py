@@ -32,8 +32,7 @@ demo_options = together(
     click.option("-w", "frame_width", type=POSITIVE, metavar="W", help="Ask the camera for frames W pixels wide."),
     click.option("-h", "frame_height", type=POSITIVE, metavar="H", help="Ask the camera for frames H pixels high."),
     flag("fps N", "Ask the camera for N frames per second."),
-    flag("fps_lim N", "Process at most N frames per second.",
-         type=ABOVE_ZERO),
+    flag("fps_lim N", "Process at most N frames per second.", type=ABOVE_ZERO),
     "time_limit_sec benchmark names network",
 )  # fmt: skip
 network_and_names = together("cfg weights", batch_option(default=4), "names network")
@@ -75,8 +74,6 @@ def _yolov1_group(name: str, data_set: str, network: str, pictures: str, **valid
     ])  # fmt: skip
 
 
-yolo = _yolov1_group("yolo", "PASCAL VOC", "yolov1-tiny", "2007_test.txt", kind="voc", thresh=0.001)
-coco = _yolov1_group("coco", "COCO", "yolov1-coco", "data/coco_val_5k.list", kind="coco", thresh=0.01)
 FILES = "cfg/imagenet1k.data cfg/darknet19.cfg darknet19.weights"
 detector = FlagsFirst("detector", help="darknet's spelling of detect and train.", commands=[
     command("test", "detect.run_detect", """
@@ -145,10 +142,8 @@ detector = FlagsFirst("detector", help="darknet's spelling of detect and train."
     ),
 ])  # fmt: skip
 accept_flags(detector, DETECTOR_FLAGS)
-classifier_help = (
-    "darknet's spelling of classify and train; accuracy on lists of pictures; the outputs for each picture."
-)
-classifier = FlagsFirst("classifier", help=classifier_help, commands=[
+classifier = FlagsFirst("classifier", help="darknet's spelling of classify and train; accuracy on lists of pictures; "
+                        "the outputs for each picture.", commands=[
     command("predict", "detect.run_classify", """
     Print the best classes of each picture: as many as the .data file's `top` says (else 1).
 
@@ -244,8 +239,8 @@ classifier = FlagsFirst("classifier", help=classifier_help, commands=[
     ),
 ])  # fmt: skip
 accept_flags(classifier, CLASSIFIER_FLAGS)
-rnn_help = "Train a recurrent network on text, generate text, measure how well it predicts a text."
-rnn = FlagsFirst("rnn", help=rnn_help, commands=[
+rnn = FlagsFirst("rnn", help="Train a recurrent network on text, generate text, measure how well it "
+                 "predicts a text.", commands=[
     command("train", "train.run_rnn_train", """
     Train a network to predict each symbol of a text from those before it.
 
@@ -291,7 +286,9 @@ rnn = FlagsFirst("rnn", help=rnn_help, commands=[
     ),
 ])  # fmt: skip
 COMMANDS = {each.name: each for each in (
-    detector, yolo, coco, classifier, rnn,
+    detector, classifier, rnn,
+    _yolov1_group("yolo", "PASCAL VOC", "yolov1-tiny", "2007_test.txt", kind="voc", thresh=0.001),
+    _yolov1_group("coco", "COCO", "yolov1-coco", "data/coco_val_5k.list", kind="coco", thresh=0.01),
     command("ops", "network_files.run_ops", """
     Print the floating-point operations of one picture as darknet counts them.
 
