@@ -26,8 +26,8 @@ def test_pictures_are_taken_of_a_run(tmp_path):
         pytest.importorskip(module)
     run, out = tmp_path / "run", tmp_path / "out"
     out.mkdir()
-    train = [sys.executable, "-m", "pydarknet", "train", labelled(tmp_path / "pictures"), "--out", run]
-    subprocess.run([*train, "--max-batches", "40", "--live", "0"], check=True, capture_output=True)
+    train = [sys.executable, "-m", "pydarknet", "train", labelled(tmp_path / "pictures", 10), "--out", run]
+    subprocess.run([*train, "--max-batches", "12", "--live", "0"], check=True, capture_output=True)
     script = [sys.executable, ROOT / "docs/screenshots.py", run, "--out", out]
     lines = subprocess.run(script, check=True, capture_output=True, text=True).stdout.splitlines()
     assert [Path(line.split(": ")[0]).name for line in lines] == list(NAMES)

@@ -13,8 +13,8 @@ import pytest
 from pydarknet.images.image import encode_image
 from pydarknet.inference.video.mjpeg_server import MJPEG, Stream, jpeg_part
 
-COUNT, SETTLED = 300, 100  # items, and after how many of them memory is measured first
-GROWTH = 12 << 20  # bytes; kept, a picture of 320 x 240 pixels would take 0.2 MB, two hundred 46 MB
+COUNT, SETTLED = 200, 80  # items, and after how many of them memory is measured first
+GROWTH = 12 << 20  # bytes; kept, a picture of 320 x 240 pixels would take 0.2 MB, a hundred and twenty 28 MB
 SIZE = (240, 320, 3)
 
 

@@ -81,7 +81,6 @@ def files(cache):
     return {path.name.partition("-")[0]: path for path in Path(cache).glob("kernels-*/saved-*/*.saved")}
 
 
-@pytest.mark.slow
 def test_the_second_process_does_without_numba(cache):
     told, errors = start(cache)
     assert not told["numba"]
@@ -89,7 +88,6 @@ def test_the_second_process_does_without_numba(cache):
     assert set(files(cache)) == {"dense.sgd_step", "modules.saved", "team.saved"}
 
 
-@pytest.mark.slow
 def test_another_kind_of_argument_is_left_to_numba(cache):
     added = "told['wide'], told['gaps'] = run(np.float64), run(np.float32, 2)\n"
     added += "told['again'], told['used'], told['threads'] = run(), saved.is_used(), threads()"
@@ -100,7 +98,6 @@ def test_another_kind_of_argument_is_left_to_numba(cache):
     assert not told["used"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "damage", [lambda data: data[:-1], lambda data: data[:100] + b"x" + data[101:], lambda data: b""]
 )
@@ -114,7 +111,6 @@ def test_a_damaged_file_is_made_anew(cache, damage):
     assert (told["numba"], errors) == (False, "")
 
 
-@pytest.mark.slow
 def test_damaged_code_of_the_threads_is_made_anew(cache):
     start(cache)
     path = files(cache)["team.saved"]
@@ -125,13 +121,11 @@ def test_damaged_code_of_the_threads_is_made_anew(cache):
     assert start(cache)[1] == ""
 
 
-@pytest.mark.slow
 def test_without_the_list_of_modules_nothing_is_used(cache):
     files(cache)["modules.saved"].unlink()
     assert start(cache)[0]["numba"]
 
 
-@pytest.mark.slow
 def test_code_for_another_processor_is_not_used(cache):
     for path in Path(cache).glob("kernels-*/saved-*"):
         path.rename(path.with_name("saved-0000000000000000"))
@@ -139,7 +133,6 @@ def test_code_for_another_processor_is_not_used(cache):
     assert not start(cache)[0]["numba"]
 
 
-@pytest.mark.slow
 def test_code_that_cannot_be_linked_is_not_used(cache):
     path = files(cache)["dense.sgd_step"]
     added = f"content = saved.read({path.name!r}); content['symbols'].append('no_such_function')\n"
@@ -148,13 +141,11 @@ def test_code_that_cannot_be_linked_is_not_used(cache):
     assert start(cache)[0]["numba"]
 
 
-@pytest.mark.slow
 def test_with_settings_of_its_own_numba_decides(cache):
     assert start(cache, NUMBA_OPT="3")[0]["numba"]
     assert not start(cache, NUMBA_NUM_THREADS="2")[0]["numba"]
 
 
-@pytest.mark.slow
 def test_numba_that_was_there_first_runs_the_kernels(cache):
     told, _ = start(cache, "told['used'] = saved.is_used()", PYTHONSTARTUP="")
     assert told["used"]
@@ -162,7 +153,6 @@ def test_numba_that_was_there_first_runs_the_kernels(cache):
     subprocess.run([sys.executable, "-c", program], check=True, env=os.environ | {"NUMBA_CACHE_DIR": str(cache)})
 
 
-@pytest.mark.slow
 def test_the_users_own_numba_works_beside(cache):
     added = """
 import numba
@@ -180,7 +170,6 @@ told["total"], told["again"] = total(np.arange(100.0)), run()
     assert told["again"] == EXPECTED
 
 
-@pytest.mark.slow
 def test_names_that_a_stand_in_lacks_come_from_the_real_module(cache):
     added = """
 from pydarknet.kernels.convolution import microkernel as tile

@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -125,24 +124,6 @@ def test_resume_without_a_checkpoint_begins(files):
 def command(files, *words):
     words = [sys.executable, "-m", "pydarknet", "train", str(files.data), str(files.cfg), *words]
     return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-@pytest.mark.slow
-def test_kill_at_any_moment(files, tmp_path):
-    expected = undisturbed(files, tmp_path)
-    rng = np.random.default_rng(0)
-    for iterations in (2, 5, 8):
-        process = command(files, "--save-every", "2", "--resume")
-        next((line for line in process.stdout if line.startswith(f"{iterations}: ")), None)
-        time.sleep(float(rng.uniform(0, 0.02)))
-        process.send_signal(signal.SIGKILL)
-        process.communicate(timeout=60)
-    process = command(files, "--save-every", "2", "--resume")
-    _, remarks = process.communicate(timeout=120)
-    assert process.returncode == 0, remarks
-    assert final(files) == expected
-    assert [entry["iteration"] for entry in journal(files)] == list(range(1, 13))
-    assert not list(files.folder.glob(".*"))
 
 
 @pytest.mark.slow

@@ -56,7 +56,7 @@ def test_a_file_that_is_not_there_does_not_end_the_check(run, detector):
 
 
 @pytest.mark.slow
-def test_set_as_a_process(detector):
+def test_set_as_a_process(run, detector):
     before = Path(detector.cfg).read_text()
     result = process("cfg", "set", detector.cfg, "new.cfg", "--classes", "5", "--net", "max_batches=100")
     assert (result.returncode, result.stderr) == (0, "new.cfg: written\n")
@@ -66,7 +66,7 @@ def test_set_as_a_process(detector):
         "17: layer 1 [yolo] classes=2 -> 5",
     ]
     assert Path(detector.cfg).read_text() == before
-    assert process("cfg", "check", "new.cfg").returncode == 0
+    assert run("cfg", "check", "new.cfg").exit_code == 0
 
 
 def test_set_in_place(run, detector):

@@ -84,7 +84,7 @@ def test_names(run, objects):
 
 
 @pytest.mark.slow
-def test_convert_as_a_process(objects):
+def test_convert_as_a_process(run, objects):
     result = process("dataset", "convert", objects, "--to", "voc", "--out", "xml")
     assert (result.returncode, result.stderr) == (0, "xml: written\n")
     assert result.stdout.splitlines() == [
@@ -92,9 +92,9 @@ def test_convert_as_a_process(objects):
         "valid: 1 picture, 2 objects",
         "2 classes: dog, Eskimo cat",
     ]
-    assert process("dataset", "convert", "xml", "--to", "darknet", "--out", "new", "--copy").returncode == 0
+    assert run("dataset", "convert", "xml", "--to", "darknet", "--out", "new", "--copy").exit_code == 0
     assert Path("new/obj.names").read_text() == "Eskimo cat\ndog\n"  # by alphabet
-    assert process("dataset", "check", "new/obj.data").returncode == 0
+    assert run("dataset", "check", "new/obj.data").exit_code == 0
 
 
 def test_convert_tells_what_is_left_out(run, objects):

@@ -43,7 +43,7 @@ def test_the_folder_is_enough_after_every_kill(tmp_path):
         process = start(tmp_path, GO_ON if there else NEW)
         if number % 4:  # while it trains, an iteration after the last one; otherwise at any moment from the start on
             next((line for line in process.stdout if line.startswith(f"{reached + KILLS + 2}: ")), None)
-        time.sleep(float(rng.uniform(0, 0.5 if number % 4 else 3.0)))
+        time.sleep(float(rng.uniform(0, 0.5 if number % 4 else 1.5)))
         process.send_signal(signal.SIGKILL)
         _, remarks = process.communicate(timeout=60)
         assert "Traceback" not in remarks
