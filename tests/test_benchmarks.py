@@ -252,13 +252,10 @@ def test_a_run_compares_times_and_writes_its_report(write_cfg, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "words, message",
-    [
-        ("--peers nobody", "--peers nobody: expected some of"),
-        ("--darknet /nowhere", "/nowhere: no such program"),
-    ],
-)
+@pytest.mark.parametrize("words, message", [
+    ("--peers nobody", "--peers nobody: expected some of"),
+    ("--darknet /nowhere", "/nowhere: no such program"),
+])  # fmt: skip
 def test_bad_options(words, message):
     process = run_bench(*words.split())
     assert process.returncode != 0

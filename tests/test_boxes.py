@@ -156,16 +156,11 @@ def pairs(seed=0, count=60):
     return np.concatenate([BOXES, random])
 
 
-@pytest.mark.parametrize(
-    ("measure", "twin"),
-    [
-        (iou, naive_iou),
-        (giou, naive_giou),
-        (diou, naive_diou),
-        (lambda a, b: diou(a, b, float(F(0.6))), lambda a, b: naive_diou(a, b, float(F(0.6)))),
-        (lambda a, b: diou(a, b, float(F(0.9))), lambda a, b: naive_diou(a, b, float(F(0.9)))),
-    ],
-)
+@pytest.mark.parametrize(("measure", "twin"), [
+    (iou, naive_iou), (giou, naive_giou), (diou, naive_diou),
+    (lambda a, b: diou(a, b, float(F(0.6))), lambda a, b: naive_diou(a, b, float(F(0.6)))),
+    (lambda a, b: diou(a, b, float(F(0.9))), lambda a, b: naive_diou(a, b, float(F(0.9)))),
+])  # fmt: skip
 @pytest.mark.filterwarnings("ignore:.*encountered")
 def test_measure_equals_the_scalar_formula_to_the_last_bit(measure, twin):
     boxes = pairs()
@@ -332,20 +327,12 @@ def test_candidates_of_different_class_counts_do_not_join():
 # --- letterbox ---
 
 
-@pytest.mark.parametrize(
-    ("picture", "network", "expected"),
-    [
-        ((768, 576), (416, 416), (416, 312)),
-        ((576, 768), (416, 416), (312, 416)),
-        ((773, 512), (320, 320), (320, 211)),
-        ((500, 500), (608, 608), (608, 608)),
-        ((768, 576), (224, 416), (224, 168)),
-        ((100, 50), (200, 100), (200, 100)),
-        ((7, 5), (3, 9), (3, 2)),
-        ((2000, 1), (416, 416), (416, 1)),
-        ((1, 2000), (416, 416), (1, 416)),
-    ],
-)
+@pytest.mark.parametrize(("picture", "network", "expected"), [
+    ((768, 576), (416, 416), (416, 312)), ((576, 768), (416, 416), (312, 416)),
+    ((773, 512), (320, 320), (320, 211)), ((500, 500), (608, 608), (608, 608)),
+    ((768, 576), (224, 416), (224, 168)), ((100, 50), (200, 100), (200, 100)), ((7, 5), (3, 9), (3, 2)),
+    ((2000, 1), (416, 416), (416, 1)), ((1, 2000), (416, 416), (1, 416)),
+])  # fmt: skip
 def test_letterbox_size(picture, network, expected):
     assert letterbox_size(*picture, *network) == expected
 

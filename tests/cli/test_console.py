@@ -32,15 +32,11 @@ def test_lines_without_helpers(lines):
     assert lines and all(line.startswith("compiling kernels, ") and line.endswith(" s") for line in lines)
 
 
-@pytest.mark.parametrize(
-    ("progress", "text"),
-    [
-        (Progress(2, 9, 8.4), "compiling kernels 3/9, about 8 s"),
-        (Progress(0, 9, 0.0), "compiling kernels 1/9, "),
-        (Progress(9, 9, 0.0), "compiling kernels, "),
-        (Progress(0, 0, 0.0), "compiling kernels, "),
-    ],
-)
+@pytest.mark.parametrize(("progress", "text"), [
+    (Progress(2, 9, 8.4), "compiling kernels 3/9, about 8 s"),
+    (Progress(0, 9, 0.0), "compiling kernels 1/9, "), (Progress(9, 9, 0.0), "compiling kernels, "),
+    (Progress(0, 0, 0.0), "compiling kernels, "),
+])  # fmt: skip
 def test_lines_with_helpers(lines, monkeypatch, progress, text):
     monkeypatch.setattr(compile_ahead, "progress", lambda: progress)
     with console.show_compile_progress():

@@ -42,16 +42,12 @@ def version_1(folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("words", "stdout", "stderr"),
-    [
-        (["evaluate"], "all         10  30.83%", "10 pictures in"),
-        (["detector", "map"], " mean average precision (mAP@0.50) = 0.308333, or 30.83 % \n", "COCO AP"),
-        (["detector", "valid"], " Detection layer: 3 - type = 28 \n", "Total Detection Time: "),
-        (["detector", "recall"], "", "    9     8    10\tRPs/Img: 26.30\tIOU: 58.49%\tRecall:80.00%\n"),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
-)
+@pytest.mark.parametrize(("words", "stdout", "stderr"), [
+    (["evaluate"], "all         10  30.83%", "10 pictures in"),
+    (["detector", "map"], " mean average precision (mAP@0.50) = 0.308333, or 30.83 % \n", "COCO AP"),
+    (["detector", "valid"], " Detection layer: 3 - type = 28 \n", "Total Detection Time: "),
+    (["detector", "recall"], "", "    9     8    10\tRPs/Img: 26.30\tIOU: 58.49%\tRecall:80.00%\n"),
+], ids=lambda value: " ".join(value) if isinstance(value, list) else "")  # fmt: skip
 def test_a_data_file_and_a_network(files, words, stdout, stderr):
     process = run_process(*words, *files, "--dialect", "alexeyab")
     assert process.returncode == 0, process.stderr
@@ -60,16 +56,12 @@ def test_a_data_file_and_a_network(files, words, stdout, stderr):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("words", "written", "stderr"),
-    [
-        (["yolo", "valid"], "comp4_det_test_a.txt", "Total Detection Time: "),
-        (["coco", "valid"], "coco_results.json", "Total Detection Time: "),
-        (["yolo", "recall"], None, "    0     1     1\tRPs/Img: 1.00\tIOU: 100.00%\tRecall:100.00%\n"),
-        (["coco", "recall"], None, "    0     1     1\tRPs/Img: 1.00\tIOU: 100.00%\tRecall:100.00%\n"),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
-)
+@pytest.mark.parametrize(("words", "written", "stderr"), [
+    (["yolo", "valid"], "comp4_det_test_a.txt", "Total Detection Time: "),
+    (["coco", "valid"], "coco_results.json", "Total Detection Time: "),
+    (["yolo", "recall"], None, "    0     1     1\tRPs/Img: 1.00\tIOU: 100.00%\tRecall:100.00%\n"),
+    (["coco", "recall"], None, "    0     1     1\tRPs/Img: 1.00\tIOU: 100.00%\tRecall:100.00%\n"),
+], ids=lambda value: " ".join(value) if isinstance(value, list) else "")  # fmt: skip
 def test_version_1(folder, version_1, words, written, stderr):
     process = run_process(*words, *version_1)
     assert process.returncode == 0, process.stderr

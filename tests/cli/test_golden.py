@@ -27,14 +27,11 @@ def test_the_dog_of_the_tiny_darknet_page(run):
     assert found == pytest.approx(PUBLISHED, rel=0.03)
 
 
-@pytest.mark.parametrize(
-    ("network", "picture", "case"),
-    [
-        ("yolo-fastest-1.1", "dog", "real_yolo_fastest_1.1_dog_ab"),
-        ("yolo-fastest", "horses", "real_yolo_fastest_1.0_horses_ab"),
-        ("yolo-fastest-1.1_body", "person", "real_yolo_fastest_1.1_body_ab"),
-    ],
-)
+@pytest.mark.parametrize(("network", "picture", "case"), [
+    ("yolo-fastest-1.1", "dog", "real_yolo_fastest_1.1_dog_ab"),
+    ("yolo-fastest", "horses", "real_yolo_fastest_1.0_horses_ab"),
+    ("yolo-fastest-1.1_body", "person", "real_yolo_fastest_1.1_body_ab"),
+])  # fmt: skip
 def test_objects_of_yolo_fastest(run, network, picture, case):
     recorded = json.loads((SHARED / "golden" / case / "detections.json").read_text())[0]
     files = [REFERENCE / "weights" / f"{network}.{end}" for end in ("cfg", "weights")]

@@ -137,16 +137,11 @@ def test_save_labels_never_writes_over_a_picture(detect):
     assert Path("dog.webp").read_bytes() == before
 
 
-@pytest.mark.parametrize(
-    ("picture", "labels"),
-    [
-        ("/x/images/train2017/1.jpg", "/x/labels/train2017/1.txt"),
-        ("/x/images/val2014/1.JPEG", "/x/labels/val2014/1.txt"),
-        ("/x/JPEGImages/1.jpg.png", "/x/labels/1.jpg.txt"),
-        ("/x/images/1.bmp", "/x/images/1.txt"),
-        ("1.tiff", "1.txt"),
-    ],
-)
+@pytest.mark.parametrize(("picture", "labels"), [
+    ("/x/images/train2017/1.jpg", "/x/labels/train2017/1.txt"),
+    ("/x/images/val2014/1.JPEG", "/x/labels/val2014/1.txt"),
+    ("/x/JPEGImages/1.jpg.png", "/x/labels/1.jpg.txt"), ("/x/images/1.bmp", "/x/images/1.txt"), ("1.tiff", "1.txt"),
+])  # fmt: skip
 def test_label_path(picture, labels):
     assert str(label_path(Path(picture), ALEXEYAB)) == labels
 

@@ -75,19 +75,14 @@ def test_the_weights_are_small_and_fit():
     assert loaded.left_over == 0
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ("detect", "toys.cfg", "toys.weights", "sample.jpg", "--no-picture"),
-        ("detect", "toys", "toys", "data/sample.jpg", "--no-picture"),
-        ("detector", "test", "toys.data", "toys.cfg", "toys.weights", "sample.jpg", "--no-picture"),
-        ("info", "toys.cfg", "toys.weights"),
-        ("statistics", "toys.cfg", "toys.weights"),
-        ("partial", "toys", "toys", "first.weights", "3"),
-        pytest.param(("imtest", "sample.jpg"), marks=pytest.mark.slow),
-    ],
-    ids=" ".join,
-)
+@pytest.mark.parametrize("words", [
+    ("detect", "toys.cfg", "toys.weights", "sample.jpg", "--no-picture"),
+    ("detect", "toys", "toys", "data/sample.jpg", "--no-picture"),
+    ("detector", "test", "toys.data", "toys.cfg", "toys.weights", "sample.jpg", "--no-picture"),
+    ("info", "toys.cfg", "toys.weights"), ("statistics", "toys.cfg", "toys.weights"),
+    ("partial", "toys", "toys", "first.weights", "3"),
+    pytest.param(("imtest", "sample.jpg"), marks=pytest.mark.slow),
+], ids=" ".join)  # fmt: skip
 def test_toys_and_picture_are_found_by_bare_name_from_any_folder(words, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(program, words)

@@ -235,17 +235,10 @@ def test_operations_and_size_are_the_published_ones(name: str) -> None:
     assert f"{bytes_of_file / 2**20:.{digits}f}" == megabytes
 
 
-@pytest.mark.parametrize(
-    ("name", "side", "operations"),
-    [
-        ("tiny", 224, 983_048_192),
-        ("darknet19", 256, 7_290_748_928),
-        ("darknet19_448", 448, 22_327_918_592),
-        ("darknet53", 256, 18_570_231_808),
-        ("yolov3", 416, 65_864_075_264),
-        ("yolov3", 608, 140_691_900_416),
-    ],
-)
+@pytest.mark.parametrize(("name", "side", "operations"), [
+    ("tiny", 224, 983_048_192), ("darknet19", 256, 7_290_748_928), ("darknet19_448", 448, 22_327_918_592),
+    ("darknet53", 256, 18_570_231_808), ("yolov3", 416, 65_864_075_264), ("yolov3", 608, 140_691_900_416),
+])  # fmt: skip
 def test_operations_at_other_sizes(name: str, side: int, operations: int) -> None:
     assert sum(layer[2] for layer in measure(read_sections(CFG / f"{name}.cfg"), side)) == operations
 
@@ -312,21 +305,14 @@ def test_names_labels_and_trees_have_one_line_per_class(name: str) -> None:
         assert (ROOT / options["map"]).is_file()
 
 
-@pytest.mark.parametrize(
-    ("file", "count", "first", "last"),
-    [
-        ("coco.names", 80, "person", "toothbrush"),
-        ("voc.names", 20, "aeroplane", "tvmonitor"),
-        ("openimages.names", 601, "Tortoise", "Helmet"),
-        ("imagenet.labels.list", 1000, "n02119789", "n03255030"),
-        ("imagenet.shortnames.list", 1000, "kit fox", "dumbbell"),
-        ("9k.names", 9418, "thing", "wave"),
-        ("9k.labels", 9418, "n00002452", None),
-        ("9k.tree", 9418, "n00002452 -1", None),
-        ("coco9k.map", 80, "5177", None),
-        ("inet9k.map", 200, "2687", None),
-    ],
-)
+@pytest.mark.parametrize(("file", "count", "first", "last"), [
+    ("coco.names", 80, "person", "toothbrush"), ("voc.names", 20, "aeroplane", "tvmonitor"),
+    ("openimages.names", 601, "Tortoise", "Helmet"),
+    ("imagenet.labels.list", 1000, "n02119789", "n03255030"),
+    ("imagenet.shortnames.list", 1000, "kit fox", "dumbbell"),
+    ("9k.names", 9418, "thing", "wave"), ("9k.labels", 9418, "n00002452", None),
+    ("9k.tree", 9418, "n00002452 -1", None), ("coco9k.map", 80, "5177", None), ("inet9k.map", 200, "2687", None),
+])  # fmt: skip
 def test_lists_have_their_entries(file: str, count: int, first: str, last: str | None) -> None:
     content = (DATA / file).read_bytes()
     assert content.isascii()

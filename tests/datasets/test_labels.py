@@ -48,30 +48,22 @@ def test_an_empty_list_is_an_error(tmp_path):
 # --- label files ---
 
 
-@pytest.mark.parametrize(
-    ("picture", "labels"),
-    [
-        ("/x/images/a/1.jpg", "/x/labels/a/1.txt"),
-        ("/x/images/a/images/1.JPEG", "/x/labels/a/images/1.txt"),
-        ("/x/VOC/JPEGImages/1.jpg", "/x/VOC/labels/1.txt"),
-        ("/x/raw/1.png", "/x/labels/1.txt"),
-        ("1.JPG", "1.txt"),
-    ],
-)
+@pytest.mark.parametrize(("picture", "labels"), [
+    ("/x/images/a/1.jpg", "/x/labels/a/1.txt"),
+    ("/x/images/a/images/1.JPEG", "/x/labels/a/images/1.txt"),
+    ("/x/VOC/JPEGImages/1.jpg", "/x/VOC/labels/1.txt"), ("/x/raw/1.png", "/x/labels/1.txt"), ("1.JPG", "1.txt"),
+])  # fmt: skip
 def test_pjreddies_label_path(picture, labels):
     assert label_path(Path(picture), PJREDDIE) == Path(labels)
 
 
-@pytest.mark.parametrize(
-    ("picture", "labels"),
-    [
-        ("/x/images/a/1.jpg", "/x/images/a/1.txt"),
-        ("/x/images/train2017/1.jpg", "/x/labels/train2017/1.txt"),
-        ("/x/images/val2014/1.PNG", "/x/labels/val2014/1.txt"),
-        ("/x/VOC/JPEGImages/1.jpg.bmp", "/x/VOC/labels/1.jpg.txt"),
-        ("1.tiff", "1.txt"),
-    ],
-)
+@pytest.mark.parametrize(("picture", "labels"), [
+    ("/x/images/a/1.jpg", "/x/images/a/1.txt"),
+    ("/x/images/train2017/1.jpg", "/x/labels/train2017/1.txt"),
+    ("/x/images/val2014/1.PNG", "/x/labels/val2014/1.txt"),
+    ("/x/VOC/JPEGImages/1.jpg.bmp", "/x/VOC/labels/1.jpg.txt"),
+    ("1.tiff", "1.txt"),
+])  # fmt: skip
 def test_alexeyabs_label_path(picture, labels):
     assert label_path(Path(picture), ALEXEYAB) == Path(labels)
 
@@ -173,33 +165,26 @@ def test_lists_and_mappings(read, names):
     assert class_names(read(text), "x") == ["a", "b b"]
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("names: [a, b\n", "data.yaml:1: the [ is never closed by ]"),
-        ("names\n", "data.yaml:1: found 'names'; expected `key: value`"),
-        ("a: 1\n\tb: 2\n", "data.yaml:2: found a tab"),
-        ("names: &x [a]\n", "data.yaml:1: found '&x [a]'; expected text, a list"),
-        ("nc: 1\nnc: 2\n", "data.yaml:2: nc occurs twice; expected one value"),
-        ("names:\n  0: a\n  - b\n", "data.yaml:3: found '- b'; expected"),
-    ],
-)
+@pytest.mark.parametrize(("text", "message"), [
+    ("names: [a, b\n", "data.yaml:1: the [ is never closed by ]"),
+    ("names\n", "data.yaml:1: found 'names'; expected `key: value`"),
+    ("a: 1\n\tb: 2\n", "data.yaml:2: found a tab"),
+    ("names: &x [a]\n", "data.yaml:1: found '&x [a]'; expected text, a list"),
+    ("nc: 1\nnc: 2\n", "data.yaml:2: nc occurs twice; expected one value"),
+    ("names:\n  0: a\n  - b\n", "data.yaml:3: found '- b'; expected"),
+])  # fmt: skip
 def test_errors_name_the_line(read, text, message):
     with pytest.raises(DataError) as error:
         read(text)
     assert message in str(error.value)
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("nc: 3\nnames: [a, b]\n", "found 2 names; expected 3, the value of nc"),
-        ("nc: many\nnames: [a]\n", "nc is 'many'; expected the number"),
-        ("names: {0: a, 2: b}\n", "the numbers are [0, 2]; expected 0, 1, 2"),
-        ("names: {x: a}\n", "found 'x'; expected a number"),
-        ("train: x\n", "no names"),
-    ],
-)
+@pytest.mark.parametrize(("text", "message"), [
+    ("nc: 3\nnames: [a, b]\n", "found 2 names; expected 3, the value of nc"),
+    ("nc: many\nnames: [a]\n", "nc is 'many'; expected the number"),
+    ("names: {0: a, 2: b}\n", "the numbers are [0, 2]; expected 0, 1, 2"),
+    ("names: {x: a}\n", "found 'x'; expected a number"), ("train: x\n", "no names"),
+])  # fmt: skip
 def test_wrong_names(read, text, message):
     with pytest.raises(DataError) as error:
         class_names(read(text), "data.yaml")

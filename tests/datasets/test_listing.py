@@ -209,19 +209,16 @@ def test_a_test_list_stands_in_for_valid(tmp_path):
     assert "`test` is used" in found.notes[0]
 
 
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda folder: None, "no such file or folder"),
-        (lambda folder: folder.mkdir(), "found nothing; expected pictures with label files"),
-        (lambda folder: [labelled(folder, 2), *[p.unlink() for p in folder.glob("*.txt")]], "no label file such as"),
-        (lambda folder: folder.with_suffix("").write_text(""), "expected a folder, a .data file"),
-        (lambda folder: [labelled(folder, 2), [p.write_text("") for p in folder.glob("*.txt")]], "found no object"),
-        (lambda folder: [folder.mkdir(), *[(folder / f"{n}.yaml").write_text("") for n in "ab"]], "give one of these"),
-        (lambda folder: [folder.mkdir(), (folder / "a.yaml").write_text("names: [a]\ntrain: x\n")], "no such folder"),
-        (lambda folder: coco(folder / "elsewhere", folder / "a.json", 2), "2 pictures are missing"),
-    ],
-)
+@pytest.mark.parametrize(("make", "message"), [
+    (lambda folder: None, "no such file or folder"),
+    (lambda folder: folder.mkdir(), "found nothing; expected pictures with label files"),
+    (lambda folder: [labelled(folder, 2), *[p.unlink() for p in folder.glob("*.txt")]], "no label file such as"),
+    (lambda folder: folder.with_suffix("").write_text(""), "expected a folder, a .data file"),
+    (lambda folder: [labelled(folder, 2), [p.write_text("") for p in folder.glob("*.txt")]], "found no object"),
+    (lambda folder: [folder.mkdir(), *[(folder / f"{n}.yaml").write_text("") for n in "ab"]], "give one of these"),
+    (lambda folder: [folder.mkdir(), (folder / "a.yaml").write_text("names: [a]\ntrain: x\n")], "no such folder"),
+    (lambda folder: coco(folder / "elsewhere", folder / "a.json", 2), "2 pictures are missing"),
+])  # fmt: skip
 def test_errors(tmp_path, make, message):
     folder = tmp_path / "set"
     make(folder)

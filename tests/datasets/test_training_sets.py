@@ -280,17 +280,11 @@ def enclosed(image, rows, width, height):
     return bright[inside].sum() / max(1, bright.sum()), bright[inside].mean() if inside.any() else 1.0
 
 
-@pytest.mark.parametrize(
-    ("dialect", "net", "head"),
-    [
-        (PJREDDIE, "", "jitter=.3"),
-        (ALEXEYAB, "", "jitter=.3\nresize=1.5"),
-        (ALEXEYAB, "letter_box=1", "jitter=.1"),
-        (ALEXEYAB, "mosaic=1", "jitter=.2\nresize=1.3"),
-        (ALEXEYAB, "mosaic=1\nmosaic_bound=1", "jitter=.2"),
-        (ALEXEYAB, "flip=0\nblur=1\ngaussian_noise=5", "jitter=.2"),
-    ],
-)
+@pytest.mark.parametrize(("dialect", "net", "head"), [
+    (PJREDDIE, "", "jitter=.3"), (ALEXEYAB, "", "jitter=.3\nresize=1.5"), (ALEXEYAB, "letter_box=1", "jitter=.1"),
+    (ALEXEYAB, "mosaic=1", "jitter=.2\nresize=1.3"), (ALEXEYAB, "mosaic=1\nmosaic_bound=1", "jitter=.2"),
+    (ALEXEYAB, "flip=0\nblur=1\ngaussian_noise=5", "jitter=.2"),
+])  # fmt: skip
 def test_boxes_enclose_what_they_are_labels_of(detection, dialect, net, head):
     data = detection(dialect, net, head)
     shares = []

@@ -284,15 +284,12 @@ def test_metadata_of_a_classifier(tmp_path: Path) -> None:
     assert "anchors" not in known
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"format": "yolov9"}, "format 'yolov9': expected raw, boxes, yolov5, yolov8"),
-        ({"nms": True}, "nms: the format is raw; expected one with decoded boxes"),
-        ({"format": "boxes", "thresh": 2}, "thresh 2: expected a number from 0 to 1"),
-        ({"format": "boxes", "iou_thresh": -1}, "iou_thresh -1: expected a number from 0 to 1"),
-    ],
-)
+@pytest.mark.parametrize(("options", "message"), [
+    ({"format": "yolov9"}, "format 'yolov9': expected raw, boxes, yolov5, yolov8"),
+    ({"nms": True}, "nms: the format is raw; expected one with decoded boxes"),
+    ({"format": "boxes", "thresh": 2}, "thresh 2: expected a number from 0 to 1"),
+    ({"format": "boxes", "iou_thresh": -1}, "iou_thresh -1: expected a number from 0 to 1"),
+])  # fmt: skip
 def test_options_that_make_no_sense(options: dict[str, Any], message: str) -> None:
     with pytest.raises(OptionError) as error:
         ExportOptions(**options)

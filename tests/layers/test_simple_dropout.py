@@ -59,14 +59,10 @@ def dropout(build, keys=""):
     return build(f"{net(8, 4, 4)}[dropout]\n{keys}\n[avgpool]\n[softmax]\n", "alexeyab").layers[0]
 
 
-@pytest.mark.parametrize(
-    ("keys", "expected"),
-    [
-        ("dropblock=1", (7, 0)),
-        ("dropblock=1\ndropblock_size_rel=0.5", (0, 0.5)),
-        ("dropblock=1\ndropblock_size_rel=0.5\ndropblock_size_abs=4", (4, 0)),
-    ],
-)
+@pytest.mark.parametrize(("keys", "expected"), [
+    ("dropblock=1", (7, 0)), ("dropblock=1\ndropblock_size_rel=0.5", (0, 0.5)),
+    ("dropblock=1\ndropblock_size_rel=0.5\ndropblock_size_abs=4", (4, 0)),
+])  # fmt: skip
 def test_keys(build, keys, expected):
     layer = dropout(build, keys)
     assert (layer.pixels, layer.part) == expected

@@ -110,20 +110,15 @@ def test_metrics_count_answers(toys, start, sample):
     assert "pydarknet_requests_under_way 0\n" in text
 
 
-@pytest.mark.parametrize(
-    ("path", "body", "says"),
-    [
-        ("/v1/detect", b"", "empty"),
-        ("/v1/detect", b"no picture", "unknown or damaged format"),
-        ("/v1/detect", huge_png(), "20000 x 20000 pixels; expected at most 50000000"),
-        ("/v1/detect?thresh=2", b"", "thresh='2'"),
-        ("/v1/detect?thresh=nan", b"", "thresh='nan'"),
-        ("/v1/detect?nms=-1", b"", "nms='-1': expected a number from 0 to 1"),
-        ("/v1/detect?annotated=maybe", b"", "annotated='maybe': expected true or false"),
-        ("/v1/detect?treshold=0.3", b"", "'treshold': no such option; expected one of thresh, nms, hier, annotated"),
-    ],
-    ids=["empty", "text", "bomb", "thresh", "nan", "nms", "flag", "unknown"],
-)
+@pytest.mark.parametrize(("path", "body", "says"), [
+    ("/v1/detect", b"", "empty"),
+    ("/v1/detect", b"no picture", "unknown or damaged format"),
+    ("/v1/detect", huge_png(), "20000 x 20000 pixels; expected at most 50000000"),
+    ("/v1/detect?thresh=2", b"", "thresh='2'"), ("/v1/detect?thresh=nan", b"", "thresh='nan'"),
+    ("/v1/detect?nms=-1", b"", "nms='-1': expected a number from 0 to 1"),
+    ("/v1/detect?annotated=maybe", b"", "annotated='maybe': expected true or false"),
+    ("/v1/detect?treshold=0.3", b"", "'treshold': no such option; expected one of thresh, nms, hier, annotated"),
+], ids=["empty", "text", "bomb", "thresh", "nan", "nms", "flag", "unknown"])  # fmt: skip
 def test_bad_requests_get_one_line(ask, path, body, says):
     status, _, answer = ask("POST", path, body)
     assert status == 400

@@ -56,16 +56,13 @@ def test_red_and_blue_swapped(build):
 
 
 @pytest.mark.parametrize("change", [weights_surgery.rescale, weights_surgery.swap_red_and_blue])
-@pytest.mark.parametrize(
-    ("text", "warning"),
-    [
-        (
-            net(channels=1) + CONVOLUTION.format(2, 1, 0),
-            "layer 0 [convolutional]: its filters have 1 channels, expected 3; nothing changes",
-        ),
-        (net() + MATRICES.format(0), "no [convolutional] layer; nothing changes"),
-    ],
-)
+@pytest.mark.parametrize(("text", "warning"), [
+    (
+        net(channels=1) + CONVOLUTION.format(2, 1, 0),
+        "layer 0 [convolutional]: its filters have 1 channels, expected 3; nothing changes",
+    ),
+    (net() + MATRICES.format(0), "no [convolutional] layer; nothing changes"),
+])  # fmt: skip
 def test_other_filters_stay_with_a_warning(build, warnings, change, text, warning):
     network = build(text)
     before = arrays(network)

@@ -121,14 +121,11 @@ def test_alone_changes_nothing():
     assert learner.gradient.any()
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        (("[avgpool]", "[rnn]\nhidden=2\noutput=2\n[avgpool]"), r"x\.cfg:\d+: \[rnn\].*layer 4 hands its state"),
-        (("[net]", "[net]\nequidistant_point=3"), r"x\.cfg:2: \[net\].*equidistant_point: each mini-batch needs"),
-        (("[avgpool]", f"{CONV}share_index=2\n[avgpool]"), r"x\.cfg:\d+: .*share_index: layer 4 adds to another"),
-    ],
-)
+@pytest.mark.parametrize(("changes", "message"), [
+    (("[avgpool]", "[rnn]\nhidden=2\noutput=2\n[avgpool]"), r"x\.cfg:\d+: \[rnn\].*layer 4 hands its state"),
+    (("[net]", "[net]\nequidistant_point=3"), r"x\.cfg:2: \[net\].*equidistant_point: each mini-batch needs"),
+    (("[avgpool]", f"{CONV}share_index=2\n[avgpool]"), r"x\.cfg:\d+: .*share_index: layer 4 adds to another"),
+])  # fmt: skip
 def test_networks_that_cannot_be_divided(changes, message):
     model = model_of(parse_config("x.cfg", CLASSIFIER.replace(*changes, 1)), "alexeyab")
     with pytest.raises(ConfigError, match=message):

@@ -35,24 +35,10 @@ def test_bundled_finds_both_folders(elsewhere: Path) -> None:
     assert network.read_text(encoding="utf-8").startswith("#")
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "",
-        "data",
-        "data/",
-        "cfg",
-        "data/none.names",
-        "coco.names",
-        "pydarknet/errors.py",
-        "data/../pyproject.toml",
-        "/data/coco.names",
-        "cfg/..",
-        "../data/coco.names",
-        "data/\0",
-        "data/" + "x" * 5000,
-    ],
-)
+@pytest.mark.parametrize("name", [
+    "", "data", "data/", "cfg", "data/none.names", "coco.names", "pydarknet/errors.py", "data/../pyproject.toml",
+    "/data/coco.names", "cfg/..", "../data/coco.names", "data/\0", "data/" + "x" * 5000,
+])  # fmt: skip
 def test_bundled_has_nothing_else(name: str) -> None:
     assert resources.bundled(name) is None
 

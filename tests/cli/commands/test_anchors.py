@@ -120,24 +120,21 @@ def test_table(run, folder):
     assert given < sse <= iou < nine < 100
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (
-            ["obj.data", "-n", "5", "--width", "416", "--height", "416"],
-            "3 different sizes of boxes; expected at least 5",
-        ),
-        (["none.data", "--width", "416", "--height", "416"], "Couldn't open file: none.data"),
-        (["empty.txt", "--width", "416", "--height", "416"], "empty.txt:1: the list is empty"),
-        (["no.data", "--width", "416", "--height", "416"], "no.data:1: [data] train= is missing"),
-        (["b.txt", "--width", "416", "--height", "416"], "b.txt: no boxes in the label files of its pictures"),
-        (["obj.data", "-n", "1", "--width", "9", "--height", "9", "--anchors", "1,x"], "anchors '1,x': expected pairs"),
-        (
-            ["obj.data", "-n", "1", "--width", "9", "--height", "9", "--anchors", "1,2, 0,3"],
-            "anchors: found 0,3; expected",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("words", "message"), [
+    (
+        ["obj.data", "-n", "5", "--width", "416", "--height", "416"],
+        "3 different sizes of boxes; expected at least 5",
+    ),
+    (["none.data", "--width", "416", "--height", "416"], "Couldn't open file: none.data"),
+    (["empty.txt", "--width", "416", "--height", "416"], "empty.txt:1: the list is empty"),
+    (["no.data", "--width", "416", "--height", "416"], "no.data:1: [data] train= is missing"),
+    (["b.txt", "--width", "416", "--height", "416"], "b.txt: no boxes in the label files of its pictures"),
+    (["obj.data", "-n", "1", "--width", "9", "--height", "9", "--anchors", "1,x"], "anchors '1,x': expected pairs"),
+    (
+        ["obj.data", "-n", "1", "--width", "9", "--height", "9", "--anchors", "1,2, 0,3"],
+        "anchors: found 0,3; expected",
+    ),
+])  # fmt: skip
 def test_bad_input_is_one_line(run, objects, words, message):
     Path("empty.txt").write_text("")
     Path("no.data").write_text("classes=3\n")

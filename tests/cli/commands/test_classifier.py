@@ -160,17 +160,14 @@ def test_pictures_that_cannot_be_read(run, files, command):
     assert result.stdout.splitlines()[2 if command == "valid" else 1] == expected
 
 
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
-        ("classes=4\nvalid=list.txt\nlabels=labels.txt\n", "net.data:1: [data] classes=4: expected at most 3"),
-        ("valid=gone.txt\nlabels=labels.txt\n", "Couldn't open file: gone.txt (no such file; tried "),
-        ("valid=list.txt\n", "Couldn't open file: data/labels.list (no such file; tried "),
-        ("valid=list.txt\nlabels=two.txt\n", "two.txt: 2 names; expected 3"),
-        ("valid=list.txt\nlabels=labels.txt\nleaves=two.txt\n", "net.data:3: [data] leaves: the network has no tree"),
-        ("valid=list.txt\nlabels=labels.txt\ntop=0\n", "net.data:3: [data] top=0: expected a number from 1 to"),
-    ],
-)
+@pytest.mark.parametrize(("data", "message"), [
+    ("classes=4\nvalid=list.txt\nlabels=labels.txt\n", "net.data:1: [data] classes=4: expected at most 3"),
+    ("valid=gone.txt\nlabels=labels.txt\n", "Couldn't open file: gone.txt (no such file; tried "),
+    ("valid=list.txt\n", "Couldn't open file: data/labels.list (no such file; tried "),
+    ("valid=list.txt\nlabels=two.txt\n", "two.txt: 2 names; expected 3"),
+    ("valid=list.txt\nlabels=labels.txt\nleaves=two.txt\n", "net.data:3: [data] leaves: the network has no tree"),
+    ("valid=list.txt\nlabels=labels.txt\ntop=0\n", "net.data:3: [data] top=0: expected a number from 1 to"),
+])  # fmt: skip
 def test_errors_are_one_line(run, files, data, message):
     Path("net.data").write_text(data)
     Path("two.txt").write_text("red\ngreen\n")

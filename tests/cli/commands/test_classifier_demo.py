@@ -87,13 +87,10 @@ def test_pictures_are_frames_too(run, words):
     assert result.stdout.count("50.6%: Eskimo dog") == 1
 
 
-@pytest.mark.parametrize(
-    ("video", "message"),
-    [
-        ("no.avi", "Cannot load video"),
-        ("pets.data", 'Cannot load video "pets.data": unknown or damaged format'),
-    ],
-)
+@pytest.mark.parametrize(("video", "message"), [
+    ("no.avi", "Cannot load video"),
+    ("pets.data", 'Cannot load video "pets.data": unknown or damaged format'),
+])  # fmt: skip
 def test_what_cannot_be_read(run, words, video, message):
     result = run(*words[:-1], video, "-dont_show")
     assert result.exit_code == 1

@@ -66,16 +66,12 @@ def test_the_table_shows_every_name_and_what_is_here(run, tmp_path):
         assert (entry.stated_by or "size alone") in line
 
 
-@pytest.mark.parametrize(
-    "arguments, words",
-    [
-        ((), "which weights?"),
-        (("--list", "tiny"), "--list takes no NAME"),
-        (("tiny", "yolov4", "--url", "http://127.0.0.1:1/"), "one file"),
-        (("yolov4tiny",), "did you mean yolov4-tiny"),
-        (("tiny", "--url", "tiny.weights"), "expected an address"),
-    ],
-)
+@pytest.mark.parametrize("arguments, words", [
+    ((), "which weights?"), (("--list", "tiny"), "--list takes no NAME"),
+    (("tiny", "yolov4", "--url", "http://127.0.0.1:1/"), "one file"),
+    (("yolov4tiny",), "did you mean yolov4-tiny"),
+    (("tiny", "--url", "tiny.weights"), "expected an address"),
+])  # fmt: skip
 def test_what_makes_no_sense_is_one_line(run, arguments, words):
     result = run(*arguments)
     assert result.exit_code != 0

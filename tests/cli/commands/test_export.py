@@ -66,15 +66,12 @@ def test_a_difference_above_the_tolerance_writes_nothing(run, detector):
     assert not Path("net.onnx").exists()
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["--nms"], "nms: the format is raw; expected one with decoded boxes"),
-        (["--format", "yolov8"], "classify.cfg: has no detection layer"),
-        (["--format", "yolov9"], "'yolov9' is not one of 'raw', 'boxes', 'yolov5', 'yolov8'"),
-        (["--batch", "0"], "0 is not in the range"),
-    ],
-)
+@pytest.mark.parametrize(("words", "message"), [
+    (["--nms"], "nms: the format is raw; expected one with decoded boxes"),
+    (["--format", "yolov8"], "classify.cfg: has no detection layer"),
+    (["--format", "yolov9"], "'yolov9' is not one of 'raw', 'boxes', 'yolov5', 'yolov8'"),
+    (["--batch", "0"], "0 is not in the range"),
+])  # fmt: skip
 def test_what_makes_no_sense(run, classifier, words, message):
     result = run("export", classifier.cfg, classifier.weights, "net.onnx", *words)
     assert result.exit_code in (1, 2)

@@ -141,25 +141,22 @@ def test_megabytes_are_rounded_as_in_the_published_tables():
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="no reference files beside this checkout")
-@pytest.mark.parametrize(
-    ("name", "rows"),
-    [
-        (
-            "yolov4-tiny_contrastive",
-            [
-                "  54 contrastive   52 x  52 x   9 x emb_size  128 x batch:    1  classes =   80, step = 24336 ",
-                "detection ",
-            ],
-        ),
-        (
-            "yolov3-tiny_occlusion_track",
-            [
-                "  23 CRNN Layer: 26 x 26 x 384 image, 256 filters",
-                "\nconv    128       3 x 3/ 1     26 x  26 x 384 ->   26 x  26 x 128 0.598 BF",
-            ],
-        ),
-    ],
-)
+@pytest.mark.parametrize(("name", "rows"), [
+    (
+        "yolov4-tiny_contrastive",
+        [
+            "  54 contrastive   52 x  52 x   9 x emb_size  128 x batch:    1  classes =   80, step = 24336 ",
+            "detection ",
+        ],
+    ),
+    (
+        "yolov3-tiny_occlusion_track",
+        [
+            "  23 CRNN Layer: 26 x 26 x 384 image, 256 filters",
+            "\nconv    128       3 x 3/ 1     26 x  26 x 384 ->   26 x  26 x 128 0.598 BF",
+        ],
+    ),
+])  # fmt: skip
 def test_rows_of_rare_reference_networks(run, name, rows):
     printed = run("info", SHARED / "reference" / "cfg" / "alexeyab" / f"{name}.cfg").stdout
     assert all(row in printed for row in rows), printed

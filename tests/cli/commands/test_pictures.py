@@ -100,19 +100,16 @@ def test_nightmare_scales_the_picture_first(run, files):
     assert size("noise_net_0_000000.jpg") == (20, 15)
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        ("nightmare net.cfg net.weights noise.png 4", "layers 4 to 4: net.cfg has layers 0 to 3"),
-        ("nightmare net.cfg net.weights gone.png 1", 'Cannot load image "gone.png": No such file or directory'),
-        ("nightmare net.cfg net.weights noise.png 1 -prefix net.cfg", "net.cfg: cannot make the folder: File exists"),
-        ("nightmare net.cfg net.weights noise.png 1 -reconstruct", "nightmare -reconstruct is not offered: "),
-        ("imtest net.cfg", 'Cannot load image "net.cfg": unknown or damaged format'),
-        ("imtest noise.png --out-dir net.cfg", "net.cfg: cannot make the folder: File exists"),
-        ("mkimg net.cfg net.weights 2 50 1 made", "50x2 pixels: expected at least 3x3, the size of a filter"),
-        ("visualize net.cfg noise.png", "noise.png: this is a PNG picture, not a darknet .weights file"),
-    ],
-)
+@pytest.mark.parametrize(("words", "message"), [
+    ("nightmare net.cfg net.weights noise.png 4", "layers 4 to 4: net.cfg has layers 0 to 3"),
+    ("nightmare net.cfg net.weights gone.png 1", 'Cannot load image "gone.png": No such file or directory'),
+    ("nightmare net.cfg net.weights noise.png 1 -prefix net.cfg", "net.cfg: cannot make the folder: File exists"),
+    ("nightmare net.cfg net.weights noise.png 1 -reconstruct", "nightmare -reconstruct is not offered: "),
+    ("imtest net.cfg", 'Cannot load image "net.cfg": unknown or damaged format'),
+    ("imtest noise.png --out-dir net.cfg", "net.cfg: cannot make the folder: File exists"),
+    ("mkimg net.cfg net.weights 2 50 1 made", "50x2 pixels: expected at least 3x3, the size of a filter"),
+    ("visualize net.cfg noise.png", "noise.png: this is a PNG picture, not a darknet .weights file"),
+])  # fmt: skip
 def test_errors_are_one_line(run, files, words, message):
     result = run(*words.split())
     assert (result.exit_code, result.stdout) == (1, "")

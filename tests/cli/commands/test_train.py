@@ -310,25 +310,22 @@ def test_partial_weights_are_announced(run, files):
     assert "net.conv.2: loaded 2 of 4 layers" in run("train", files.data, files.cfg, "net.conv.2").stderr
 
 
-@pytest.mark.parametrize(
-    ("words", "error"),
-    [
-        ("classifier train {data} {cfg}", "{cfg}: a detector; use detector train"),
-        ("train {data} {cfg} -topk", "{cfg}: -topk does not go with this network; use -map"),
-        (
-            "train {data} {cfg} --min-size 288",
-            "min_size 288: only pjreddie's detectors with random=1 in the last layer change between 320 and 608",
-        ),
-        ("train {data} {cfg} --patience 3", "--patience 3: counts measurements; give -map or -topk, too"),
-        ("train . {cfg}", ".: with a CFG, expected a .data file; for this data set: pydarknet train . --model {cfg}"),
-        (
-            "detector train data.yaml {cfg}",
-            "data.yaml: with a CFG, expected a .data file; for this data set: pydarknet train data.yaml --model {cfg}",
-        ),
-        ("train nothing.data {cfg}", "Couldn't open file: nothing.data (No such file or directory)"),
-        ("train {data} {cfg} nothing.weights", "Couldn't open file: nothing.weights (No such file or directory)"),
-    ],
-)
+@pytest.mark.parametrize(("words", "error"), [
+    ("classifier train {data} {cfg}", "{cfg}: a detector; use detector train"),
+    ("train {data} {cfg} -topk", "{cfg}: -topk does not go with this network; use -map"),
+    (
+        "train {data} {cfg} --min-size 288",
+        "min_size 288: only pjreddie's detectors with random=1 in the last layer change between 320 and 608",
+    ),
+    ("train {data} {cfg} --patience 3", "--patience 3: counts measurements; give -map or -topk, too"),
+    ("train . {cfg}", ".: with a CFG, expected a .data file; for this data set: pydarknet train . --model {cfg}"),
+    (
+        "detector train data.yaml {cfg}",
+        "data.yaml: with a CFG, expected a .data file; for this data set: pydarknet train data.yaml --model {cfg}",
+    ),
+    ("train nothing.data {cfg}", "Couldn't open file: nothing.data (No such file or directory)"),
+    ("train {data} {cfg} nothing.weights", "Couldn't open file: nothing.weights (No such file or directory)"),
+])  # fmt: skip
 def test_errors_are_one_line(run, files, words, error):
     result = run(*words.format(data=files.data, cfg=files.cfg).split())
     assert result.exit_code == 1

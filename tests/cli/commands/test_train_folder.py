@@ -85,19 +85,16 @@ def test_voc_and_another_model(run, tmp_path, monkeypatch):
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["train", "set", "--resume"], "set: no run to continue"),
-        (["train", "absent"], "absent: no such file or folder"),
-        (["train", "set", "--model", "x"], "--model x: no such network"),
-        (["train", "set", "--init", "x"], "--init x: no such file"),
-        (["train", "set", "--download"], "--download: no pretrained layers are published for small"),
-        (["train", "set", "--backup", "x"], "--backup does not go with"),
-        (["train", "set/obj.data", "small.cfg", "--model", "small"], "--model is for `train FOLDER`"),
-        (["train", "set", "--precision", "bf16"], "training is always in float32"),
-    ],
-)
+@pytest.mark.parametrize(("words", "message"), [
+    (["train", "set", "--resume"], "set: no run to continue"),
+    (["train", "absent"], "absent: no such file or folder"),
+    (["train", "set", "--model", "x"], "--model x: no such network"),
+    (["train", "set", "--init", "x"], "--init x: no such file"),
+    (["train", "set", "--download"], "--download: no pretrained layers are published for small"),
+    (["train", "set", "--backup", "x"], "--backup does not go with"),
+    (["train", "set/obj.data", "small.cfg", "--model", "small"], "--model is for `train FOLDER`"),
+    (["train", "set", "--precision", "bf16"], "training is always in float32"),
+])  # fmt: skip
 def test_errors(run, folder, tmp_path, words, message):
     result = run(*words)
     assert result.exit_code in (1, 2)

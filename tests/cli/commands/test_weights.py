@@ -148,21 +148,18 @@ def test_recurrent_layers_that_stay_are_named(run, folder):
     ]
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        ("partial net.cfg net.weights out 3", "3 layers: expected a number from 0 to 2, those of net.cfg"),
-        ("rgbgr net.cfg gone.weights out", "Couldn't open file: gone.weights (No such file or directory)"),
-        ("rgbgr gone.cfg net.weights out", "Couldn't open file: gone.cfg (No such file or directory)"),
-        ("reset net.cfg net.weights no/out", "no/out: cannot write: No such file or directory"),
-        ("print net.cfg net.weights 1", "layer 1 is [connected]; expected [convolutional]"),
-        ("average net.cfg out net.weights dog.png", "dog.png: this is a PNG picture, not a darknet .weights file"),
-        (
-            "oneoff net.cfg net.weights out",
-            "net.cfg: the last layer but one must be a plain 1x1 [convolutional], without",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("words", "message"), [
+    ("partial net.cfg net.weights out 3", "3 layers: expected a number from 0 to 2, those of net.cfg"),
+    ("rgbgr net.cfg gone.weights out", "Couldn't open file: gone.weights (No such file or directory)"),
+    ("rgbgr gone.cfg net.weights out", "Couldn't open file: gone.cfg (No such file or directory)"),
+    ("reset net.cfg net.weights no/out", "no/out: cannot write: No such file or directory"),
+    ("print net.cfg net.weights 1", "layer 1 is [connected]; expected [convolutional]"),
+    ("average net.cfg out net.weights dog.png", "dog.png: this is a PNG picture, not a darknet .weights file"),
+    (
+        "oneoff net.cfg net.weights out",
+        "net.cfg: the last layer but one must be a plain 1x1 [convolutional], without",
+    ),
+])  # fmt: skip
 def test_errors_are_one_line(run, files, words, message):
     result = run(*words.split())
     assert result.exit_code == 1

@@ -54,16 +54,13 @@ def test_choice_by_pictures_and_machine():
         choose_model("nonsense", statistics())
 
 
-@pytest.mark.parametrize(
-    ("given", "size"),
-    [
-        (statistics(side=0.1), (192, 144)),  # the smallest objects have about 17 pixels
-        (statistics(side=0.01), (416, 320)),  # no larger than that
-        (statistics(side=0.5), (192, 144)),  # no smaller than that
-        (statistics(side=0.1, picture=(480, 640)), (192, 256)),
-        (statistics(side=0.01, picture=(96, 96)), (96, 96)),  # no larger than the pictures
-    ],
-)
+@pytest.mark.parametrize(("given", "size"), [
+    (statistics(side=0.1), (192, 144)),  # the smallest objects have about 17 pixels
+    (statistics(side=0.01), (416, 320)),  # no larger than that
+    (statistics(side=0.5), (192, 144)),  # no smaller than that
+    (statistics(side=0.1, picture=(480, 640)), (192, 256)),
+    (statistics(side=0.01, picture=(96, 96)), (96, 96)),  # no larger than the pictures
+])  # fmt: skip
 def test_the_small_input_has_the_pictures_proportions(given, size):
     assert input_size(given, True, (256, 192)) == size
 
@@ -143,23 +140,20 @@ def test_nothing_on_a_good_set():
     assert lines() == []
 
 
-@pytest.mark.parametrize(
-    ("changes", "expected"),
-    [
-        ({"objects": (400,)}, "one class: mAP is the AP of cat. .* there are none"),
-        ({"objects": (400,), "empty": 7}, "there are 7"),
-        ({"objects": (400, 39)}, "unbalanced: 39 objects of dog, 400 of cat.*counters_per_class=400,39 "),
-        ({"objects": (40, 10)}, "few objects: 10 of dog"),
-        ({"objects": (400, 0)}, "no objects of dog in the training list"),
-        ({"picture": (640, 480)}, "rectangular pictures, 640x480: the input is "),
-        ({"shapes": np.array([[600.0, 400], [400, 600]])}, "different aspect ratios, 0.67 to 1.50"),
-        ({"side": 0.01, "picture": (1200, 1200)}, "very small objects: .* at 416x416; --width 832 --height 832"),
-        ({"side": 0.01, "picture": (416, 416)}, "use pictures of higher resolution"),
-        ({"train": 60}, "few pictures: 60"),
-        ({"lists": {"train": LISTS["train"], "valid": LISTS["valid"][:5]}}, "5 pictures to validate on"),
-        ({"findings": [Finding("in two lists", "x")]}, "1 pictures are in two lists"),
-    ],
-)
+@pytest.mark.parametrize(("changes", "expected"), [
+    ({"objects": (400,)}, "one class: mAP is the AP of cat. .* there are none"),
+    ({"objects": (400,), "empty": 7}, "there are 7"),
+    ({"objects": (400, 39)}, "unbalanced: 39 objects of dog, 400 of cat.*counters_per_class=400,39 "),
+    ({"objects": (40, 10)}, "few objects: 10 of dog"),
+    ({"objects": (400, 0)}, "no objects of dog in the training list"),
+    ({"picture": (640, 480)}, "rectangular pictures, 640x480: the input is "),
+    ({"shapes": np.array([[600.0, 400], [400, 600]])}, "different aspect ratios, 0.67 to 1.50"),
+    ({"side": 0.01, "picture": (1200, 1200)}, "very small objects: .* at 416x416; --width 832 --height 832"),
+    ({"side": 0.01, "picture": (416, 416)}, "use pictures of higher resolution"),
+    ({"train": 60}, "few pictures: 60"),
+    ({"lists": {"train": LISTS["train"], "valid": LISTS["valid"][:5]}}, "5 pictures to validate on"),
+    ({"findings": [Finding("in two lists", "x")]}, "1 pictures are in two lists"),
+])  # fmt: skip
 def test_remarks(changes, expected):
     found = lines(**changes)
     assert len(found) == 1, found
