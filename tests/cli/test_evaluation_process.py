@@ -1,19 +1,12 @@
 """Each evaluation command once as a process of its own, as a user runs it."""
 
-import subprocess
-import sys
-
 import cv2
 import numpy as np
 import pytest
 from support.evaluation_files import evaluation_files
+from support.processes import process
 
 import pydarknet
-
-
-def run_process(*words):
-    command = [sys.executable, "-m", "pydarknet", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
 @pytest.fixture
@@ -49,10 +42,10 @@ def version_1(folder):
     (["detector", "recall"], "", "    9     8    10\tRPs/Img: 26.30\tIOU: 58.49%\tRecall:80.00%\n"),
 ], ids=lambda value: " ".join(value) if isinstance(value, list) else "")  # fmt: skip
 def test_a_data_file_and_a_network(files, words, stdout, stderr):
-    process = run_process(*words, *files, "--dialect", "alexeyab")
-    assert process.returncode == 0, process.stderr
-    assert stdout in process.stdout
-    assert stderr in process.stderr
+    result = process(*words, *files, "--dialect", "alexeyab")
+    assert result.returncode == 0, result.stderr
+    assert stdout in result.stdout
+    assert stderr in result.stderr
 
 
 @pytest.mark.slow
@@ -63,8 +56,8 @@ def test_a_data_file_and_a_network(files, words, stdout, stderr):
     (["coco", "recall"], None, "    0     1     1\tRPs/Img: 1.00\tIOU: 100.00%\tRecall:100.00%\n"),
 ], ids=lambda value: " ".join(value) if isinstance(value, list) else "")  # fmt: skip
 def test_version_1(folder, version_1, words, written, stderr):
-    process = run_process(*words, *version_1)
-    assert process.returncode == 0, process.stderr
-    assert stderr in process.stderr
+    result = process(*words, *version_1)
+    assert result.returncode == 0, result.stderr
+    assert stderr in result.stderr
     if written:
         assert (folder / "results" / written).stat().st_size > 10

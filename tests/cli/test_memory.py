@@ -1,14 +1,13 @@
 """Memory of `detect` is flat: over hundreds of pictures, the frames of a video, a stream."""
 
 import json
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from support.processes import start
 
 from pydarknet.images.image import encode_image
 from pydarknet.inference.video.mjpeg_server import MJPEG, Stream, jpeg_part
@@ -26,8 +25,7 @@ def resident(pid):
 
 def growth(words, count):
     """How many bytes a run grows by between SETTLED and `count` results."""
-    command = [sys.executable, "-m", "pydarknet", *map(str, words), "--json"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = start(*words, "--json")
     sizes = []
     for number in range(1, count + 1):
         assert json.loads(process.stdout.readline())["objects"]

@@ -1,9 +1,7 @@
 """Commands of darknet that are not offered say so."""
 
-import subprocess
-import sys
-
 import pytest
+from support.processes import process
 
 from pydarknet.cli.app import COMMANDS
 from pydarknet.cli.not_offered import ABSENT
@@ -28,6 +26,6 @@ def test_what_is_offered_is_not_among_them(run):
 
 @pytest.mark.slow
 def test_as_a_process():
-    process = subprocess.run([sys.executable, "-m", "pydarknet", "go", "engine"], capture_output=True, text=True)
-    assert process.returncode == 1
-    assert process.stderr == f"go is not offered: {ABSENT['go']}\n"
+    result = process("go", "engine")
+    assert result.returncode == 1
+    assert result.stderr == f"go is not offered: {ABSENT['go']}\n"

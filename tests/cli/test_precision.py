@@ -1,20 +1,13 @@
 """`--precision`: taken by commands that compute, refused by those that train and where the processor cannot."""
 
 import os
-import subprocess
-import sys
 
 import pytest
+from support.processes import process
 
 from pydarknet.kernels.convolution import bf16
 
 needs_bf16 = pytest.mark.skipif(bool(bf16.MISSING), reason=f"this processor has no {' and no '.join(bf16.MISSING)}")
-
-
-def process(*words, **environment):
-    return subprocess.run(
-        [sys.executable, "-m", "pydarknet", *words], capture_output=True, text=True, env=os.environ | environment
-    )
 
 
 @pytest.mark.slow
@@ -34,7 +27,9 @@ def test_as_a_process(run, classifier, detector):
 @pytest.mark.slow
 def test_a_processor_without_it_ends_in_one_line(classifier):
     """A process whose Numba shall compile for any processor."""
-    result = process("speed", classifier.cfg, "2", "--precision", "bf16", NUMBA_CPU_NAME="generic")
+    result = process(
+        "speed", classifier.cfg, "2", "--precision", "bf16", env=os.environ | {"NUMBA_CPU_NAME": "generic"}
+    )
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr == (
         "precision bf16: needs a processor with AVX-512 BF16; this one (generic) is without avx512f and avx512bf16\n"

@@ -10,15 +10,10 @@ from pathlib import Path
 import click
 import pytest
 from click.shell_completion import BashComplete
+from support.processes import PYDARKNET, start
 
 from pydarknet.cli.app import pydarknet as command
 from pydarknet.version import __version__
-
-PYDARKNET = [sys.executable, "-m", "pydarknet"]
-
-
-def start(*words, stdout=subprocess.PIPE, **options):
-    return subprocess.Popen([*PYDARKNET, *words], stdout=stdout, stderr=subprocess.PIPE, **options)
 
 
 def test_help_waits_for_no_heavy_module():
@@ -49,7 +44,7 @@ def test_help_waits_for_no_heavy_module():
 def test_a_number_of_threads_that_makes_no_sense_is_refused(count, mode, words, tmp_path):
     """By saved code, and where Numba's own settings have it run the kernels."""
     environment = os.environ | mode | {"NUMBA_NUM_THREADS": count}
-    process = start(*words.split(), cwd=tmp_path, text=True, env=environment)
+    process = start(*words.split(), cwd=tmp_path, env=environment)
     output, errors = process.communicate(timeout=60)
     assert (process.returncode, output) == (1, "")
     assert errors == f"NUMBA_NUM_THREADS={count}: expected a whole number from 1, the number of threads\n"
@@ -100,7 +95,7 @@ def test_broken_pipe_is_quiet(classifier, shown):
     os.close(reader)  # before the first line is written, so that it does not depend on who is faster
     process = start(*shown.format(classifier).split(), stdout=writer)
     os.close(writer)
-    assert process.communicate(timeout=60)[1] == b""
+    assert process.communicate(timeout=60)[1] == ""
     assert process.returncode != 0
 
 
@@ -118,15 +113,15 @@ def test_interrupt(classifier):
     # Shells start background jobs with the signal ignored, which children inherit.
     heard = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
     process = start("classify", classifier.cfg, classifier.weights, "-t1", stdin=subprocess.PIPE, **heard)
-    process.stdin.write(b"dog.png\n")
+    process.stdin.write("dog.png\n")
     process.stdin.flush()
-    assert b"Predicted" in process.stdout.readline()
+    assert "Predicted" in process.stdout.readline()
     time.sleep(0.3)  # until it waits for the next name
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert out in (b"", b"1: 0.506480\n")
-    assert err == b""
+    assert out in ("", "1: 0.506480\n")
+    assert err == ""
 
 
 def test_shell_completion():

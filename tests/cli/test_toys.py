@@ -3,13 +3,12 @@
 import importlib
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from support.processes import process
 
 import pydarknet
 from pydarknet.boxes import iou
@@ -31,8 +30,7 @@ def scenes():
 
 def detector_test(*words):
     """Run darknet's own spelling from a folder without any of the files, so that the bundled ones are found."""
-    command = [sys.executable, "-m", "pydarknet", "detector", "test", "toys.data", "toys.cfg", "toys.weights"]
-    result = subprocess.run([*command, *map(str, words)], capture_output=True, text=True)
+    result = process("detector", "test", "toys.data", "toys.cfg", "toys.weights", *words)
     assert result.returncode == 0, result.stderr
     return result.stdout
 

@@ -4,10 +4,18 @@ import subprocess
 import sys
 import time
 
+PYDARKNET = [sys.executable, "-m", "pydarknet"]
 
-def process(*words):
-    """The completed process of a command, with its text."""
-    return subprocess.run([sys.executable, "-m", "pydarknet", *words], capture_output=True, text=True, timeout=600)
+
+def process(*words, **options):
+    """The completed process of a command, with its text. options: those of `subprocess.run`."""
+    return subprocess.run([*PYDARKNET, *map(str, words)], capture_output=True, text=True, timeout=600, **options)
+
+
+def start(*words, **options):
+    """The process of a command, whose text is read from pipes. options: those of `subprocess.Popen`."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([*PYDARKNET, *map(str, words)], **pipes | options)
 
 
 def wait_until(condition, seconds=60):

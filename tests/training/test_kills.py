@@ -6,23 +6,15 @@ PYDARKNET_KILLS=50 in the environment kills 50 times, which takes about two minu
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
+from functools import partial
 
 import numpy as np
 import pytest
-from support.processes import read_to
+from support.processes import read_to, start
 from support.training_files import detection_files
 
 from pydarknet.training.checkpoint import newest
-
-
-def start(files, *words):
-    words = ["train", str(files.data), str(files.cfg), "-map", "--no-chart", *words]
-    return subprocess.Popen(
-        [sys.executable, "-m", "pydarknet", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
 
 
 def entries(folder):
@@ -37,9 +29,10 @@ KILLS = int(os.environ.get("PYDARKNET_KILLS", "3"))
 @pytest.mark.slow
 def test_random_kills_lose_nothing(tmp_path):
     files = detection_files(tmp_path, learning_rate=0.01)
+    train = partial(start, "train", files.data, files.cfg, "-map", "--no-chart")
     rng, reached = np.random.default_rng(KILLS), 0
     for _ in range(KILLS):
-        process = start(files, "--resume", "--save-every", "1", "--max-batches", "1000000")
+        process = train("--resume", "--save-every", "1", "--max-batches", "1000000")
         read_to(process.stdout, "Loaded")
         time.sleep(float(rng.uniform(0, 0.3)))
         process.send_signal(signal.SIGKILL)
@@ -53,7 +46,7 @@ def test_random_kills_lose_nothing(tmp_path):
     assert reached > KILLS
     end = str(reached + 3)
     for words in (["--resume"], ["--backup", str(tmp_path / "undisturbed")]):
-        process = start(files, *words, "--max-batches", end)
+        process = train(*words, "--max-batches", end)
         _, remarks = process.communicate(timeout=300)
         assert process.returncode == 0, remarks
     for name in ("net_final.weights", *(["net_best.weights"] if reached >= 100 else [])):

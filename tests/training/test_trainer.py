@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.processes import read_to
+from support.processes import read_to, start
 from support.training_files import classification_files, detection_files
 
 import pydarknet
@@ -121,15 +121,10 @@ def test_resume_without_a_checkpoint_begins(files):
     assert len(list(train(files.data, files.cfg, max_batches=2, resume=True))) == 2
 
 
-def command(files, *words):
-    words = [sys.executable, "-m", "pydarknet", "train", str(files.data), str(files.cfg), *words]
-    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
 @pytest.mark.slow
 def test_ctrl_c_finishes_the_iteration(tmp_path):
     files = detection_files(tmp_path, max_batches=1000000)
-    process = command(files)
+    process = start("train", files.data, files.cfg)
     read_to(process.stdout, "3: ")
     process.send_signal(signal.SIGINT)
     _, remarks = process.communicate(timeout=120)

@@ -3,7 +3,6 @@
 import json
 import re
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -13,9 +12,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from support.processes import start
 from support.videos import frames_of, make_video
 
-PYDARKNET = [sys.executable, "-m", "pydarknet"]
 PIXELS = "\t(left_x:   16   top_y:   18   width:   32   height:   12)"
 ALEXEYAB = "--dialect=alexeyab"
 
@@ -147,12 +146,6 @@ def test_a_classifier_has_no_objects(run, words, classifier):
 # --- as a process: streams and signals ---
 
 
-def start(words, *more):
-    return subprocess.Popen(
-        [*PYDARKNET, *words, ALEXEYAB, *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-
-
 def url_of(process, name):
     """What the process says about where it serves; it listens by then."""
     line = process.stderr.readline()
@@ -163,7 +156,7 @@ def url_of(process, name):
 @pytest.mark.slow
 def test_streams_of_pictures_and_objects(words):
     make_video("in.avi", 40)
-    process = start(words, "-json_port", "0", "-mjpeg_port", "0", "-fps_lim", "60")
+    process = start(*words, ALEXEYAB, "-json_port", "0", "-mjpeg_port", "0", "-fps_lim", "60")
     got = {}
 
     def read(name, url):
@@ -199,7 +192,7 @@ def test_streams_of_pictures_and_objects(words):
 def test_a_signal_leaves_whole_files(words, number):
     make_video("in.avi", 2000)
     outputs = ["-out_filename", "out.avi", "-json_file_output", "out.json", "-json_port", "0"]
-    process = start(words, *outputs, "-fps_lim", "50")
+    process = start(*words, ALEXEYAB, *outputs, "-fps_lim", "50")
     url = url_of(process, "JSON")
     with urllib.request.urlopen(url, timeout=60) as reply:
         body = reply.read(400)  # some frames have passed
@@ -217,7 +210,7 @@ def test_a_signal_leaves_whole_files(words, number):
 
 @pytest.mark.slow
 def test_sigterm_before_the_first_frame_leaves_no_part_files(words):
-    process = start(words, "-json_file_output", "out.json", "-out_filename", "out.avi", "-fps_lim", "1")
+    process = start(*words, ALEXEYAB, "-json_file_output", "out.json", "-out_filename", "out.avi", "-fps_lim", "1")
     assert process.stdout.readline() == "Demo\n"
     process.terminate()
     assert process.communicate(timeout=60)[1] == ""
@@ -228,7 +221,7 @@ def test_sigterm_before_the_first_frame_leaves_no_part_files(words):
 @pytest.mark.slow
 def test_a_client_that_does_not_read_does_not_stop_the_demo(words):
     make_video("in.avi", 60)
-    process = start(words, "-mjpeg_port", "0", "-fps_lim", "60")
+    process = start(*words, ALEXEYAB, "-mjpeg_port", "0", "-fps_lim", "60")
     url = url_of(process, "MJPEG")
     with urllib.request.urlopen(url, timeout=60):
         begun = time.monotonic()

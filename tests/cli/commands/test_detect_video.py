@@ -4,7 +4,6 @@ import csv
 import json
 import signal
 import subprocess
-import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from support.processes import start
 from support.videos import frames_of, make_video
 
 from pydarknet.images.image import encode_image
@@ -192,11 +192,6 @@ def test_a_stream(run, words):
 # --- as a process ---
 
 
-def start(words, *more):
-    command = [sys.executable, "-m", "pydarknet", *words, *map(str, more)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(("what", "number"), [
     ("video", signal.SIGINT), ("video", signal.SIGTERM), ("pictures", signal.SIGINT), ("stream", signal.SIGTERM),
@@ -207,7 +202,7 @@ def test_a_signal_leaves_whole_files(words, what, number):
     Path("list.txt").write_text("dog.png\n" * 20000)
     with Publisher() as publisher:
         name = {"video": "in.avi", "pictures": "list.txt", "stream": publisher.url}[what]
-        process = start(words, name, "--json", "--csv", "f.csv", "-out", "f.json", "--out-dir", "out")
+        process = start(*words, name, "--json", "--csv", "f.csv", "-out", "f.json", "--out-dir", "out")
         lines = [process.stdout.readline() for _ in range(5)]
         assert not Path("f.csv").exists()
         process.send_signal(number)
@@ -229,10 +224,7 @@ def test_a_signal_leaves_whole_files(words, what, number):
 
 @pytest.mark.slow
 def test_ctrl_c_while_a_path_is_waited_for(words):
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pydarknet", *words, "--csv", "f.csv", "--json"], stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    process = start(*words, "--csv", "f.csv", "--json", stdin=subprocess.PIPE)
     process.stdin.write("dog.png\n")
     process.stdin.flush()
     assert json.loads(process.stdout.readline())["filename"] == "dog.png"

@@ -8,10 +8,8 @@ import sys
 import urllib.request
 
 import pytest
-from support.processes import read_to
+from support.processes import read_to, start
 from support.training_files import detection_files
-
-PYDARKNET = [sys.executable, "-m", "pydarknet"]
 
 
 @pytest.fixture
@@ -53,15 +51,13 @@ def test_no_run(run, tmp_path):
 @pytest.mark.slow
 def test_the_page_of_a_run_that_goes_on_and_of_one_that_has_ended(tmp_path):
     files = detection_files(tmp_path)
-    command = [*PYDARKNET, "train", "--live", "0", str(files.data), str(files.cfg), "--no-chart", "--max-batches=3000"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+    words = ["train", "--live", "0", files.data, files.cfg, "--no-chart", "--max-batches=3000"]
+    with start(*words, stdout=subprocess.DEVNULL) as process:
         url = next(found[1] for line in process.stderr if (found := re.search(r"browser: (http\S+)", line)))
         with urllib.request.urlopen(url + "events", timeout=60) as reply:
             read_to(reply, b"event: log\n")  # the first iteration
         process.terminate()
-    with subprocess.Popen(
-        [*PYDARKNET, "live", str(files.folder), "--port=0"], stderr=subprocess.PIPE, text=True
-    ) as process:
+    with start("live", files.folder, "--port=0") as process:
         url = re.search(r"http\S+", process.stderr.readline())[0]
         with urllib.request.urlopen(url, timeout=60) as reply:
             assert b"<title>pydarknet" in reply.read()

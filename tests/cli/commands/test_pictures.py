@@ -1,13 +1,12 @@
 """`visualize`, `mkimg`, `imtest`, `nightmare`: each as a process, what they write, and bad input."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from support.processes import process
 
 import pydarknet
 
@@ -37,10 +36,6 @@ def files(folder):
     pydarknet.load("net.cfg", seed=1).save_weights("net.weights")
     noise = np.random.default_rng(1).integers(0, 256, (30, 40, 3), np.uint8)
     cv2.imwrite("noise.png", noise)
-
-
-def process(*words):
-    return subprocess.run([sys.executable, "-m", "pydarknet", *words], capture_output=True, text=True, timeout=600)
 
 
 def size(path):

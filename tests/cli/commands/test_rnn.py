@@ -3,19 +3,18 @@
 import re
 import signal
 import subprocess
-import sys
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-from support.processes import read_to
+from support.processes import process, read_to, start
 from support.text_files import cfg, words
 
 import pydarknet
 from pydarknet.runtime import compile_time
 
-PYDARKNET = [sys.executable, "-m", "pydarknet"]
 NUMBER = r"\d+\.\d{6}"
 ITERATION = rf"(\d+): {NUMBER}, {NUMBER} avg, 0\.100000 rate, {NUMBER} seconds, {NUMBER} epochs"
 
@@ -56,10 +55,10 @@ def test_a_sum_that_overflows_is_one_line(files):
         parameter.array[:] = 2e38 if parameter.name.endswith("biases") else 0
     model.save_weights("huge.weights")
     words_ = ["rnn", "generate", "sum.cfg", "huge.weights", "-len", "5", "-seed", "abc"]
-    process = subprocess.run([*PYDARKNET, *words_], capture_output=True, text=True, timeout=60)
-    assert process.returncode == 1
-    assert "RuntimeWarning" not in process.stderr
-    assert "values that are not finite" in process.stderr.splitlines()[-1]
+    result = process(*words_)
+    assert result.returncode == 1
+    assert "RuntimeWarning" not in result.stderr
+    assert "values that are not finite" in result.stderr.splitlines()[-1]
 
 
 def test_training_prints_pjreddies_lines(run, files):
@@ -177,31 +176,26 @@ def test_usage(run, files):
 def test_learn_stop_go_on_write_and_measure(files):
     """The whole life of a network, each step a process."""
 
-    def start(*arguments):
-        return subprocess.Popen(
-            [*PYDARKNET, "rnn", *arguments, "--threads", "1"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-
+    rnn = partial(start, "rnn", "--threads", "1", stdin=subprocess.PIPE)
     learn = ["train", "net.cfg", "-file", "text", "--max-batches", "2000", "--resume", "--no-chart"]
-    process = start(*learn)
+    process = rnn(*learn)
     read_to(process.stderr, "5: ")
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "Saving weights to backup/net.backup" in err
     learn[learn.index("2000")] = "60"
-    process = start(*learn)
+    process = rnn(*learn)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 0
     assert "Resuming from backup/net.backup, iteration" in err
-    process = start("generate", "net.cfg", "backup/net_final.weights", "-len", "20", "-srand", "1")
+    process = rnn("generate", "net.cfg", "backup/net_final.weights", "-len", "20", "-srand", "1")
     out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, "net\n")
     assert out.startswith("\n\n")
-    process = start("valid", "net.cfg", "backup/net_final.weights")
+    process = rnn("valid", "net.cfg", "backup/net_final.weights")
     out, _ = process.communicate("red green blue", timeout=60)
     assert re.fullmatch(r"13 BPC: \S+   Perplexity: \S+    Word Perplexity: \S+", out.splitlines()[-1])
-    process = start("vec", "net.cfg", "backup/net_final.weights")
+    process = rnn("vec", "net.cfg", "backup/net_final.weights")
     out, _ = process.communicate("red\ngreen\n", timeout=60)
     assert [line.split(",")[0] for line in out.splitlines()] == ["red", "green"]

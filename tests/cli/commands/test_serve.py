@@ -5,12 +5,12 @@ import json
 import re
 import signal
 import socket
-import subprocess
 import sys
 import threading
 from pathlib import Path
 
 import pytest
+from support.processes import start
 
 ROOT = Path(__file__).parents[3]
 TOYS = [str(ROOT / "cfg/toys.cfg"), str(ROOT / "data/toys.weights")]
@@ -26,8 +26,7 @@ needs_extra = pytest.mark.skipif(
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_requests_under_way_are_finished(number):
     sample = (ROOT / "data/sample.jpg").read_bytes()
-    command = [sys.executable, "-m", "pydarknet", "serve", *TOYS, "--port", "0"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    with start("serve", *TOYS, "--port", "0") as process:
         line = process.stderr.readline()
         port = int(re.search(r"listening on http://127\.0\.0\.1:(\d+)/$", line)[1])
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)

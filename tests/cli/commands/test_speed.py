@@ -1,10 +1,9 @@
 """`speed`: darknet's lines, and the table of layers."""
 
 import re
-import subprocess
-import sys
 
 import pytest
+from support.processes import process
 
 NUMBER = r"(\d+\.\d{6})"
 
@@ -26,9 +25,7 @@ def test_what_pjreddies_darknet_prints(run, classifier):
 @pytest.mark.slow
 def test_as_a_process(classifier):
     for words, last in ((["speed", classifier.cfg, "2"], "Hz"), (["ops", classifier.cfg], "Bn")):
-        result = subprocess.run(
-            [sys.executable, "-m", "pydarknet", *words], capture_output=True, text=True, timeout=600
-        )
+        result = process(*words)
         assert (result.returncode, result.stderr) == (0, "")
         assert result.stdout.endswith(f" {last}\n")
 

@@ -5,13 +5,12 @@ import os
 import pty
 import re
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from support.processes import process, start
 from support.training_files import classification_files, detection_files
 
 import pydarknet
@@ -342,8 +341,7 @@ def test_the_wrong_command_leaves_the_folder_of_a_run_alone(run, files):
 
 @pytest.mark.slow
 def test_no_control_characters_in_a_pipe(files):
-    words = [sys.executable, "-m", "pydarknet", "train", str(files.data), str(files.cfg), "--dialect", "alexeyab"]
-    result = subprocess.run(words, capture_output=True, text=True)
+    result = process("train", files.data, files.cfg, "--dialect", "alexeyab")
     assert result.returncode == 0
     assert not re.search(r"[\x00-\x09\x0b-\x1f]", result.stdout + result.stderr)
 
@@ -351,8 +349,8 @@ def test_no_control_characters_in_a_pipe(files):
 @pytest.mark.slow
 def test_at_a_terminal_there_is_progress(files):
     master, slave = pty.openpty()
-    words = [sys.executable, "-m", "pydarknet", "train", str(files.data), str(files.cfg), "--dialect", "alexeyab"]
-    process = subprocess.Popen(words, stdin=slave, stdout=slave, stderr=slave)
+    terminal = {"stdin": slave, "stdout": slave, "stderr": slave}
+    started = start("train", files.data, files.cfg, "--dialect", "alexeyab", **terminal)
     os.close(slave)
     text = b""
     try:
@@ -361,7 +359,7 @@ def test_at_a_terminal_there_is_progress(files):
     except OSError:  # Linux, when the other side is closed
         pass
     os.close(master)
-    assert process.wait(60) == 0
+    assert started.wait(60) == 0
     assert b"\033[H\033[J2/3: loss=" in text
     assert b"\a\r\n 2: " in text
     assert re.search(rb"2/3  loss [\d.e+]+  rate [\d.e-]+  [\d.]+ images/s  0:00:\d\d left\r\033\[K", text)

@@ -5,14 +5,12 @@ PYDARKNET_KILLS=20 in the environment kills 20 times, which takes about two minu
 
 import os
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 from support.picture_folders import labelled, with_names
-from support.processes import read_to, wait_until
+from support.processes import read_to, start, wait_until
 
 from pydarknet.training.checkpoint import newest
 
@@ -22,13 +20,8 @@ NEW = ("train", "set", "--out", "killed", "--max-batches", "100000", "--width", 
 GO_ON = ("train", "killed", "--resume")
 
 
-def start(folder, words):
-    command = [sys.executable, "-m", "pydarknet", *words]
-    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
 def finish(folder, words):
-    process = start(folder, words)
+    process = start(*words, cwd=folder)
     _, remarks = process.communicate(timeout=600)
     assert process.returncode == 0, remarks
     return remarks
@@ -40,7 +33,7 @@ def test_the_folder_is_enough_after_every_kill(tmp_path):
     rng, reached, moments = np.random.default_rng(KILLS), 0, []
     for number in range(KILLS):
         there = (tmp_path / "killed").exists()
-        process = start(tmp_path, GO_ON if there else NEW)
+        process = start(*(GO_ON if there else NEW), cwd=tmp_path)
         if number % 4:  # while it trains, an iteration after the last one; otherwise at any moment from the start on
             next((line for line in process.stdout if line.startswith(f"{reached + KILLS + 2}: ")), None)
         time.sleep(float(rng.uniform(0, 0.5 if number % 4 else 1.5)))
@@ -57,7 +50,7 @@ def test_the_folder_is_enough_after_every_kill(tmp_path):
     end = ("--max-batches", str(reached + 2))
     assert f"iteration {reached}" in finish(tmp_path, (*GO_ON, *end))
     # The same without a kill: the cfg's own schedule, so that only the end is another one.
-    process = start(tmp_path, [word if word != "killed" else "whole" for word in NEW])
+    process = start(*(word if word != "killed" else "whole" for word in NEW), cwd=tmp_path)
     wait_until((tmp_path / "whole" / "run.json").exists)
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=60)
@@ -71,7 +64,7 @@ def test_the_folder_is_enough_after_every_kill(tmp_path):
 @pytest.mark.slow
 def test_a_stopped_run_says_how_to_go_on(tmp_path):
     with_names(labelled(tmp_path / "set", 10))
-    process = start(tmp_path, NEW)
+    process = start(*NEW, cwd=tmp_path)
     read_to(process.stdout, "Loaded")
     process.send_signal(signal.SIGINT)
     _, remarks = process.communicate(timeout=300)
