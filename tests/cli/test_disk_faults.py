@@ -55,6 +55,9 @@ class BreakingDisk:
         return wrapped
 
 
+UNDISTURBED = {}  # what each command writes, and the operations that takes
+
+
 @pytest.fixture(params=COMMANDS)
 def prepared(request, source, monkeypatch, tmp_path):
     """The words of a command in a folder that holds what it reads, what it writes, and the operations that takes."""
@@ -68,13 +71,15 @@ def prepared(request, source, monkeypatch, tmp_path):
         monkeypatch.chdir(folder)
         return written({})
 
-    known = fresh("whole")
-    with monkeypatch.context() as patch:
-        disk = BreakingDisk(patch, 1 << 30)
-        result = run(command)
-        operations = next(disk.count)
-    assert result.exit_code == 0, result.output
-    whole = written(known)
+    if command not in UNDISTURBED:
+        known = fresh("whole")
+        with monkeypatch.context() as patch:
+            disk = BreakingDisk(patch, 1 << 30)
+            result = run(command)
+            operations = next(disk.count)
+        assert result.exit_code == 0, result.output
+        UNDISTURBED[command] = written(known), operations
+    whole, operations = UNDISTURBED[command]
     assert whole and operations
     return command, many, fresh, whole, operations
 
