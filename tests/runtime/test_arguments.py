@@ -1,9 +1,6 @@
 """Kernels' arguments, named tuples among them, by every way in which kernels are called: by Numba, as saved code
 without it, by thunks and in programs."""
 
-import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +8,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 import pytest
+from support.processes import environment, told_by
 
 from pydarknet.kernels.views import Planes, SlidingWindow
 from pydarknet.runtime import arguments
@@ -140,13 +138,8 @@ print(json.dumps(told))
 
 
 def start(cache, added=""):
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")}
     program = PROGRAM.replace("ADDED", added).replace("TESTS", repr(str(TESTS)))
-    process = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, env=clean | {"NUMBA_CACHE_DIR": str(cache)}
-    )
-    assert process.returncode == 0, process.stderr
-    return json.loads(process.stdout)
+    return told_by(program, env=environment(NUMBA_CACHE_DIR=str(cache)))[0]
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """Processes that fork after and during passes, with saved code and with Numba."""
 
-import json
 import os
 import subprocess
 import sys
@@ -8,6 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from support.processes import environment, told_by
 
 from pydarknet.errors import OptionError
 from pydarknet.runtime import forking
@@ -69,19 +69,10 @@ print(json.dumps(told))
 
 def run(added, first=""):
     program = PROGRAM.replace("FIRST", first).replace("ADDED", added).replace("TESTS", repr(str(TESTS)))
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")}
-    clean |= {name: os.environ[name] for name in ("NUMBA_CACHE_DIR",) if name in os.environ}
+    kept = {name: os.environ[name] for name in ("NUMBA_CACHE_DIR",) if name in os.environ}
     # Python 3.12 and later warn of any fork of a process with threads.
-    process = subprocess.run(
-        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", program],
-        capture_output=True,
-        text=True,
-        env=clean,
-        cwd=TESTS.parent,
-        timeout=240,
-    )
-    assert process.returncode == 0, process.stderr
-    return json.loads(process.stdout), process.stderr
+    given = environment(**kept, PYTHONWARNINGS="ignore::DeprecationWarning")
+    return told_by(program, env=given, cwd=TESTS.parent, timeout=240)
 
 
 @pytest.fixture(scope="module", autouse=True)

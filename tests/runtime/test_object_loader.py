@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.processes import environment, told_by
 
 from pydarknet.runtime import numba_libraries, object_loader
 
@@ -45,20 +46,13 @@ print(json.dumps(told))
 EXPECTED = [number + 0.5 for number in range(12)]
 
 
-def start(cache, added="", **environment):
+def start(cache, added="", **changes):
     """Run the program; its report and what it wrote on standard error."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")}
-    process = subprocess.run(
-        [sys.executable, "-c", PROGRAM.replace("ADDED", added)],
-        capture_output=True,
-        text=True,
-        env=clean | {"NUMBA_CACHE_DIR": str(cache)} | environment,
-    )
-    assert process.returncode == 0, process.stderr
-    told = json.loads(process.stdout)
+    program = PROGRAM.replace("ADDED", added)
+    told, errors = told_by(program, env=environment(NUMBA_CACHE_DIR=str(cache), **changes))
     assert told["first"] == EXPECTED
     assert told["threads"] == 1
-    return told, process.stderr
+    return told, errors
 
 
 @pytest.fixture(scope="module")
@@ -224,11 +218,8 @@ def killed(path, target):
 pathlib.Path.replace = killed
 run(np.float64)
 """
-    program = PROGRAM.replace("ADDED", added)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")}
-    process = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, env=environment | {"NUMBA_CACHE_DIR": str(cache)}
-    )
+    words = [sys.executable, "-c", PROGRAM.replace("ADDED", added)]
+    process = subprocess.run(words, capture_output=True, env=environment(NUMBA_CACHE_DIR=str(cache)))
     assert process.returncode == -9
     assert len(list(cache.glob("**/*.part"))) == 1
     told, errors = start(cache, "told['wide'] = run(np.float64)")

@@ -1,12 +1,11 @@
 """Layers run one after another in machine code: the same numbers as layer by layer, whatever happened in between."""
 
-import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from support.processes import environment, told_by
 
 from pydarknet.runtime import program as native
 
@@ -70,11 +69,8 @@ TWINS = {"darknet19_448", "rnn.train", "yolov2-voc", "yolov2-tiny-voc", "yolov4-
 def run(added, first=""):
     """What the program told."""
     program = PROGRAM.replace("FIRST", first).replace("ADDED", added).replace("TESTS", repr(str(TESTS)))
-    kept = {"NUMBA_CACHE_DIR", "NUMBA_NUM_THREADS"}
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_") or name in kept}
-    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=clean)
-    assert process.returncode == 0, process.stderr
-    return json.loads(process.stdout)
+    kept = {name: os.environ[name] for name in ("NUMBA_CACHE_DIR", "NUMBA_NUM_THREADS") if name in os.environ}
+    return told_by(program, env=environment(**kept))[0]
 
 
 def run_native(added):

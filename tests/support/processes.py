@@ -1,5 +1,7 @@
 """The program as its users start it, and waiting that ends."""
 
+import json
+import os
 import subprocess
 import sys
 import time
@@ -16,6 +18,19 @@ def start(*words, **options):
     """The process of a command, whose text is read from pipes. options: those of `subprocess.Popen`."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen([*PYDARKNET, *map(str, words)], **pipes | options)
+
+
+def environment(**changes):
+    """That of this process without Numba's settings, with some changes."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")} | changes
+
+
+def told_by(program, **options):
+    """What a Python program prints, as JSON, and its standard error. options: those of `subprocess.run`."""
+    given = {"env": environment(), "timeout": 600} | options
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, **given)
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout), result.stderr
 
 
 def wait_until(condition, seconds=60):

@@ -1,11 +1,9 @@
 """A copy of the package with compiled kernels, as in a wheel, but of few kernels."""
 
-import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
+
+from support.processes import environment, told_by
 
 ROOT = Path(__file__).resolve().parents[2]
 KERNELS = ("reorder.softmax_rows", "dense.sgd_step")
@@ -35,15 +33,8 @@ def make_level(target, objects, out):
     return link_level(target, objects, out)
 
 
-def run(package, program, cache, **environment):
+def run(package, program, cache, **changes):
     """Run Python code with a copy of the package and a cache; what it prints, as JSON, and its standard error."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("NUMBA_", "PYDARKNET_"))}
-    process = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        cwd=package.parent,
-        env=clean | {"XDG_CACHE_HOME": str(cache), "PYTHONPATH": str(package.parent)} | environment,
-    )
-    assert process.returncode == 0, process.stderr
-    return json.loads(process.stdout), process.stderr
+    ours = {name: value for name, value in environment().items() if not name.startswith("PYDARKNET_")}
+    given = ours | {"XDG_CACHE_HOME": str(cache), "PYTHONPATH": str(package.parent)} | changes
+    return told_by(program, env=given, cwd=package.parent)

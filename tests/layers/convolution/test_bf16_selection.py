@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from reference import layers as naive
 from support.networks import net
+from support.processes import environment
 from support.tensors import assert_close, values
 
 import pydarknet
@@ -211,12 +212,11 @@ sys.exit(10 + ("numba" in sys.modules))
 @pytest.mark.skipif(sys.platform != "linux", reason="machine code is kept on Linux only")
 def test_the_second_process_does_without_numba(write_cfg, tmp_path):
     write_cfg(f"{net(channels=20, height=9, width=7)}{POINT}")
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")}
     kept = {name: value for name, value in os.environ.items() if name == "NUMBA_CACHE_DIR"}
 
     def run(first=""):
         words = [sys.executable, "-c", PROGRAM.replace("FIRST", first)]
-        return subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, env=clean | kept)
+        return subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, env=environment(**kept))
 
     first, second = run("import numba"), run()
     if second.returncode == 11:  # it had to compile
