@@ -8,12 +8,9 @@ from support.files import SHARED
 REFERENCE = SHARED / "reference"
 DOG = REFERENCE / "images" / "dog.jpg"
 PUBLISHED = {
-    "malamute": 0.167168,
-    "Eskimo dog": 0.065828,
-    "dogsled": 0.063020,
-    "standard schnauzer": 0.051153,
+    "malamute": 0.167168, "Eskimo dog": 0.065828, "dogsled": 0.063020, "standard schnauzer": 0.051153,
     "Siberian husky": 0.037506,
-}
+}  # fmt: skip
 
 pytestmark = pytest.mark.skipif(not SHARED.is_dir(), reason="no reference files beside this checkout")
 

@@ -15,15 +15,9 @@ HERE = Path(__file__).parents[1] / "golden"
 ALIASES = {"conv": "convolutional", "max": "maxpool"}  # darknet's short section names
 LARGE = ("real_", "full_", "mini_")  # whole networks
 OPTIONS = {
-    "conv_antialiasing1_ab",
-    "conv_depthwise5s2_ab",
-    "conv_dilation2_k5s2_ab",
-    "conv_groups3_9to6_pj",
-    "conv_k3s2p1_ab",
-    "conv_xnor_c5_ab",
-    "train_policy_steps_ab",
-    "weights_header_32bit_ab",
-}
+    "conv_antialiasing1_ab", "conv_depthwise5s2_ab", "conv_dilation2_k5s2_ab", "conv_groups3_9to6_pj",
+    "conv_k3s2p1_ab", "conv_xnor_c5_ab", "train_policy_steps_ab", "weights_header_32bit_ab",
+}  # fmt: skip
 
 
 def covered(case: dict) -> set[tuple[str, str, str]]:

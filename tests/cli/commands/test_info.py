@@ -40,15 +40,10 @@ YOLOV3_TINY = """\
 [yolo] params: iou loss: mse (2), iou_norm: 0.75, obj_norm: 1.00, cls_norm: 1.00, delta_norm: 1.00, scale_x_y: 1.00
 """
 PUBLISHED = {
-    "alexnet": (None, "2.27", "238"),
-    "darknet": (224, "0.81", "28"),
-    "squeezenet": (224, "2.17", "4.8"),
-    "tiny": (224, "0.98", "4.0"),
-    "vgg-16": (224, "30.94", "528"),
-    "extraction": (224, "8.52", "89"),
-    "resnet50": (224, "7.66", "87"),
-    "darknet19": (224, "5.58", "80"),
-}
+    "alexnet": (None, "2.27", "238"), "darknet": (224, "0.81", "28"), "squeezenet": (224, "2.17", "4.8"),
+    "tiny": (224, "0.98", "4.0"), "vgg-16": (224, "30.94", "528"), "extraction": (224, "8.52", "89"),
+    "resnet50": (224, "7.66", "87"), "darknet19": (224, "5.58", "80"),
+}  # fmt: skip
 # Rows of AlexeyAB's darknet for layers that no well-known network has.
 ROWS = [
     ("maxpool size=3 stride_x=2 stride_y=1", "max               3x 3/ 2x 1   64 x  48 x  16 ->   32 x  48 x  16"),

@@ -7,15 +7,9 @@ from support.losses import assert_learned, assert_slopes, named
 
 CLASSES, SIDE, NUM = 3, 4, 2
 BASE = {
-    "classes": CLASSES,
-    "coords": 4,
-    "side": SIDE,
-    "num": NUM,
-    "object_scale": 2,
-    "noobject_scale": 0.5,
-    "class_scale": 1.5,
-    "coord_scale": 5,
-}
+    "classes": CLASSES, "coords": 4, "side": SIDE, "num": NUM, "object_scale": 2, "noobject_scale": 0.5,
+    "class_scale": 1.5, "coord_scale": 5,
+}  # fmt: skip
 OPTIONS = [
     {},
     {"softmax": 1},
