@@ -4,7 +4,7 @@
     python benchmarks/live_viewers.py obj.data yolov4-tiny.cfg --iterations 100 --repeats 3
 
 Both commands run as processes, one after another in turns. The clock and the processor time of a process are read when
-it prints the line of iteration `--skip` and that of the last one: everything between two iterations counts, as drawing,
+it prints the line of iteration SKIPPED and that of the last one: everything between two iterations counts, as drawing,
 writing and answering do. Viewers do what the page does in a browser: they read the stream of events and fetch each new
 picture. The figures are medians over the repetitions.
 
@@ -31,6 +31,7 @@ from serve_load import processor_seconds
 ROOT = Path(__file__).parents[1]
 WORKER = Path(__file__).with_name("live_worker.py")
 VIEWERS = 4
+SKIPPED = 20  # iterations, in which kernels are loaded and caches fill
 ITERATION = re.compile(r"\s*(\d+): [\d.naif-]+, [\d.naif-]+ avg")
 ADDRESS = re.compile(r"http://\S+")
 
@@ -69,8 +70,8 @@ class Viewer(threading.Thread):
         return connection.getresponse()
 
 
-def train(data: str, cfg: str, folder: Path, iterations: int, skip: int, live: bool) -> Cost:
-    """Run it once. skip: iterations in which kernels are loaded and caches fill."""
+def train(data: str, cfg: str, folder: Path, iterations: int, live: bool) -> Cost:
+    """Run it once."""
     command = [sys.executable, str(WORKER), "train", data, cfg, "--backup", str(folder), "--no-chart"]
     command += [f"--max-batches={iterations}", "--clear", *(["--live", "0"] if live else [])]
     viewers: list[Viewer] = []
@@ -93,14 +94,14 @@ def train(data: str, cfg: str, folder: Path, iterations: int, skip: int, live: b
         reader = threading.Thread(target=watch)
         reader.start()
         for line in process.stdout:
-            if (found := ITERATION.match(line)) and int(found[1]) in (skip, iterations):
+            if (found := ITERATION.match(line)) and int(found[1]) in (SKIPPED, iterations):
                 marks.append((time.perf_counter(), processor_seconds(process.pid)))
         reader.join()
     if process.returncode or len(marks) != 2:
         sys.exit(f"{' '.join(command)}: ended with {process.returncode}, {len(marks)} of 2 lines seen")
     if live and not all(viewer.events and viewer.pictures for viewer in viewers):
         sys.exit(f"a viewer saw nothing: {[(viewer.events, viewer.pictures) for viewer in viewers]}")
-    clock, processor = (1e3 * (end - start) / (iterations - skip) for start, end in zip(*marks, strict=True))
+    clock, processor = (1e3 * (end - start) / (iterations - SKIPPED) for start, end in zip(*marks, strict=True))
     return Cost(clock, processor, *shares)
 
 
@@ -117,7 +118,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Iterations of train --live beside those of train.")
     parser.add_argument("network", nargs="*", metavar="DATA CFG")
     parser.add_argument("--iterations", type=int, default=200)
-    parser.add_argument("--skip", type=int, default=20, help="iterations that are not measured")
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -128,7 +128,7 @@ def main() -> None:
             for live in (False, True) if number % 2 else (True, False):
                 backup = folder / f"{number}-{live}"
                 backup.mkdir()
-                costs[live].append(train(data, cfg, backup, options.iterations, options.skip, live))
+                costs[live].append(train(data, cfg, backup, options.iterations, live))
     alone, watched = (Cost(*map(statistics.median, zip(*costs[live], strict=True))) for live in (False, True))
     print(f"of the processor time: drawing {watched.drawing:.2%}, {VIEWERS} viewers {watched.viewers:.2%}")
     for what, before, after in zip(("clock", "processor"), alone, watched, strict=False):

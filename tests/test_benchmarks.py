@@ -387,7 +387,7 @@ def test_wrong_answers_of_a_service_are_counted():
 
 @pytest.mark.slow
 def test_viewers_of_a_run_see_events_and_pictures():
-    command = [sys.executable, FOLDER / "live_viewers.py", "--iterations=10", "--skip=6", "--repeats=1"]
+    command = [sys.executable, FOLDER / "live_viewers.py", "--iterations=24", "--repeats=1"]
     found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     assert [line.split(": ")[0] for line in found] == ["of the processor time", "clock", "processor"]
     shares = [float(share) for share in re.findall(r"([\d.]+)%", found[0])]
