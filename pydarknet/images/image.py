@@ -4,6 +4,7 @@ A *picture* is a (height, width, 3) uint8 RGB array. A *CHW* array is a network'
 width) float32, RGB, in 0..1, C-contiguous. Sizes and positions are in pixels.
 """
 
+import functools
 import os
 import sys
 import time
@@ -109,7 +110,7 @@ def _decode(
 def _can_be_read_again(path: StrPath) -> bool:
     """Whether it is a file, not a pipe, with a name that OpenCV takes: UTF-8 (a surrogate is not printable)."""
     name = os.fspath(path)
-    return isinstance(name, str) and name.isprintable() and os.path.isfile(name)  # noqa: PTH113
+    return bool(name) and isinstance(name, str) and name.isprintable() and os.path.isfile(name)  # noqa: PTH113
 
 
 def _size(picture: Picture) -> Size:
@@ -167,8 +168,10 @@ def as_chw(image: Picture) -> CHW:
     return np.divide(image.transpose(2, 0, 1), np.float32(255), out=chw)
 
 
+@functools.lru_cache(maxsize=16)  # pictures of one camera have one size
 def _grids(source_width: int, source_height: int, width: int, height: int) -> list[_Grid]:
-    """The interpolation of columns and of rows. Raises ImageError for a size of 0 or above `_MAX_PIXELS` in all."""
+    """The interpolation of columns and of rows, which callers only read. Raises ImageError for a size of 0 or above
+    `_MAX_PIXELS` in all."""
     if min(width, height) < 1 or width * height > _MAX_PIXELS:
         raise ImageError(f"cannot resize a picture of {source_width}x{source_height} to {width}x{height}")
     grids = []
