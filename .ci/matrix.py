@@ -65,6 +65,8 @@ def run(python: str, program: str, versions: str, tests: list[str]) -> tuple[boo
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("NUMBA_", "PYTHON"))}
     environment |= {"XDG_CACHE_HOME": str(folder / "cache")}
     own = venv / "bin" / "python"
+    if versions == "opencv4":  # which reads networks itself: its answers are compared with ours
+        environment["PYDARKNET_OPENCV4"] = str(own)
     install = [str(own), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     folder.mkdir(parents=True, exist_ok=True)
     steps = [
