@@ -1,6 +1,6 @@
 """Tensors of activations: shape, memory layout, and conversion to and from NCHW order."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -57,7 +57,7 @@ FLOATS = Numbers()
 @dataclass(frozen=True)
 class Layout:
     """The memory layout of a batch of activations: (batch, blocks, height + 2 halo, width + 2 halo, lanes)
-    float32, or words of other numbers.
+    float32, or words of other numbers. copy: of the same in other numbers, which follow.
 
     The halo and lanes past the last channel are zeros. Tensors in NCHW order or of other numbers exist only at
     inference, between layers that support it. Strides are in floats, `pitch` is in cells.
@@ -68,6 +68,7 @@ class Layout:
     halo: int = 0
     lanes: int = LANES
     numbers: Numbers = FLOATS
+    copy: Numbers | None = None
 
     @property
     def unit(self) -> int:
@@ -120,7 +121,12 @@ class Layout:
     @property
     def size(self) -> int:
         """The number of floats, with halo and unused lanes."""
-        return self.batch * self.item
+        return self.batch * self.item + (self.copied.size if self.copied else 0)
+
+    @cached_property
+    def copied(self) -> "Layout | None":
+        """That of the copy in other numbers."""
+        return replace(self, numbers=self.copy, copy=None) if self.copy else None
 
 
 class Tensor:
@@ -135,6 +141,12 @@ class Tensor:
     @property
     def shape(self) -> Shape:
         return self.layout.shape
+
+    @property
+    def copy(self) -> "Tensor | None":
+        """The same in other numbers, where they follow."""
+        at = self.layout
+        return Tensor(at.copied, self.data[at.batch * at.item :]) if at.copied else None
 
     @property
     def place(self) -> NDArray[np.int64]:

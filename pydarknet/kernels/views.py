@@ -166,6 +166,7 @@ class Epilogue(NamedTuple):
     stores: bool
     scale: Any  # float32
     zero: Any  # float32
+    copies: bool = False  # whether such numbers follow, behind the float32 of all pictures
 
 
 class Residual(NamedTuple):

@@ -298,6 +298,10 @@ class Layer:
         """Whether the layer, with those `fused`, can write its output as these; lanes: of its first source."""
         return False
 
+    def can_copy(self, numbers: Numbers, lanes: int) -> bool:
+        """Whether it can write its output as float32, and these beside it."""
+        return False
+
     def passes_on(self, numbers: Numbers) -> bool:
         """Whether the layer can read its sources as these, and writes its output as what they are."""
         return False

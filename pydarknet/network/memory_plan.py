@@ -80,9 +80,9 @@ class Graph:
 
 @dataclass(eq=False)
 class TensorPlan:
-    """Filled in by the passes. owner: the layer that writes it, or INPUT. first, last: the steps between which
-    it must exist. part_of: the tensor that contains it, from `channel` on. offset: floats in the network's
-    memory."""
+    """Filled in by the passes. owner: the layer that writes it, or INPUT. copy: numbers in which it lies in memory
+    once more. first, last: the steps between which it must exist. part_of: the tensor that contains it, from
+    `channel` on. offset: floats in the network's memory."""
 
     owner: int
     batch: int
@@ -90,6 +90,7 @@ class TensorPlan:
     lanes: int = LANES
     halo: int = 0
     numbers: Numbers = FLOATS
+    copy: Numbers | None = None
     first: int = 0
     last: int = 0
     part_of: "TensorPlan | None" = None
@@ -98,12 +99,12 @@ class TensorPlan:
 
     @property
     def layout(self) -> Layout:
-        return Layout(self.batch, self.shape, self.halo, self.lanes, self.numbers)
+        return Layout(self.batch, self.shape, self.halo, self.lanes, self.numbers, self.copy)
 
     @property
     def size(self) -> int:
         """Floats, rounded up to cache lines, and cells that readers of other numbers may look at after the last."""
-        after = 0 if self.numbers == FLOATS else CELLS_AFTER * LANES
+        after = 0 if self.numbers == FLOATS and not self.copy else CELLS_AFTER * LANES
         return -(-self.layout.size // ALIGN) * ALIGN + after
 
 
@@ -233,15 +234,15 @@ def propagate_nchw(graph: Graph, steps: Sequence[Step]) -> set[int]:
 def set_numbers(graph: Graph, tensors: Sequence[TensorPlan], steps: Sequence[Step]) -> None:
     """The numbers pass: a tensor holds what its readers make of it, if all of them make the same.
 
-    Layers that pass on what they read tie tensors together: all of these hold the same numbers, or float32.
+    Layers that pass on what they read tie tensors together: all of these hold the same numbers, or float32. Where some
+    readers of a tensor take float32, it may hold both.
     """
     by_owner = {tensor.owner: tensor for tensor in tensors}
-    lanes = {tensor.owner: tensor.lanes for tensor in tensors}
     groups, writers = tied(graph, [step.layers[0] for step in steps]), {step.output: step for step in steps}
     for group in {id(groups[owner]): groups[owner] for owner in by_owner}.values():
-        numbers = _numbers_of(graph, writers, group, lanes)
+        numbers, copy = _numbers_of(graph, writers, by_owner, group)
         for owner in group:
-            by_owner[owner].numbers = numbers
+            by_owner[owner].numbers, by_owner[owner].copy = numbers, copy
 
 
 def tied(graph: Graph, writers: Iterable[int]) -> dict[int, set[int]]:
@@ -254,22 +255,29 @@ def tied(graph: Graph, writers: Iterable[int]) -> dict[int, set[int]]:
     return groups
 
 
-def _numbers_of(graph: Graph, writers: dict[int, Step], group: set[int], lanes: dict[int, int]) -> Numbers:
-    """What all tensors of a group can hold."""
-    if INPUT in group or graph.output_owner in group or any(lanes[owner] != LANES for owner in group):
-        return FLOATS
+def _numbers_of(
+    graph: Graph, writers: dict[int, Step], tensors: dict[int, TensorPlan], group: set[int]
+) -> tuple[Numbers, Numbers | None]:
+    """What all tensors of a group can hold, and a copy of the only one. Copies have no halo."""
+    if INPUT in group or graph.output_owner in group or any(tensors[owner].lanes != LANES for owner in group):
+        return FLOATS, None
     firsts = {writers[owner]: graph.layers[writers[owner].layers[0]] for owner in group}
     passing = {step for step, layer in firsts.items() if layer.passes_on(FLOATS)}
     inside = {i for step in passing for i in step.layers}
     wanted = {graph.layers[i].converts_to for owner in group for i in graph.readers[owner] if i not in inside}
-    if len(wanted) != 1:
-        return FLOATS
-    (numbers,) = wanted
+    if len(wanted - {FLOATS}) != 1:
+        return FLOATS, None
+    (numbers,) = wanted - {FLOATS}
+    lanes = {step: tensors[step.sources[0]].lanes for step in firsts}
+    if FLOATS in wanted:
+        copies = len(group) == 1 and all(layer.can_copy(numbers, lanes[step]) for step, layer in firsts.items())
+        has_planes = all(tensors[owner].halo == 0 and tensors[owner].shape.cells > 1 for owner in group)
+        return FLOATS, numbers if copies and has_planes else None
     able = all(
-        layer.passes_on(numbers) if step in passing else layer.can_write(numbers, lanes[step.sources[0]])
+        layer.passes_on(numbers) if step in passing else layer.can_write(numbers, lanes[step])
         for step, layer in firsts.items()
     )
-    return numbers if able else FLOATS
+    return numbers if able else FLOATS, None
 
 
 # --- aliasing ---

@@ -9,7 +9,7 @@ out.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from llvmlite import ir
 from numba.core import cgutils
@@ -30,12 +30,23 @@ SUMS = LANES * POSITIONS
 assert SUMS + 2 * 2 * POSITIONS <= ROOM
 
 AHEAD = 8  # taps of filters that are asked for before they are needed
-ADDS, STORES = 1, 2  # parts of the number of a way to finish sums
+ADDS, STORES, COPIES = 1, 2, 4  # parts of the number of a way to finish sums
+KINDS = (0, ADDS, STORES, ADDS + STORES, COPIES, ADDS + COPIES)
 BYTE, VOID = ir.IntType(8), ir.VoidType()
 POINTER, FLOATS = BYTE.as_pointer(), ir.FloatType().as_pointer()
 
 MISSING_INT8 = missing_features("avx512f", "avx512vnni", "amx-tile", "amx-int8")
 MISSING_BF16 = missing_features("avx512f", "avx512bf16", "amx-tile", "amx-bf16")
+
+
+class Way(NamedTuple):
+    """How sums are finished: one of KINDS; floats from block to block of the output, and of what is added; floats from
+    a cell to its copy."""
+
+    kind: int
+    block_step: int
+    other_step: int
+    copy: int
 
 
 class Int8Tiles(Int8):
@@ -69,16 +80,14 @@ def end_tiles(b):
 
 
 def make_multiply(product: Any, pixel_tiles: int, oc_vectors: int) -> Any:
-    """multiply(x, source, at, end, pitch, filters, panel, work, room, pending, kind, block_step, epilogue,
-    other_step): the sums, in tiles, of positions from `at` on, of `end` in all; `pitch` make a row of `source`.
+    """multiply(x, source, at, end, pitch, filters, panel, work, room, pending, epilogue, way): the
+    sums, in tiles, of positions from `at` on, of `end` in all; `pitch` make a row of `source`.
     Meanwhile it finishes the sums of the `pending` positions before, as `make_finish` does."""
     tiles = [(pixels, block) for pixels in range(pixel_tiles) for block in range(oc_vectors)]
     first_filters, first_inputs = len(tiles), len(tiles) + oc_vectors
 
     @instructions
-    def multiply(
-        b, x, source, at, end, pitch, filters, panel, work, room, pending, kind, block_step, epilogue, other_step
-    ):  # fmt: skip
+    def multiply(b, x, source, at, end, pitch, filters, panel, work, room, pending, epilogue, way):
         offsets, weights = b.ahead(filters.offsets, panel.first_tap), b.ahead(filters.weights, panel.weights)
         inputs, step = [], b.mul(source.column_stride, 4)
         for pixels in range(pixel_tiles):
@@ -89,7 +98,7 @@ def make_multiply(product: Any, pixel_tiles: int, oc_vectors: int) -> Any:
             inputs.append(b.ahead(x, b.add(source.origin, within)))
         for number in range(first_filters):
             b.llvm("llvm.x86.tilezero", VOID, BYTE(number))
-        finish = _Finish(b, product, pixel_tiles * ROWS, oc_vectors, filters, panel, epilogue)
+        finish = _Finish(b, product, pixel_tiles * ROWS, oc_vectors, filters, panel, epilogue, way)
         share = b.sdiv(b.add(b.add(pending, panel.taps), -1), panel.taps)
         with b.times(panel.taps) as t:
             offset = b.load(b.ahead(offsets, t))
@@ -108,7 +117,7 @@ def make_multiply(product: Any, pixel_tiles: int, oc_vectors: int) -> Any:
             first = b.mul(t, share)
             left = b.sub(pending, first)
             count = b.select(b.icmp_signed("<", left, share), left, share)
-            finish.positions(work, room, first, count, kind, block_step, other_step)
+            finish.positions(work, room, first, count)
 
     return multiply
 
@@ -133,19 +142,19 @@ def make_store_tiles(pixel_tiles: int, oc_vectors: int) -> Any:
 
 class _Finish:
     """Emits what makes of sums, of a panel's blocks at `count` positions, what the output holds: float32, times the
-    slope where they are not above zero, with what is added, or numbers of the product."""
+    slope where they are not above zero, with what is added, numbers of the product, or both."""
 
-    def __init__(self, b: Emitter, product: Any, count: int, oc_vectors: int, filters, panel, epilogue) -> None:
-        self.b, self.product, self.count, self.epilogue = b, product, count, epilogue
+    def __init__(self, b: Emitter, product: Any, count: int, oc_vectors: int, filters, panel, epilogue, way) -> None:
+        self.b, self.product, self.count, self.epilogue, self.way = b, product, count, epilogue, way
         blocks = range(oc_vectors)
         self.finishers = [product.finisher(b, filters, b.add(panel.block, block)) for block in blocks]
         self.slope = b.splat(epilogue.slope)
 
-    def positions(self, work, room, first, count, kind, block_step, other_step) -> None:
-        """Those from `first` on, of a kind ADDS + STORES, whose places stand behind the sums (`write_places`)."""
+    def positions(self, work, room, first, count) -> None:
+        """Those from `first` on, whose places stand behind the sums (`write_places`)."""
         b, after = self.b, self.b.append_basic_block("finish.after")
-        choice = b.switch(kind, after)
-        for number in range(ADDS + STORES + 1):
+        choice = b.switch(self.way.kind, after)
+        for number in KINDS:
             choice.add_case(INT64(number), block := b.append_basic_block("finish"))
             b.position_at_end(block)
             with b.times(count) as k:
@@ -155,32 +164,35 @@ class _Finish:
                 with b.if_then(b.icmp_signed("!=", place, 0)):
                     other = b.load(b.ahead(places, b.add(position, POSITIONS))) if number & ADDS else None
                     sums = b.add(room, b.mul(position, LANES))
-                    self._finish(number, sums, work, place, block_step, other, other_step)
+                    self._finish(number, sums, work, place, other)
             b.branch(after)
         b.position_at_end(after)
 
-    def _finish(self, number, at, work, place, block_step, other, other_step) -> None:
-        b = self.b
+    def _finish(self, number, at, work, place, other) -> None:
+        b, way, cell = self.b, self.way, self.b.inttoptr(place, FLOATS)
         for block, finisher in enumerate(self.finishers):
             sums = b.ahead(work, b.add(at, block * self.count * LANES))
             value = finisher(b.load_vector(sums, self.product.vector))
             value = b.larger(b.fmul(value, self.slope), value)
             if other is not None:
-                other_place = b.ahead(b.inttoptr(other, FLOATS), b.mul(other_step, block))
+                other_place = b.ahead(b.inttoptr(other, FLOATS), b.mul(way.other_step, block))
                 value = b.fadd(value, b.load_vector(other_place))
-            if number & STORES:
-                value = self.product.convert(b, value, self.epilogue.scale, self.epilogue.zero)
-            b.store_vector(value, b.ahead(b.inttoptr(place, FLOATS), b.mul(block_step, block)))
+            to = b.ahead(cell, b.mul(way.block_step, block))
+            if number & (STORES + COPIES):
+                numbers = self.product.convert(b, value, self.epilogue.scale, self.epilogue.zero)
+                beside = b.ahead(b.ahead(cell, way.copy), block * LANES // self.product.factors)
+                b.store_vector(numbers, to if number & STORES else beside)
+            if not number & STORES:
+                b.store_vector(value, to)
 
 
 def make_finish(product: Any, pixel_tiles: int, oc_vectors: int) -> Any:
-    """finish(filters, panel, work, room, pending, kind, block_step, epilogue, other_step): what `multiply` does
-    beside products."""
+    """finish(filters, panel, work, room, pending, epilogue, way): what `multiply` does beside products."""
 
     @instructions
-    def finish(b, filters, panel, work, room, pending, kind, block_step, epilogue, other_step):
-        finish = _Finish(b, product, pixel_tiles * ROWS, oc_vectors, filters, panel, epilogue)
-        finish.positions(work, room, INT64(0), pending, kind, block_step, other_step)
+    def finish(b, filters, panel, work, room, pending, epilogue, way):
+        finish = _Finish(b, product, pixel_tiles * ROWS, oc_vectors, filters, panel, epilogue, way)
+        finish.positions(work, room, INT64(0), pending)
 
     return finish
 
@@ -274,10 +286,10 @@ def make_convolve_tiles(product: Any) -> Any:
         positions, room = PIXELS if pair else POSITIONS, target.room
         in_place, kind, block_step = epilogue.activation != 0 and epilogue.stores, 0, target.block_stride
         if epilogue.activation == 0:
-            kind = ADDS * residual.adds + STORES * epilogue.stores
+            kind = ADDS * residual.adds + STORES * epilogue.stores + COPIES * epilogue.copies
         elif in_place:
             block_step = positions * 16
-        other_step, pending = residual.block_stride, 0
+        way, pending = Way(kind, block_step, residual.block_stride, target.copy), 0
         begin_tiles()
         while at < end or pending > 0:  # the last time, nothing is multiplied
             before = at - positions
@@ -286,19 +298,13 @@ def make_convolve_tiles(product: Any) -> Any:
             else:
                 set_places(work, before, start, pending, pitch, width, y, target, residual, residual_at)
             if at < end and pair:
-                multiply_pair(
-                    x, source, at, end, pitch, filters, panel, work, room, pending, kind, block_step, epilogue,
-                    other_step,
-                )  # fmt: skip
+                multiply_pair(x, source, at, end, pitch, filters, panel, work, room, pending, epilogue, way)
             elif at < end:
-                multiply_tall(
-                    x, source, at, end, pitch, filters, panel, work, room, pending, kind, block_step, epilogue,
-                    other_step,
-                )  # fmt: skip
+                multiply_tall(x, source, at, end, pitch, filters, panel, work, room, pending, epilogue, way)
             elif pair:
-                finish_pair(filters, panel, work, room, pending, kind, block_step, epilogue, other_step)
+                finish_pair(filters, panel, work, room, pending, epilogue, way)
             else:
-                finish_tall(filters, panel, work, room, pending, kind, block_step, epilogue, other_step)
+                finish_tall(filters, panel, work, room, pending, epilogue, way)
             if epilogue.activation != 0:
                 activate(
                     work, before, start, pending, pitch, width, panel, y, target, block_step, epilogue, residual,

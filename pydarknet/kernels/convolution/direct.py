@@ -53,12 +53,13 @@ class PlaneSource(NamedTuple):
 
 class PlaneTarget(NamedTuple):
     """Where a plane is written: its first pixel's cell, floats between blocks, and cells from row to row. room: in
-    a worker's memory, for a tile that becomes other numbers."""
+    a worker's memory, for a tile that becomes other numbers. copy: floats from a cell to the same in other numbers."""
 
     origin: int
     block_stride: int
     pitch: int
     room: int
+    copy: int
 
 
 # --- the pixels of a plane --------------------------------------------------------------------------------------------
@@ -315,11 +316,18 @@ def make_convolve(product: Product, convolve_pixels: Any, module: str, name: str
                     else:
                         x_base = scratch - first // width * row_step
                 to = cell(y_at, picture, plane_of_y, 0, 0) + (panel.block - plane_of_y * beside) * (LANES // beside)
+                copy = 0
+                if converts and epilogue.copies:
+                    plane_of_copy = panel.block // factors
+                    copy = y_at.pictures * y_at.picture_stride - cell(y_at, picture, panel.block, 0, 0)
+                    copy += (picture * -(-y_at.blocks // factors) + plane_of_copy) * y_at.block_stride
+                    copy += (panel.block - plane_of_copy * factors) * (LANES // factors)
                 target = PlaneTarget(
-                    to, y_at.block_stride if beside == 1 else LANES // beside, y_at.pitch, scratch + work_size - ROOM
-                )
+                    to, y_at.block_stride if beside == 1 else LANES // beside, y_at.pitch, scratch + work_size - ROOM,
+                    copy,
+                )  # fmt: skip
                 if pools:
-                    target = PlaneTarget(scratch - first * 16, unit * 16, width, scratch)
+                    target = PlaneTarget(scratch - first * 16, unit * 16, width, scratch, copy)
                 residual_at = residual_cell(residual, picture, panel.block, 0, 0)
                 convolve_pixels(
                     words, PlaneSource(x_base, row_step, step), filters, panel, work if pools else y,

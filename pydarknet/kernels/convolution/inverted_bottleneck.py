@@ -65,9 +65,9 @@ def _expand(x, picture, x_at, expand, panel, depthwise, band, work, at):
                          expand.column_stride)  # fmt: skip
     origin = at + ((band.first - band.low) * pitch + x_at.side) * 16
     convolve_pixels(
-        x, source, expand, panel, work, PlaneTarget(origin, depthwise.block_stride, pitch, zero), zero,
+        x, source, expand, panel, work, PlaneTarget(origin, depthwise.block_stride, pitch, zero, zero), zero,
         (band.last - band.first) * x_at.width, x_at.width,
-        Epilogue(depthwise.channels, expand.slope, expand.activation, never, never, expand.slope, expand.slope),
+        Epilogue(depthwise.channels, expand.slope, expand.activation, never, never, expand.slope, expand.slope, never),
         nothing_added(work, zero, never), zero, never, work,
     )  # fmt: skip
 
@@ -77,7 +77,7 @@ def _convolve_block(x, x_base, depthwise, block, band, work, at):
     panel = panel_of(depthwise, block)
     zero, never = opaque_zero_and_false(panel.oc_vectors)
     slope = depthwise.slope
-    epilogue = Epilogue(depthwise.channels, slope, depthwise.activation, never, never, slope, slope)
+    epilogue = Epilogue(depthwise.channels, slope, depthwise.activation, never, never, slope, slope, never)
     if depthwise.is_straight:
         straight_depthwise_rows(
             x, x_base, depthwise.row_stride, depthwise, panel, work, at, band.rows, band.width, epilogue
@@ -85,7 +85,7 @@ def _convolve_block(x, x_base, depthwise, block, band, work, at):
     else:
         convolve_depthwise_pixels(
             x, PlaneSource(x_base, depthwise.row_stride, depthwise.column_stride), depthwise, panel, work,
-            PlaneTarget(at, depthwise.block_stride, band.width, zero), zero, band.rows * band.width, band.width,
+            PlaneTarget(at, depthwise.block_stride, band.width, zero, zero), zero, band.rows * band.width, band.width,
             epilogue, nothing_added(work, zero, never), zero, never, work,
         )  # fmt: skip
 
@@ -131,9 +131,11 @@ def convolve_inverted_bottleneck(
                 step, slope = project.column_stride, project.slope
                 convolve_pixels(
                     work, PlaneSource(scratch, width * step, step), project, panel, y,
-                    PlaneTarget(cell(y_at, picture, panel.block, band.top, 0), y_at.block_stride, y_at.pitch, zero),
+                    PlaneTarget(
+                        cell(y_at, picture, panel.block, band.top, 0), y_at.block_stride, y_at.pitch, zero, zero
+                    ),
                     zero, band.rows * width, width,
-                    Epilogue(project.channels, slope, project.activation, never, never, slope, slope),
+                    Epilogue(project.channels, slope, project.activation, never, never, slope, slope, never),
                     residual, residual_cell(residual, picture, panel.block, band.top, 0), never, work,
                 )  # fmt: skip
             task = next_task(queue, worker, workers, tasks)

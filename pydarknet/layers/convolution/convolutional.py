@@ -141,6 +141,10 @@ class Convolutional(FusableConvolution):
             return all(layer.is_maxpool_2x2 for layer in self.fused)
         return lanes == LANES and numbers.factors == self._inputs.factors and self._converts
 
+    def can_copy(self, numbers: Numbers, lanes: int) -> bool:
+        can_copy = number_type(self.precision).copies and self.activates_by_slope
+        return can_copy and lanes == LANES and self.can_write(numbers, lanes)
+
     @property
     def _converts(self) -> bool:
         if self.precision == FLOAT32:

@@ -165,6 +165,7 @@ class NumberType(NamedTuple):
     # (gain, biases) of (weights, gain, biases, inputs): what filters are multiplied with before they are packed, and
     # what the product's `start` and `finish` read as biases.
     scale: Callable[[Array, Array, Array, Numbers], tuple[Array, Array]] | None = None
+    copies: bool = False  # it can write its numbers beside float32
 
     def inputs(self, span: tuple[float, float] | None) -> Numbers:
         """What it makes of inputs; of integers, in a range from low <= 0 to high >= 0."""
@@ -216,11 +217,12 @@ EXTENSIONS = {BF16: "AVX-512 BF16", INT8: "AVX-512 VNNI"}  # of the processor th
 # On processors with AMX.
 TILE_TYPES = {
     BF16: NumberType(
-        amx.convolve_bf16_tiles, amx.pack_bf16_tiles, bf16.FACTORS, 0.1, 4.0, 0.5, 32, amx.PIXELS, amx.POSITIONS, True
+        amx.convolve_bf16_tiles, amx.pack_bf16_tiles, bf16.FACTORS, 0.1, 4.0, 0.5, 32, amx.PIXELS, amx.POSITIONS, True,
+        copies=True,
     ),
     INT8: NumberType(
         amx.convolve_int8_tiles, amx.pack_int8_tiles, int8.FACTORS, 0.05, 6.0, 0.3, 64, amx.PIXELS, amx.POSITIONS,
-        True, integer_filters,
+        True, integer_filters, copies=True,
     ),
 }  # fmt: skip
 
@@ -286,6 +288,7 @@ class ConvertedConvolution(TiledConvolution):
     def call(
         self, x: Tensor, y: Tensor, window: Window, out: Shape, epilogue: Epilogue, residual: Residual, pooled: bool
     ) -> Call:
+        x = x.copy or x
         at, workers, numbers = x.layout, threads(), self.numbers
         tiles = self._tiles_per_task(at, out, window, workers)
         within = window.offset(at, self.taps[:, ROW], self.taps[:, COLUMN])

@@ -107,8 +107,9 @@ class PackedConvolution:
         assert (self.pools or not pooled) and (self.adds or added is None)
         out = window.out_shape(x.shape, self.filters) if pooled else y.shape
         begins = self.begins_with_output and added is y
-        stores, scale, zero = y.layout.numbers
-        epilogue = Epilogue(self.filters, slope, code, begins, stores > 1, scale, zero)
+        copy = y.layout.copy
+        stores, scale, zero = copy or y.layout.numbers
+        epilogue = Epilogue(self.filters, slope, code, begins, stores > 1 and not copy, scale, zero, bool(copy))
         return self.call(x, y, window, out, epilogue, residual_of(None if begins else added, y), pooled)
 
     def call(

@@ -167,7 +167,8 @@ def test_sums_stay_in_registers(rows, straight, joined, pixels):
     @numba.njit
     def multiply(x, taps, weights, bias, y, slope):
         filters, never = PackedFilters(taps, 4, taps, weights, bias), taps.size < 0
-        panel, epilogue = Panel(0, rows, 0, taps.size, 0), Epilogue(rows * 16, slope, 0, never, never, slope, slope)
+        panel = Panel(0, rows, 0, taps.size, 0)
+        epilogue = Epilogue(rows * 16, slope, 0, never, never, slope, slope, never)
         target, run = TileTarget(0, pixels * 16, 16), Run(0, pixels, pixels)
         tile(x, TileSource(0, 8, 8), filters, panel, y, target, run, epilogue)
 
