@@ -2,7 +2,8 @@
 
     python benchmarks/cluster_training.py                       # tables for 1 and 25 Gbit/s
     python benchmarks/cluster_training.py --processors 32 --gflops 90 --workers 2,8,32
-    python benchmarks/cluster_training.py --measure             # yolov3-tiny on a local cluster, beside the calculation
+    python benchmarks/cluster_training.py --measure             # yolov3-tiny with two workers, beside the calculation
+    python benchmarks/cluster_training.py --measure --nodes 2   # the same, on local nodes, which send over the network
 
 A worker computes its share of the S mini-batches. It keeps its part of each gradient and sends the other parts, adds
 its part of all gradients, and takes all sums. With n workers and G bytes of gradients, the busiest direction of its
@@ -12,8 +13,9 @@ connection carries
 
 at a share USED of the bandwidth. Within a machine, bytes are copied: each gradient into the object store and out of it,
 each sum likewise. Each call costs CALL. Nothing of this overlaps the backward passes. --measure takes the seconds of a
-mini-batch, the bytes per second between two local nodes and CALL from the machine, and then compares iterations, which
-take turns: one process with two threads, one with one thread, and workers of one processor each.
+mini-batch, the bytes per second between two workers and CALL from the machine, and then compares iterations, which
+take turns: one process with two threads, one with one thread, and workers of one processor each. Workers of one node
+share memory; between local nodes, Ray sends some 250 MB/s.
 """
 
 import argparse
@@ -133,21 +135,22 @@ def draw_pictures(folder: Path) -> Path:
     return folder / "x.data"
 
 
-def start_cluster(nodes: int) -> None:
-    """Join a local cluster of that many nodes of one processor, and a head without any."""
+def start_cluster(workers: int, nodes: int) -> None:
+    """Join a local cluster: one node, or a head without processors and that many nodes beside it."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     import ray
     from ray.cluster_utils import Cluster
 
     store = 500 << 20
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": store})
-    for _ in range(nodes):
-        cluster.add_node(num_cpus=1, object_store_memory=store)
+    head = {"num_cpus": workers if nodes == 1 else 0, "object_store_memory": store}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    for _ in range(nodes if nodes > 1 else 0):
+        cluster.add_node(num_cpus=workers // nodes, object_store_memory=store)
     ray.init(cluster.address, logging_level="ERROR", log_to_driver=False)
 
 
 def local_rates() -> tuple[float, float]:
-    """Bytes per second between two nodes of the cluster, and seconds of a call that returns a small object."""
+    """Bytes per second between two workers, and seconds of a call that returns a small object."""
     import ray
 
     class Holder:
@@ -174,11 +177,11 @@ def local_rates() -> tuple[float, float]:
     return statistics.median(rates), statistics.median(calls)
 
 
-def measure(workers: int, rounds: int) -> None:
+def measure(workers: int, nodes: int, rounds: int) -> None:
     """Print seconds of iterations that take turns, and what `cost` says."""
     from pydarknet.ray.train import ClusterTrainer
 
-    start_cluster(workers)
+    start_cluster(workers, nodes)
     bandwidth, call = local_rates()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -216,7 +219,7 @@ def measure(workers: int, rounds: int) -> None:
         work = Work(gradient, 4, (statistics.median(one) - update) / 4, update)
         found = cost(work, workers, bandwidth, call=call)
         print(f"{'calculated':26} {found.seconds:.3f} s: {found}")
-        rates = f"{bandwidth / 1e6:.0f} MB/s between local nodes, {call * 1e3:.2f} ms a call"
+        rates = f"{bandwidth / 1e6:.0f} MB/s between workers, {call * 1e3:.2f} ms a call"
         print(f"{'with':26} {rates}, gradients of {gradient / 1e6:.1f} MB")
 
 
@@ -229,11 +232,12 @@ def main() -> None:
     parser.add_argument("--gbit", default="1,25", help="bandwidths of the network (default: 1,25)")
     parser.add_argument("--overlap", action="store_true", help="as if gradients were sent during backward passes")
     parser.add_argument("--measure", action="store_true", help="compare with iterations on a local cluster")
+    parser.add_argument("--nodes", type=int, default=1, help="local nodes of --measure (default: 1)")
     parser.add_argument("--rounds", type=int, default=16, help="iterations to measure (default: 16)")
     given = parser.parse_args()
     counts = [int(word) for word in (given.workers or ("2" if given.measure else "2,4,8,16,32,64")).split(",")]
     if given.measure:
-        measure(counts[0], given.rounds)
+        measure(counts[0], given.nodes, given.rounds)
         return
     for gbit in given.gbit.split(","):
         table(counts, float(gbit), given.gflops * 1e9 * given.processors, given.processors, given.overlap)

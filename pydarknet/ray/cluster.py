@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from ..errors import OptionError
 
 PATIENCE = 5.0  # seconds to wait for a cluster
+TOKEN = "it asks for a token; expected RAY_AUTH_MODE=token, and the token in RAY_AUTH_TOKEN or ~/.ray/auth_token"
 LEAST_STORE = 80 << 20  # bytes; Ray takes no smaller object store
 
 
@@ -40,7 +41,8 @@ def cluster(address: str | None = None, store: int = LEAST_STORE) -> Iterator[No
             socket.create_connection((host.strip("[]"), int(port)), PATIENCE).close()  # Ray itself waits for minutes
         ray.init(address, logging_level=logging.ERROR, log_to_driver=False, **own)
     except (OSError, RuntimeError, ValueError) as error:
-        raise OptionError(f"--address {address}: no Ray cluster answers: {str(error).splitlines()[0]}") from None
+        reason = TOKEN if "AuthToken" in str(error.__cause__) else str(error).splitlines()[0]
+        raise OptionError(f"--address {address}: no Ray cluster answers: {reason}") from None
     try:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, handler)  # Ray's would end the program at once
