@@ -12,6 +12,10 @@ from ..runtime.program import KernelCall
 from ..runtime.threads import most_threads
 from ..utils.arrays import LANES, Array, aligned_zeros
 
+# Floats before the workspace that may be read, and whose values do not count: a tile of AMX begins at a multiple of 16
+# cells of a row, which may lie before the first cell of a task.
+BEFORE = 16 * LANES
+
 
 class Workspace:
     """Scratch memory that grows, and a task queue, for one pass at a time."""
@@ -23,7 +27,7 @@ class Workspace:
     def of(self, size: int) -> Array:
         """At least `size` float32, aligned to a cache line."""
         if self.array.size < size:
-            self.array = aligned_zeros(size)
+            self.array = aligned_zeros(BEFORE + size)[BEFORE:]
         return self.array
 
 

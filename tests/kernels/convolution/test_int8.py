@@ -1,5 +1,9 @@
 """Products of 8-bit integers: exact sums of what inputs and filters are rounded to."""
 
+import ctypes
+import mmap
+import sys
+
 import numpy as np
 import pytest
 from reference import layers as naive
@@ -9,6 +13,7 @@ from support.tensors import assert_blocked, blocked, dirty
 from pydarknet.kernels.convolution import amx
 from pydarknet.kernels.convolution.int8 import LARGEST_FILTER, MISSING
 from pydarknet.kernels.convolution.microkernel import MR, NR
+from pydarknet.layers import workspace
 from pydarknet.layers.activations import ACTIVATIONS
 from pydarknet.layers.convolution.direct import (
     INT8,
@@ -107,3 +112,23 @@ def test_zero_is_one_of_the_integers(low, high):
     assert inputs_.zero == np.rint(inputs_.zero)
     assert 0 <= inputs_.zero <= 255
     assert np.rint(high * inputs_.scale + inputs_.zero) <= 256
+
+
+@pytest.mark.usefixtures("numbers")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="protects a page by mprotect")
+def test_nothing_is_read_before_the_room_in_front_of_the_workspace(monkeypatch):
+    """The last task of a 1x1 convolution begins within a row; behind a page that no one may read, this would crash."""
+    page = mmap.PAGESIZE
+    memory = mmap.mmap(-1, 1024 * page)
+    floats = np.frombuffer(memory, np.float32)
+    protect = ctypes.CDLL(None, use_errno=True).mprotect
+    protect.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
+    assert protect(floats.ctypes.data, page, 0) == 0
+    monkeypatch.setattr(workspace, "aligned_zeros", lambda size: floats[page // 4 : page // 4 + size])
+    monkeypatch.setattr(ConvertedConvolution, "_tiles_per_task", lambda *passed: 1)
+    weights, bias = parameters(32, 64, 1, 0)
+    try:
+        with workspace.using(workspace.Workspace()):
+            check(inputs(1, 64, 20, 20), weights, bias, Window(1, 1, 1, 0))
+    finally:
+        protect(floats.ctypes.data, page, mmap.PROT_READ | mmap.PROT_WRITE)
