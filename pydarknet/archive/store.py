@@ -39,7 +39,8 @@ class Store:
     def __init__(self, source: str, column: str | None = None) -> None:
         self.source, self.column = source, column
         self._lock = threading.Lock()
-        self._table, self._group, self._values = _NO_TABLE, -1, None
+        self._table: _Table | None = None  # the file that is open, the row group that was read last, its values
+        self._group, self._values = -1, None
 
     def __reduce__(self) -> tuple[Callable[..., Store], tuple[Any, ...]]:
         return Store, (self.source, self.column)
@@ -116,7 +117,7 @@ class Store:
 
     def _open_table(self, file: str) -> _Table:
         """The file, which is kept open until another is opened."""
-        if self._table.file != file:
+        if self._table is None or self._table.file != file:
             with self._errors(file, DataError):
                 self._table, self._group, self._values = _Table(file, self._open(file), self.column), -1, None
         return self._table
@@ -187,10 +188,3 @@ class _Table:
         for field in self.column.split(".")[1:]:
             values = struct_field(values, field)
         return values
-
-
-class _NoTable:
-    file = None
-
-
-_NO_TABLE: Any = _NoTable()

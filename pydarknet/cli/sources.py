@@ -12,7 +12,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from ..errors import DataError, ImageError, OptionError, ShapeError
+from ..archive.work import AHEAD, compute_each
+from ..errors import DarknetError, DataError, ImageError, OptionError, ShapeError
 from ..images.image import Picture, Size, load_remote_image, picture_of_size
 from ..inference.video.capture import Capture, Reader, is_pattern, numbered_paths
 from ..utils.prefetch import THREADS, prefetch
@@ -144,8 +145,6 @@ def names_from_stdin(quiet: bool, prompts: bool = False) -> Iterator[Name]:
         if path.strip():
             yield path
 
-
-AHEAD = 2  # batches that are read while the network computes one
 
 Prepared = TypeVar("Prepared")
 Result = TypeVar("Result")
@@ -283,21 +282,11 @@ def process(
     An item that cannot be computed or written is reported and skipped."""
     with closing(stop.until(source)) as items:
         while ready := list(islice(items, batch)):
-            for item, result in _results(source, ready, compute):
+            results = compute_each(compute, [item.prepared for item in ready])
+            for item, result in zip(ready, results, strict=True):
                 try:
+                    if isinstance(result, DarknetError):
+                        raise result
                     act(item, result)
                 except (ImageError, ShapeError) as error:
                     source.report(item.path, error)
-
-
-def _results(
-    source: Source[Prepared], ready: list[Item[Prepared]], compute: Callable[[Sequence[Prepared]], Sequence[Result]]
-) -> list[tuple[Item[Prepared], Result]]:
-    """The items that could be computed, with their results. If a batch fails, each of its items is tried alone."""
-    try:
-        return list(zip(ready, compute([item.prepared for item in ready]), strict=True))
-    except (ImageError, ShapeError) as error:
-        if len(ready) > 1:
-            return [pair for item in ready for pair in _results(source, [item], compute)]
-        source.report(ready[0].path, error)
-        return []
