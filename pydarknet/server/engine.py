@@ -72,7 +72,7 @@ class Engine:
         self._idle: queue.LifoQueue[Model] = queue.LifoQueue()  # copies that no pass uses; the last is still in caches
         for each in reversed(models):
             self._idle.put(each)
-        self._stopped = False
+        self.is_alive = True  # whether requests are taken
         self._waiting: deque[Waiting] = deque()
         self._turn = threading.Lock()
         self._pool = ThreadPoolExecutor(self.copies + AHEAD + (batch if self._batch_model else 0), "request")
@@ -95,18 +95,13 @@ class Engine:
         """Options of a request; thresh None: that of the dialect's `detector test`. Raises OptionError."""
         return DetectorOptions.of(self.model, thresh, hier, nms)
 
-    @property
-    def is_alive(self) -> bool:
-        """Whether requests are taken."""
-        return not self._stopped
-
     def close(self) -> None:
         """Take no more requests, finish those that were taken, and end the threads."""
-        self._stopped = True
+        self.is_alive = False
         self._pool.shutdown()
 
     async def _in_pool(self, work: Callable[[], Result]) -> Result:
-        if self._stopped:
+        if not self.is_alive:
             raise StoppedError("the service stops")
         if self.under_way >= self.capacity:
             raise BusyError(f"{self.capacity} requests are under way")
