@@ -17,7 +17,7 @@ from typing import Any
 from ..errors import OptionError, OutputError, WeightsError
 from ..network.weights import Header
 from ..utils.figure import new_figure, save_figure
-from ..utils.files import flush, log, output_errors, read_bytes, read_text, to_json, write_file
+from ..utils.files import flush, is_same, log, output_errors, read_bytes, read_text, to_json, write_file
 from .checkpoint import NEW, STATE
 from .hooks import Hook, IterationRecord, Run
 
@@ -46,7 +46,7 @@ def set_aside(folder: Path, base: str, final: str, begins_with: Path | None, see
             for state in (path.with_name(path.name + STATE), path.with_name(path.name + STATE + NEW)):
                 if state.exists():
                     state.replace(aside / state.name)
-            _move(path, aside, keep=begins_with is not None and begins_with.exists() and path.samefile(begins_with))
+            _move(path, aside, keep=begins_with is not None and is_same(path, begins_with))
         for name in (METRICS_LOG, CHART):
             if (folder / name).exists():
                 _move(folder / name, aside, keep=continues)
@@ -62,7 +62,7 @@ def set_aside(folder: Path, base: str, final: str, begins_with: Path | None, see
 
 
 def _is_in(folder: Path, path: Path | None) -> bool:
-    return path is not None and folder.exists() and path.parent.exists() and path.parent.samefile(folder)
+    return path is not None and is_same(path.parent, folder)
 
 
 def _weights(folder: Path, base: str, final: str) -> list[Path]:

@@ -220,6 +220,13 @@ def decode_text(name: StrPath, content: bytes, error: type[DarknetError]) -> str
     return content.decode("utf-8-sig", errors="surrogateescape")
 
 
+def is_same(path: StrPath, other: StrPath) -> bool:
+    """Whether both are there and one file or folder."""
+    with contextlib.suppress(OSError):
+        return Path(path).samefile(other)
+    return False
+
+
 def hash_of(path: Path) -> str:
     """The SHA-256 of a file's content."""
     digest = hashlib.sha256()
