@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError, OptionError, OutputError
+from ..errors import DataError, OptionError, OutputError, needed_package
 from ..utils.files import atomic_write, flush, json_text, make_folder, read_text, to_json, write_file
 from .work import Failure, Outcome
 
@@ -105,10 +105,8 @@ def _short(value: Any) -> str:
 
 def table_of(kind: str, rows: Iterable[Any]) -> Any:
     """A pyarrow table of results of `detect` or `classify`, as their --json prints them, or of `errors`."""
-    try:
+    with needed_package("Parquet needs the package pyarrow", "'pydarknet[ray]'"):
         import pyarrow
-    except ImportError:
-        raise OptionError("Parquet needs the package pyarrow: pip install 'pydarknet[ray]'") from None
     return pyarrow.Table.from_pylist(list(rows), _schema(kind))
 
 

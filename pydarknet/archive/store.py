@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-from ..errors import DarknetError, DataError, ImageError, OptionError
+from ..errors import DarknetError, DataError, ImageError, OptionError, needed_package
 from ..images.image import Picture, decode_image, load_image, load_remote_image
 
 TABLE = ".parquet"
@@ -142,10 +142,8 @@ class Store:
     @contextmanager
     def _errors(self, name: str, kind: type[DarknetError]) -> Iterator[None]:
         """What pyarrow refuses while the block opens `name`, as one line."""
-        try:
+        with needed_package(f"{name}: needs the package pyarrow", "'pydarknet[ray]'"):
             from pyarrow import ArrowException
-        except ImportError:
-            raise OptionError(f"{name}: needs the package pyarrow: pip install 'pydarknet[ray]'") from None
         try:
             yield
         except (OSError, ValueError, ArrowException) as error:

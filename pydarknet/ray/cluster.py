@@ -8,7 +8,7 @@ import socket
 import threading
 from collections.abc import Iterator
 
-from ..errors import OptionError
+from ..errors import OptionError, needed_package
 
 PATIENCE = 5.0  # seconds to wait for a cluster
 TOKEN = "it asks for a token; expected RAY_AUTH_MODE=token, and the token in RAY_AUTH_TOKEN or ~/.ray/auth_token"
@@ -24,10 +24,8 @@ def cluster(address: str | None = None, store: int = LEAST_STORE) -> Iterator[No
     `ray.init` itself, its cluster is used. What its processes print is in Ray's logs, and signals are handled as
     before. Raises OptionError without Ray, and where no cluster answers.
     """
-    try:
+    with needed_package("this needs the package ray", "'pydarknet[ray]'"):
         import ray
-    except ImportError:
-        raise OptionError("this needs the package ray: pip install 'pydarknet[ray]'") from None
     if ray.is_initialized():
         yield
         return
