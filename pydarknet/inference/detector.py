@@ -165,8 +165,7 @@ class DetectorOptions:
         """
         thresh = network.dialect.detector_thresh if thresh is None else thresh
         check_fractions(thresh=thresh, hier=hier, nms=nms)
-        default = letterboxes(network)
-        return cls(thresh, hier, nms, default if letterbox is None else letterbox)
+        return cls(thresh, hier, nms, letterboxes(network) if letterbox is None else letterbox)
 
 
 def check_fractions(**options: float) -> None:
