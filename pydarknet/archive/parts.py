@@ -33,7 +33,6 @@ class Parts:
         self.folder, self.names, self.block, self.format = Path(folder), names, block or BLOCK, format
         digest = hashlib.sha256("\0".join(names).encode("utf-8", "surrogateescape")).hexdigest()
         self._plan = {**plan, "pictures": len(names), "names": digest, "block": self.block, "format": format}
-        self._command = plan["command"]
         make_folder(self.folder)
         self._check()
 
@@ -49,10 +48,10 @@ class Parts:
         except ValueError:
             raise DataError(f"{path}: not JSON; give a new folder") from None
         mine = json.loads(to_json(self._plan))
-        for key in {**mine, **before} if isinstance(before, dict) else ["plan"]:
-            if not isinstance(before, dict) or before.get(key) != mine.get(key):
-                found = before.get(key) if isinstance(before, dict) else None
-                what = f"its results are of {key} {_short(found)}, not {_short(mine.get(key))}"
+        before = before if isinstance(before, dict) else {}
+        for key in {**mine, **before}:
+            if before.get(key) != mine.get(key):
+                what = f"its results are of {key} {_short(before.get(key))}, not {_short(mine.get(key))}"
                 raise OptionError(f"{self.folder}: {what}; give another folder")
 
     def __len__(self) -> int:
@@ -95,7 +94,7 @@ class Parts:
                 return
             from pyarrow.parquet import write_table
 
-            write_table(table_of(self._command if kind == "part" else kind, map(json.loads, lines)), stream)
+            write_table(table_of(self._plan["command"] if kind == "part" else kind, map(json.loads, lines)), stream)
 
 
 def _short(value: Any) -> str:
