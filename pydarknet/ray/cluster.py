@@ -7,6 +7,7 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 from ..errors import OptionError, needed_package
 
@@ -16,8 +17,8 @@ LEAST_STORE = 80 << 20  # bytes; Ray takes no smaller object store
 
 
 @contextlib.contextmanager
-def cluster(address: str | None = None, store: int = LEAST_STORE) -> Iterator[None]:
-    """Within the block, this process belongs to the Ray cluster at `address`; it leaves the cluster at the end.
+def cluster(address: str | None = None, store: int = LEAST_STORE) -> Iterator[Any]:
+    """The package ray, while this process belongs to the cluster at `address`; it leaves the cluster at the end.
 
     address: HOST:PORT, or auto for the cluster of this machine; None: what $RAY_ADDRESS names, else a new cluster
     of this machine's processors, whose object store takes at most `store` bytes. Within a program that has called
@@ -27,7 +28,7 @@ def cluster(address: str | None = None, store: int = LEAST_STORE) -> Iterator[No
     with needed_package("this needs the package ray", "'pydarknet[ray]'"):
         import ray
     if ray.is_initialized():
-        yield
+        yield ray
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     address = address or os.environ.get("RAY_ADDRESS") or "local"
@@ -44,6 +45,6 @@ def cluster(address: str | None = None, store: int = LEAST_STORE) -> Iterator[No
     try:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, handler)  # Ray's would end the program at once
-        yield
+        yield ray
     finally:
         ray.shutdown()
