@@ -35,7 +35,7 @@ def set_aside(folder: Path, base: str, final: str, begins_with: Path | None, see
     measurement. final: the name of the weights at a run's end. Raises OutputError.
     """
     aside = next(path for n in range(1, 1 << 30) if not (path := folder / f"{base}.old{n}").exists())
-    try:
+    with output_errors(aside, "cannot move earlier results here"):
         continues = seen > 0 and _is_in(folder, begins_with)
         found = [path for path in _weights(folder, base, final) if not continues or _seen(path) > seen]
         if not found:
@@ -52,8 +52,6 @@ def set_aside(folder: Path, base: str, final: str, begins_with: Path | None, see
                 _move(folder / name, aside, keep=continues)
         flush(aside)
         flush(folder)
-    except OSError as error:
-        raise OutputError(f"{aside}: cannot move earlier results here: {error.strerror or error}") from error
     what = found[0].name if len(found) == 1 else f"{found[0].name} and {len(found) - 1} more"
     log.warning(
         "%s: weights of an earlier run (%s) are now in %s; to continue that run, resume it there", folder, what, aside
