@@ -57,7 +57,7 @@ def listed(path: StrPath) -> list[tuple[int, str, Path]]:
 def _found(name: Path, bases: list[Path]) -> Path:
     if name.is_absolute():
         return name
-    found = next((base / name for base in bases if os.path.exists(base / name)), None)  # noqa: PTH110 (twice as fast)
+    found = next((base / name for base in bases if exists(base / name)), None)
     if found is None and "\\" in name.name:  # written on Windows
         plain = Path(with_slashes(str(name)))
         return next((base / plain for base in bases if exists(base / plain)), name)
