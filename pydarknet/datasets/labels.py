@@ -14,7 +14,7 @@ from ..config.dialect import ALEXEYAB, PJREDDIE, Dialect
 from ..config.names import WordTree
 from ..errors import DataError, ImageError
 from ..utils.arrays import Array
-from ..utils.files import StrPath, read_text
+from ..utils.files import StrPath, read_text, shortened
 from ..utils.resources import exists, with_slashes
 
 IGNORE = -1234.0  # in class vectors: an entry without a loss
@@ -138,8 +138,7 @@ def parse_labels(path: StrPath) -> tuple[list[int], Array, list[str]]:
 
 def shown(text: str) -> str:
     """A text in an error message: quoted, without blanks at its ends, at most 60 characters."""
-    text = text.strip()
-    return repr(text if len(text) <= 60 else f"{text[:57]}...")
+    return repr(shortened(text.strip()))
 
 
 @np.errstate(over="ignore")  # too large numbers become infinite, which `wrong_row` reports

@@ -4,7 +4,6 @@ map`.
 
 import heapq
 import math
-import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -17,7 +16,7 @@ import numpy as np
 from ..boxes import Box, Candidates
 from ..config.dialect import ALEXEYAB, Dialect
 from ..config.sections import Section
-from ..datasets.labels import candidates as label_candidates, label_path, parse_labels, read_list
+from ..datasets.labels import find_labels, label_path, parse_labels, read_list
 from ..errors import DataError, ImageError, OptionError
 from ..images.image import Picture, least_size, load_image, picture_of_size
 from ..images.operations import Colour, draw_boxes, one_thread_per_call, percent_label
@@ -156,7 +155,7 @@ class BatchDetector(ListRun):
         super().__init__(network, batch, threads)
         self.paths, self.options = paths, options
         self._none = Candidates.empty(heads_of(network)[-1].classes)
-        letterbox = letterboxes(network, network.config.net) if options.letterbox is None else options.letterbox
+        letterbox = letterboxes(network) if options.letterbox is None else options.letterbox
         self._how = DetectorOptions(options.thresh, options.hier, options.nms, letterbox, options.nms_kind)
         self._least = least_size(options.decode, network.input_shape)
 
@@ -247,14 +246,13 @@ class GroundTruth:
 
 def _labels(picture: Path, dialect: Dialect) -> tuple[Path, Array]:
     """(label file, rows) of a picture; without such a file NOTHING, and its path by the dialect."""
-    for path in (Path(name) for _, name in label_candidates(picture, dialect)):
-        if os.path.isfile(path):  # noqa: PTH113 (no error for a name that the system refuses)
-            _, rows, wrong = parse_labels(path)
-            if wrong:
-                raise DataError(wrong[0])
-            if not np.isfinite(rows).all():
-                raise DataError(f"{path}: found a number that is not finite; expected fractions of the picture")
-            return path, rows
+    if found := find_labels(picture, dialect):
+        _, rows, wrong = parse_labels(found[1])
+        if wrong:
+            raise DataError(wrong[0])
+        if not np.isfinite(rows).all():
+            raise DataError(f"{found[1]}: found a number that is not finite; expected fractions of the picture")
+        return found[1], rows
     try:
         return label_path(picture, dialect), NOTHING
     except ImageError:

@@ -282,7 +282,7 @@ def _metadata(network: Network, options: ExportOptions, names: Sequence[str]) ->
     }
     if heads:
         known |= {
-            "letterbox": json.dumps(letterboxes(network, network.config.net)),
+            "letterbox": json.dumps(letterboxes(network)),
             "thresh": json.dumps(thresh_of(network, options)),
             "iou_thresh": json.dumps(options.iou_thresh),
             "nms_kind": heads[-1].nms_kind,

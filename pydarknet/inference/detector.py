@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from ..boxes import Box, Candidates, Detection, suppress, undo_letterbox
 from ..config.dialect import Dialect
-from ..config.sections import Section
 from ..errors import ImageError, OptionError
 from ..images.image import Image, Picture, Size, check_image, fit_for_detect, least_size, picture_of_size
 from ..layers.heads.base import Head
@@ -117,10 +116,10 @@ def heads_of(network: Network) -> list[Head]:
     return heads
 
 
-def letterboxes(network: Network, net: Section) -> bool:
+def letterboxes(network: Network) -> bool:
     """Whether darknet's own command letterboxes pictures for this network."""
     corrects = all(head.corrects_letterbox for head in heads_of(network))
-    return corrects and (network.dialect.always_letterboxes or net.flag("letter_box"))
+    return corrects and (network.dialect.always_letterboxes or network.config.net.flag("letter_box"))
 
 
 def decode(
@@ -157,8 +156,7 @@ class DetectorOptions:
         """
         thresh = network.dialect.detector_thresh if thresh is None else thresh
         check_fractions(thresh=thresh, hier=hier, nms=nms)
-        default = letterboxes(network, network.config.net)
-        return cls(thresh, hier, nms, default if letterbox is None else letterbox)
+        return cls(thresh, hier, nms, letterboxes(network) if letterbox is None else letterbox)
 
 
 def check_fractions(**options: float) -> None:
