@@ -2,7 +2,6 @@
 map`.
 """
 
-import heapq
 import math
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
@@ -21,6 +20,7 @@ from ..errors import DataError, ImageError, OptionError
 from ..images.image import Picture, least_size, load_image, picture_of_size
 from ..images.operations import Colour, draw_boxes, one_thread_per_call, percent_label
 from ..inference.detector import (
+    BATCHES_AHEAD,
     DetectionResult,
     DetectorInput,
     DetectorOptions,
@@ -41,7 +41,6 @@ from .coco import CocoAveragePrecision, CocoReport
 
 P = TypeVar("P")
 T = TypeVar("T")
-BATCHES_AHEAD = 2  # that are loaded while the network computes another
 GREEN: Colour = (0, 200, 0)
 RED: Colour = (230, 0, 0)
 
@@ -317,17 +316,17 @@ class Worst:
     """The `count` pictures with most missed objects; ties go to the earlier picture."""
 
     count: int = 10
-    _kept: list[tuple[int, int, ImageResult]] = field(default_factory=list, repr=False)
+    _kept: list[tuple[int, ImageResult]] = field(default_factory=list, repr=False)
 
     def add(self, result: ImageResult, missed: int) -> None:
         """A picture without missed objects is never kept."""
         if missed:
-            keep = heapq.heappush if len(self._kept) < self.count else heapq.heappushpop
-            keep(self._kept, (missed, -result.index, result))
+            kept = sorted([*self._kept, (missed, result)], key=lambda entry: (-entry[0], entry[1].index))
+            self._kept = kept[: self.count]
 
     def ranked(self) -> list[tuple[int, ImageResult]]:
         """(missed objects, result), worst first."""
-        return [(missed, result) for missed, _, result in sorted(self._kept, key=lambda entry: entry[:2], reverse=True)]
+        return self._kept
 
 
 def place_in(image: Picture, box: Sequence[float]) -> Box:

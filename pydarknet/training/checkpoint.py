@@ -290,7 +290,6 @@ def clean(folder: Path, base: str) -> None:
 
 
 def _belongs(state: Path) -> bool:
-    try:
+    with suppress(WeightsError):
         return Checkpoint.read(state).is_whole
-    except WeightsError:
-        return False
+    return False

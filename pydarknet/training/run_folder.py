@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import OptionError, OutputError, WeightsError
+from ..errors import OptionError, OutputError, WeightsError, needed_package
 from ..network.weights import Header
 from ..utils.figure import new_figure, save_figure
 from ..utils.files import flush, log, output_errors, read_bytes, read_text, to_json, write_file
@@ -144,10 +144,8 @@ def write_csv(entries: Sequence[Mapping[str, Any]], path: str | Path) -> None:
 
 def write_tensorboard(entries: Sequence[Mapping[str, Any]], folder: str | Path) -> None:
     """A scalar for each number of an entry. Raises OptionError without tensorboardX, OutputError."""
-    try:
+    with needed_package("this needs the package tensorboardX", "'pydarknet[tensorboard]'"):
         from tensorboardX import SummaryWriter
-    except ImportError:
-        raise OptionError("this needs the package tensorboardX: pip install 'pydarknet[tensorboard]'") from None
     with output_errors(folder), SummaryWriter(str(folder)) as writer:
         for entry in entries:
             for name in entry.keys() - {"iteration"}:

@@ -29,17 +29,14 @@ PATIENCE = 10.0  # seconds that a pipe may be silent
 
 
 @contextlib.contextmanager
-def output_errors(path: StrPath, what: str = "cannot write") -> Iterator[None]:
-    """What the system refuses while the block writes to `path`, as OutputError with the path and the reason.
-
-    what: what could not be done.
-    """
+def output_errors(path: StrPath, what: str = "cannot write", kind: type[DarknetError] = OutputError) -> Iterator[None]:
+    """What the system refuses while the block uses `path`, as an error with the path, `what` failed, and the reason."""
     try:
         yield
     except BrokenPipeError:  # of standard output, not of a file
         raise
     except OSError as error:
-        raise OutputError(f"{path}: {what}: {error.strerror or error}") from error
+        raise kind(f"{path}: {what}: {error.strerror or error}") from error
 
 
 @contextlib.contextmanager

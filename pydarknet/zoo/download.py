@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from ..config.dialect import choose_dialect
 from ..config.published import Published, find_published
 from ..config.sections import read_config
-from ..errors import DarknetError, DownloadError, OptionError, OutputError
+from ..errors import DarknetError, DownloadError, OutputError, needed_package
 from ..network.network import Network, without_warnings
 from ..network.weights import check_file_length, file_lengths
 from ..utils.files import make_folder, output_errors, write_file
@@ -57,10 +57,8 @@ def download(
     an unknown name or a missing pooch, DownloadError, OutputError.
     """
     entry = find_published(name)
-    try:
+    with needed_package("downloads need pooch", "'pydarknet[zoo]'"):
         import pooch
-    except ImportError:
-        raise OptionError("downloads need pooch: pip install 'pydarknet[zoo]'") from None
     target = (models_folder() if to is None else Path(to)) / entry.file
     expected = expected_layers(entry)
     if target.exists():
