@@ -11,8 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 from ..errors import DarknetError
 from ..images.image import Picture
 from ..images.operations import one_thread_per_call
-from ..inference.detector import BATCHES_AHEAD
-from ..utils.prefetch import prefetch
+from ..utils.prefetch import BATCHES_AHEAD, prefetch
 from .store import Store
 
 Input = TypeVar("Input")

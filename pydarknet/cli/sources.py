@@ -12,11 +12,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from ..archive.work import AHEAD, compute_each
+from ..archive.work import compute_each
 from ..errors import DarknetError, DataError, ImageError, OptionError, ShapeError
 from ..images.image import EXTENSIONS, Picture, Size, load_remote_image, picture_of_size
 from ..inference.video.capture import Capture, Reader, is_pattern, numbered_paths
-from ..utils.prefetch import THREADS, prefetch
+from ..utils.prefetch import BATCHES_AHEAD, THREADS, prefetch
 from ..utils.resources import exists
 from .console import Interruption, note, progress, say
 
@@ -229,7 +229,7 @@ class Source(Generic[Prepared]):
     def _load_all(self, names: Iterable[Name]) -> Iterator[Loaded[Prepared]]:
         if not isinstance(names, list) or len(names) == 1:
             return map(self._load, names)
-        ahead = max(AHEAD * self._batch, THREADS)
+        ahead = max(BATCHES_AHEAD * self._batch, THREADS)
         return self._with_bar(prefetch(self._load, names, count=ahead), len(names), "pictures")
 
     def _with_bar(self, things: Iterator[Thing], total: int, label: str) -> Iterator[Thing]:

@@ -20,7 +20,6 @@ from ..errors import DataError, ImageError, OptionError
 from ..images.image import Picture, least_size, load_image, picture_of_size
 from ..images.operations import Colour, draw_boxes, one_thread_per_call, percent_label
 from ..inference.detector import (
-    BATCHES_AHEAD,
     DetectionResult,
     DetectorInput,
     DetectorOptions,
@@ -35,7 +34,7 @@ from ..runtime.compile_time import clock
 from ..runtime.threads import set_threads, threads
 from ..utils.arrays import Array
 from ..utils.files import LimitedLog
-from ..utils.prefetch import THREADS, prefetch
+from ..utils.prefetch import BATCHES_AHEAD, THREADS, prefetch
 from .average_precision import NOTHING, MeanAveragePrecision, Report
 from .coco import CocoAveragePrecision, CocoReport
 

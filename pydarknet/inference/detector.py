@@ -21,11 +21,10 @@ from ..layers.heads.region import Region
 from ..layers.heads.yolo import Yolo
 from ..network.network import Network
 from ..utils.arrays import Array
-from ..utils.prefetch import prefetch
+from ..utils.prefetch import BATCHES_AHEAD, prefetch
 from .detections import Detections
 from .finite import timed_forward, warn_if_not_finite
 
-BATCHES_AHEAD = 2  # batches that are loaded while the network computes another
 OVERLAP = 0.2  # default: the fraction of a tile's side that it shares with a neighbour
 MOST = 64  # tiles in a row or column, at most
 NEAR = 0.02  # of a tile's side: a box that ends this near to an inner edge is taken for a part of an object
