@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError, OptionError, OutputError
-from ..utils.files import atomic_write, flush, json_text, make_folder, read_text, to_json, write_file
+from ..utils.files import atomic_write, flush, json_text, make_folder, read_text, shortened, to_json, write_file
 from .work import Failure, Outcome
 
 PLAN = "plan.json"
@@ -52,7 +52,8 @@ class Parts:
         for key in {**mine, **before} if isinstance(before, dict) else ["plan"]:
             if not isinstance(before, dict) or before.get(key) != mine.get(key):
                 found = before.get(key) if isinstance(before, dict) else None
-                what = f"its results are of {key} {_short(found)}, not {_short(mine.get(key))}"
+                theirs, ours = (shortened(json.dumps(value)) for value in (found, mine.get(key)))
+                what = f"its results are of {key} {theirs}, not {ours}"
                 raise OptionError(f"{self.folder}: {what}; give another folder")
 
     def __len__(self) -> int:
@@ -96,11 +97,6 @@ class Parts:
             from pyarrow.parquet import write_table
 
             write_table(table_of(self._command if kind == "part" else kind, map(json.loads, lines)), stream)
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def table_of(kind: str, rows: Iterable[Any]) -> Any:

@@ -318,6 +318,11 @@ def json_text(text: str) -> str:
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
+def shortened(text: str) -> str:
+    """A text in an error message: at most 60 characters."""
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
 # --- warnings about many files ---
 
 SHOWN = 20  # warnings of one kind that are logged one by one

@@ -21,7 +21,7 @@ from ..config.sections import read_config
 from ..errors import DarknetError, DownloadError, OptionError, OutputError
 from ..network.network import Network, without_warnings
 from ..network.weights import check_file_length, file_lengths
-from ..utils.files import make_folder, write_file
+from ..utils.files import make_folder, output_errors, write_file
 from ..utils.resources import models_folder, network_file
 from ..version import __version__
 
@@ -184,7 +184,7 @@ class Transfer:
             raise DownloadError(f"{url}: expected an address that begins with http:// or https://")
         make_folder(self.part.parent)
         try:
-            with self.part.open("ab") as stream:
+            with output_errors(self.part), self.part.open("ab") as stream:
                 if not self.any_version and self._origin()[0] != url:
                     _empty(stream)
                 self.resumed = stream.tell() > 0
@@ -193,8 +193,6 @@ class Transfer:
             if not self.part.stat().st_size:
                 self.forget()
             raise
-        except OSError as error:
-            raise OutputError(f"{self.part}: cannot write: {error.strerror or error}") from error
         try:
             self.check(self.part)
         except Exception:
