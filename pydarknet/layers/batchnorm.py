@@ -116,7 +116,7 @@ class BatchNormTraining:
             *map(self._lanes, self._factors(delta)), out.data, out.layout.strides(stride_y, stride_x),
         )  # fmt: skip
 
-    def _lanes(self, values: Array) -> Array:
+    def _lanes(self, values: Array | NDArray[np.float64]) -> Array:
         return padded_lanes(values, self.pre_norm.layout.blocks)
 
     def _per_sample(self) -> Array:
