@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from ..errors import DataError, ImageError, OptionError, ShapeError
-from ..images.image import Picture, Size, load_remote_image, picture_of_size
+from ..images.image import EXTENSIONS, Picture, Size, load_remote_image, picture_of_size
 from ..inference.video.capture import Capture, Reader, is_pattern, numbered_paths
 from ..utils.prefetch import THREADS, prefetch
 from ..utils.resources import exists
 from .console import Interruption, note, progress, say
 
-EXTENSIONS = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 VIDEOS = frozenset({
     ".3gp", ".avi", ".flv", ".m4v", ".mjpeg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ts", ".webm", ".wmv",
 })  # fmt: skip

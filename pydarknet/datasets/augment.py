@@ -201,11 +201,6 @@ def render_tile(image: Picture, view: AffineCrop, tile: Rectangle) -> Canvas:
     return warp(image, matrix, width, height, view.outside)
 
 
-def as_input(canvas: Canvas) -> Array:
-    """(h, w, c) -> (c, h, w), C-contiguous."""
-    return np.ascontiguousarray(canvas.transpose(2, 0, 1))
-
-
 def towards_corner(margins: Margins, quadrant: int, mirror: bool) -> Margins:
     """The crop moved to the corner of the picture that is outermost in the mosaic."""
     x, y = margins.left + margins.right, margins.top + margins.bottom

@@ -14,7 +14,7 @@ from ..config.dialect import ALEXEYAB, PJREDDIE, Dialect
 from ..config.names import WordTree
 from ..errors import DataError, ImageError
 from ..utils.arrays import Array
-from ..utils.files import StrPath, read_text
+from ..utils.files import StrPath, read_text, shortened
 from ..utils.resources import exists, with_slashes
 
 IGNORE = -1234.0  # in class vectors: an entry without a loss
@@ -57,7 +57,7 @@ def listed(path: StrPath) -> list[tuple[int, str, Path]]:
 def _found(name: Path, bases: list[Path]) -> Path:
     if name.is_absolute():
         return name
-    found = next((base / name for base in bases if os.path.exists(base / name)), None)  # noqa: PTH110 (twice as fast)
+    found = next((base / name for base in bases if exists(base / name)), None)
     if found is None and "\\" in name.name:  # written on Windows
         plain = Path(with_slashes(str(name)))
         return next((base / plain for base in bases if exists(base / plain)), name)
@@ -138,8 +138,7 @@ def parse_labels(path: StrPath) -> tuple[list[int], Array, list[str]]:
 
 def shown(text: str) -> str:
     """A text in an error message: quoted, without blanks at its ends, at most 60 characters."""
-    text = text.strip()
-    return repr(text if len(text) <= 60 else f"{text[:57]}...")
+    return repr(shortened(text.strip()))
 
 
 @np.errstate(over="ignore")  # too large numbers become infinite, which `wrong_row` reports

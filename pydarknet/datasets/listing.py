@@ -16,6 +16,7 @@ from ..config.dialect import ALEXEYAB, Dialect
 from ..config.names import read_names
 from ..config.sections import Section, read_data
 from ..errors import DataError
+from ..images.image import EXTENSIONS
 from ..utils.arrays import Array
 from ..utils.files import StrPath, read_bytes, read_text
 from ..utils.prefetch import Item, Result, prefetch
@@ -24,7 +25,6 @@ from .augment import NOWHERE
 from .convert.annotations import AnnotatedPicture, AnnotatedSet, read_coco, read_voc
 from .labels import class_names, find_labels, listed, parse_labels, read_list, read_yaml, wrong_row
 
-EXTENSIONS = frozenset([".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"])
 LIST_OF = {
     "train": "train", "training": "train", "val": "valid", "valid": "valid", "validation": "valid", "test": "test",
     "testing": "test",

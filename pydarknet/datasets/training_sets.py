@@ -16,7 +16,7 @@ from ..config.names import WordTree, choose_names
 from ..config.sections import Section
 from ..errors import DataError
 from ..images.image import Picture, in_channels, picture_of_size
-from ..images.operations import Canvas
+from ..images.operations import Canvas, as_input
 from ..utils.arrays import Array
 from ..utils.files import LimitedLog, log, read_text
 from . import augment
@@ -187,7 +187,7 @@ class DetectionDataset(TrainingSet):
             if self.mix == 1 and coin(rng):
                 other, more = self._single(int(rng.integers(len(self))), rng, size)
                 canvas, rows = augment.blend([canvas, other]), np.concatenate([rows, more])
-        return augment.as_input(canvas), rows[: self.max_boxes]
+        return as_input(canvas), rows[: self.max_boxes]
 
     def _labels(self, index: int, rng: Rng) -> Array:
         rows = self._read(index).rows  # none of a file that is not text, which `check` has reported
@@ -331,7 +331,7 @@ class ClassificationDataset(TrainingSet):
             canvas, shares = augment.blend(canvases), [0.5, 0.5]
         elif mode in (2, 3):
             canvas, shares = augment.cutmix(canvases, rng) if mode == 2 else augment.quarters(canvases, rng)
-        return augment.as_input(canvas), augment.mix_truth(truths, shares) if mode else truths[0]
+        return as_input(canvas), augment.mix_truth(truths, shares) if mode else truths[0]
 
     def _single(self, index: int, rng: Rng, size: Size) -> tuple[Canvas, Array]:
         (picture, source), bounds = self._picture(index), self.crop

@@ -32,6 +32,7 @@ Size = tuple[int, int]  # width, height
 # and result coincide: (2, n) the two source pixels of each of the n outputs, (n,) the weights of the first and second.
 _Grid = tuple[NDArray[np.uintp], CHW, CHW]
 
+EXTENSIONS = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 LARGEST = 1 << 26  # bytes of a picture behind an address
 SILENCE = 10.0  # seconds that a server may be silent
 MAX_SECONDS = 60.0  # of the whole download

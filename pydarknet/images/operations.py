@@ -97,6 +97,16 @@ def blur(canvas: Canvas, kernel: int) -> Canvas:
 # --- CHW pictures ---
 
 
+def as_input(canvas: Canvas) -> CHW:
+    """(h, w, c) -> (c, h, w), C-contiguous."""
+    return np.ascontiguousarray(canvas.transpose(2, 0, 1))
+
+
+def as_canvas(chw: CHW) -> Canvas:
+    """(c, h, w) -> (h, w, c), C-contiguous."""
+    return np.ascontiguousarray(chw.transpose(1, 2, 0))
+
+
 def as_picture(chw: CHW) -> Picture:
     """(3, h, w) or (1, h, w) -> (h, w, 3) uint8: clipped to 0..1 and rounded down, as darknet writes files."""
     levels = (255 * np.clip(np.nan_to_num(chw), 0, 1)).astype(np.uint8)
@@ -110,8 +120,7 @@ def grey(chw: CHW) -> CHW:
 
 def distorted(chw: CHW, hue: float, saturation: float, exposure: float) -> CHW:
     """(3, h, w) with distorted colours, see `distort`."""
-    canvas = np.ascontiguousarray(chw.transpose(1, 2, 0))
-    return np.ascontiguousarray(distort(canvas, hue, saturation, exposure).transpose(2, 0, 1))
+    return as_input(distort(as_canvas(chw), hue, saturation, exposure))
 
 
 def mirrored(chw: CHW) -> CHW:

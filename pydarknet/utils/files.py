@@ -29,14 +29,14 @@ PATIENCE = 10.0  # seconds that a pipe may be silent
 
 
 @contextlib.contextmanager
-def output_errors(path: StrPath) -> Iterator[None]:
-    """What the system refuses while the block writes to `path`, as OutputError with the path and the reason."""
+def output_errors(path: StrPath, what: str = "cannot write", kind: type[DarknetError] = OutputError) -> Iterator[None]:
+    """What the system refuses while the block uses `path`, as an error with the path, `what` failed, and the reason."""
     try:
         yield
     except BrokenPipeError:  # of standard output, not of a file
         raise
     except OSError as error:
-        raise OutputError(f"{path}: cannot write: {error.strerror or error}") from error
+        raise kind(f"{path}: {what}: {error.strerror or error}") from error
 
 
 @contextlib.contextmanager
@@ -66,10 +66,8 @@ def write_file(path: StrPath, content: bytes) -> None:
 
 def make_folder(folder: Path) -> None:
     """Create a folder if it does not exist. Raises OutputError, also if files cannot be created in it."""
-    try:
+    with output_errors(folder, "cannot make the folder"):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot make the folder: {error.strerror or error}") from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise OutputError(f"{folder}: cannot write to this folder")
 
@@ -316,6 +314,11 @@ def _with_nulls(value: Any) -> Any:
 def json_text(text: str) -> str:
     """Text that JSON can hold: bytes that are not UTF-8 become the replacement character."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def shortened(text: str) -> str:
+    """A text in an error message: at most 60 characters."""
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 # --- warnings about many files ---

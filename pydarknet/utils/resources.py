@@ -97,12 +97,7 @@ def with_slashes(path: str) -> str:
     return path.replace("\\", "/")
 
 
-def exists(path: str | os.PathLike[str]) -> bool:
-    """Whether the file or folder exists; False for a name that the system refuses."""
-    try:
-        return Path(path).exists()
-    except (OSError, ValueError):
-        return False
+exists = os.path.exists  # False for a name that the system refuses, for which `Path.exists` raises an error
 
 
 def _is_file(path: Path) -> bool:

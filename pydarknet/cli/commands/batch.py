@@ -16,6 +16,7 @@ from ...archive.parts import Parts
 from ...archive.store import TABLE, Store, is_uri
 from ...archive.work import Failure, Work
 from ...errors import DataError, ImageError
+from ...images.image import EXTENSIONS
 from ...model import Model
 from ...network.weights import path_of
 from ...utils.files import hash_of
@@ -24,7 +25,7 @@ from ...version import __version__
 from ..console import Interruption, counted, note, status
 from ..loading import Options, classifier_steps, detector_steps, load_model
 from ..options import given_options
-from ..sources import EXTENSIONS, expand_inputs, expand_path, is_video
+from ..sources import expand_inputs, expand_path, is_video
 
 KILLED = "the process that computed it ended, each time that it was tried"
 # What `--shard` takes of the options of `detect` and `classify`.

@@ -13,7 +13,7 @@ import numpy as np
 
 from ...boxes import Detection
 from ...errors import OptionError
-from ...images.image import Picture, show_image
+from ...images.image import EXTENSIONS, Picture, show_image
 from ...inference.classifier import Classification
 from ...inference.detector import DetectionResult
 from ...inference.video import capture, mjpeg_server
@@ -38,7 +38,7 @@ from ..console import note, say
 from ..formats.inference import detection_line, json_frame, relative_box
 from ..loading import Options, load_model, read_data_file, refuse_detector
 from ..outputs import json_frames
-from ..sources import EXTENSIONS, Interruption, expand_path
+from ..sources import Interruption, expand_path
 from .serve import open_stream
 
 ESCAPE = 27

@@ -18,7 +18,7 @@ from xml.etree import ElementTree
 from ...config.names import COCO_IDS
 from ...errors import DataError, ImageError
 from ...images import image
-from ...utils.files import read_bytes, read_text, to_json
+from ...utils.files import read_bytes, read_text, shortened, to_json
 from ...utils.resources import with_slashes
 
 ASPECT_TOLERANCE = 0.02  # relative difference of two aspect ratios
@@ -256,10 +256,9 @@ def _entries(file: Path, content: Json, key: str, *fields: str) -> Iterator[list
 
 def _shown(value: Any) -> str:
     try:
-        text = repr(value)
+        return shortened(repr(value))
     except ValueError:  # Python's limit
         return "a number of too many digits"
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _pictures(file: Path, content: Json, numbers: Mapping[str, int], folders: Sequence[Path]) -> list[AnnotatedPicture]:

@@ -171,7 +171,7 @@ def label_rows(picture: AnnotatedPicture) -> str:
 # How each format is written, and the folder for copies of pictures.
 _WRITERS: dict[str, tuple[Callable[[AnnotatedSet, Path, Reference | None], None], str]] = {
     "darknet": (write_darknet, PICTURES),
-    "voc": (write_voc, "JPEGImages"),
+    "voc": (write_voc, PICTURES),
     "coco": (write_coco, "images"),
 }
 

@@ -26,7 +26,7 @@ import numpy as np
 
 from ...config.dialect import ALEXEYAB
 from ...datasets.convert.annotations import size_of_file
-from ...datasets.convert.convert import copy_picture, label_rows
+from ...datasets.convert.convert import LABELS, PICTURES, copy_picture, label_rows
 from ...datasets.labels import as_rows, find_labels
 from ...datasets.listing import RUN_FILE, UNSPLIT, LabelledPicture, Recognised, on_all_processors, read_picture
 from ...errors import DataError, OptionError
@@ -36,7 +36,6 @@ from ...utils.files import StrPath, hash_of, make_folder, read_text, write_file,
 from .plan import DatasetStatistics, Plan
 
 RUN, DATA, NAMES, COMMANDS = RUN_FILE, "obj.data", "obj.names", "commands.txt"
-PICTURES, LABELS = "JPEGImages", "labels"  # AlexeyAB's darknet replaces the first by the second
 RUNS = Path("runs")
 Labelled = Mapping[Path, LabelledPicture]
 _COPY = re.compile(r"(.+)\.rf\.[0-9A-Za-z]+")  # Roboflow's names of augmented copies

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from ...datasets.augment import Colour, Rng, as_input, rand_scale, render, rotated_crop
+from ...datasets.augment import Colour, Rng, rand_scale, render, rotated_crop
 from ...errors import OptionError
 from ...images import image as images, operations as ops
 from ...images.image import CHW, Picture
@@ -63,7 +63,7 @@ OTHERS: dict[str, Callable[[CHW], CHW]] = {
     "hue": lambda chw: ops.distorted(chw, 0.3, 1, 1),
     "saturation": lambda chw: ops.distorted(chw, 0, 2, 1),
     "exposure": lambda chw: ops.distorted(chw, 0, 1, 1.5),
-    "blur": lambda chw: as_input(ops.blur(_canvas(chw), 9)),
+    "blur": lambda chw: ops.as_input(ops.blur(ops.as_canvas(chw), 9)),
     "normalised": ops.normalised,
     "mirrored": ops.mirrored,
     "rotated": lambda chw: ops.rotated(chw, 0.3),
@@ -87,10 +87,6 @@ def showcase(image: Picture, rng: Rng) -> Iterator[tuple[str, CHW]]:
     chw = images.as_chw(image)
     yield from ((name, operation(chw)) for name, operation in DARKNETS.items())
     view = rotated_crop(rng, chw.shape[:0:-1], (SIDE, SIDE), (320, 448), 0.0, 0.75, keeps_inside=False)
-    yield "aug", as_input(render(image, view, (SIDE, SIDE)))
-    yield "rand", as_input(Colour(hue=0.05, saturation=1.15, exposure=1.15).change(_canvas(chw), rng))
+    yield "aug", ops.as_input(render(image, view, (SIDE, SIDE)))
+    yield "rand", ops.as_input(Colour(hue=0.05, saturation=1.15, exposure=1.15).change(ops.as_canvas(chw), rng))
     yield from ((name, operation(chw)) for name, operation in OTHERS.items())
-
-
-def _canvas(chw: CHW) -> CHW:
-    return np.ascontiguousarray(chw.transpose(1, 2, 0))
