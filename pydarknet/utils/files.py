@@ -84,7 +84,8 @@ def part_of(path: StrPath, suffix: str = ".part") -> Iterator[Path]:
         if target.is_dir():
             raise IsADirectoryError(21, "Is a directory")
         former = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
-        part = _unused_name(target, suffix, lambda name: _create(name, 0o666 if former is None else 0o600))
+        mode = 0o666 if former is None else 0o600
+        part = _unused_name(target, suffix, lambda name: name.touch(mode, exist_ok=False))
         try:
             yield part
             if former is not None:
@@ -123,10 +124,6 @@ def _unused_name(target: Path, suffix: str, create: Callable[[Path], None]) -> P
         with contextlib.suppress(FileExistsError):
             create(name)
             return name
-
-
-def _create(path: Path, mode: int) -> None:
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), mode))
 
 
 def read_bytes(path: StrPath, error: type[DarknetError], largest: int = LARGEST_FILE) -> bytes:
