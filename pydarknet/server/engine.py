@@ -24,7 +24,7 @@ from ..images.header import image_size
 from ..images.image import Picture, decode_image, encode_image
 from ..inference.classifier import Classification
 from ..inference.detections import Detections
-from ..inference.detector import DetectionResult, DetectorOptions, TiledInput, detect_prepared, prepare_picture
+from ..inference.detector import DetectionResult, DetectorOptions, DetectorSteps, TiledInput, detect_prepared
 from ..model import Model
 from ..runtime.threads import threads
 
@@ -119,7 +119,8 @@ class Engine:
     # --- in a thread of the pool ---
 
     def _found(self, content: bytes, options: DetectorOptions) -> Detections:
-        found = self._result(prepare_picture(self.model, self._decoded(content), options)).detections()
+        steps = DetectorSteps(self.model, self._names, options)
+        found = self._result(steps.prepare(self._decoded(content))).detections()
         found.source = content
         return found
 
