@@ -14,6 +14,9 @@
 Anything else that is raised is a bug of ours and keeps its traceback.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class DarknetError(Exception):
     """Base of every error that bad input can cause. Its text is one line that says what was found and expected.
@@ -66,3 +69,12 @@ class OptionError(DarknetError):
 
 class DivergedError(DarknetError):
     """The loss, a parameter or an output of a network is no longer a finite number."""
+
+
+@contextmanager
+def needed_package(why: str, install: str) -> Iterator[None]:
+    """Around imports of packages that not everybody has. Raises OptionError: `why`, and what pip installs them."""
+    try:
+        yield
+    except ImportError:
+        raise OptionError(f"{why}: pip install {install}") from None

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError, OptionError, OutputError
+from ..errors import DataError, OptionError, OutputError, needed_package
 from ..utils.files import atomic_write, flush, json_text, make_folder, read_text, shortened, to_json, write_file
 from .work import Failure, Outcome
 
@@ -33,7 +33,6 @@ class Parts:
         self.folder, self.names, self.block, self.format = Path(folder), names, block or BLOCK, format
         digest = hashlib.sha256("\0".join(names).encode("utf-8", "surrogateescape")).hexdigest()
         self._plan = {**plan, "pictures": len(names), "names": digest, "block": self.block, "format": format}
-        self._command = plan["command"]
         make_folder(self.folder)
         self._check()
 
@@ -49,10 +48,10 @@ class Parts:
         except ValueError:
             raise DataError(f"{path}: not JSON; give a new folder") from None
         mine = json.loads(to_json(self._plan))
-        for key in {**mine, **before} if isinstance(before, dict) else ["plan"]:
-            if not isinstance(before, dict) or before.get(key) != mine.get(key):
-                found = before.get(key) if isinstance(before, dict) else None
-                theirs, ours = (shortened(json.dumps(value)) for value in (found, mine.get(key)))
+        before = before if isinstance(before, dict) else {}
+        for key in {**mine, **before}:
+            if before.get(key) != mine.get(key):
+                theirs, ours = (shortened(json.dumps(plan.get(key))) for plan in (before, mine))
                 what = f"its results are of {key} {theirs}, not {ours}"
                 raise OptionError(f"{self.folder}: {what}; give another folder")
 
@@ -96,15 +95,13 @@ class Parts:
                 return
             from pyarrow.parquet import write_table
 
-            write_table(table_of(self._command if kind == "part" else kind, map(json.loads, lines)), stream)
+            write_table(table_of(self._plan["command"] if kind == "part" else kind, map(json.loads, lines)), stream)
 
 
 def table_of(kind: str, rows: Iterable[Any]) -> Any:
     """A pyarrow table of results of `detect` or `classify`, as their --json prints them, or of `errors`."""
-    try:
+    with needed_package("Parquet needs the package pyarrow", "'pydarknet[ray]'"):
         import pyarrow
-    except ImportError:
-        raise OptionError("Parquet needs the package pyarrow: pip install 'pydarknet[ray]'") from None
     return pyarrow.Table.from_pylist(list(rows), _schema(kind))
 
 

@@ -11,17 +11,16 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import Any
 
-from ..errors import DarknetError, DataError, ImageError, OptionError
+from ..errors import DarknetError, DataError, ImageError, OptionError, needed_package
 from ..images.image import Picture, decode_image, load_image, load_remote_image
 
 TABLE = ".parquet"
 LARGEST_GROUP = 1 << 30  # bytes of the pictures in a row group, which is read as a whole
 _URI = re.compile(r"(?!https?:)([a-z][a-z0-9+.-]+://)", re.IGNORECASE)
-
-Result = TypeVar("Result")
 
 
 def is_uri(name: str) -> bool:
@@ -39,7 +38,7 @@ class Store:
     def __init__(self, source: str, column: str | None = None) -> None:
         self.source, self.column = source, column
         self._lock = threading.Lock()
-        self._table, self._group, self._values = _NO_TABLE, -1, None
+        self._table: _Table | None = None
 
     def __reduce__(self) -> tuple[Callable[..., Store], tuple[Any, ...]]:
         return Store, (self.source, self.column)
@@ -105,20 +104,16 @@ class Store:
 
     def _row(self, file: str, row: int) -> bytes:
         with self._lock, self._errors(file, ImageError):
-            table = self._open_table(file)
-            group = bisect_right(table.starts, row) - 1
-            if group != self._group:
-                self._values, self._group = table.read(group), group
-            value = self._values[row - table.starts[group]].as_py()  # type: ignore[index]
+            value = self._open_table(file).value(row)
         if not isinstance(value, bytes):
             raise ImageError(f"{file}#{row}: has no bytes")
         return value
 
     def _open_table(self, file: str) -> _Table:
         """The file, which is kept open until another is opened."""
-        if self._table.file != file:
+        if self._table is None or self._table.file != file:
             with self._errors(file, DataError):
-                self._table, self._group, self._values = _Table(file, self._open(file), self.column), -1, None
+                self._table = _Table(file, self._open(file), self.column)
         return self._table
 
     @property
@@ -142,10 +137,8 @@ class Store:
     @contextmanager
     def _errors(self, name: str, kind: type[DarknetError]) -> Iterator[None]:
         """What pyarrow refuses while the block opens `name`, as one line."""
-        try:
+        with needed_package(f"{name}: needs the package pyarrow", "'pydarknet[ray]'"):
             from pyarrow import ArrowException
-        except ImportError:
-            raise OptionError(f"{name}: needs the package pyarrow: pip install 'pydarknet[ray]'") from None
         try:
             yield
         except (OSError, ValueError, ArrowException) as error:
@@ -154,7 +147,7 @@ class Store:
 
 
 class _Table:
-    """A Parquet file. rows: their number; starts: the first row of each group."""
+    """A Parquet file of `rows` rows, whose last used row group is kept."""
 
     def __init__(self, file: str, stream: Any, column: str | None) -> None:
         from pyarrow.parquet import ParquetFile
@@ -175,22 +168,20 @@ class _Table:
         if max(sizes, default=0) > LARGEST_GROUP:
             what = f"a row group has {max(sizes)} bytes of pictures; expected at most {LARGEST_GROUP}"
             raise DataError(f"{file}: {what}: write it with a smaller row_group_size")
-        self.rows, self.starts = meta.num_rows, [0]
-        for each in groups[:-1]:
-            self.starts.append(self.starts[-1] + each.num_rows)
+        self.rows, self._group = meta.num_rows, -1
+        self._starts = list(accumulate((each.num_rows for each in groups), initial=0))
 
-    def read(self, group: int) -> Any:
-        """The values of the column in a row group."""
+    def value(self, row: int) -> Any:
+        """What the column has in a row."""
+        group = bisect_right(self._starts, row) - 1
+        if group != self._group:
+            self._values, self._group = self._read(group), group
+        return self._values[row - self._starts[group]].as_py()
+
+    def _read(self, group: int) -> Any:
         from pyarrow.compute import struct_field
 
         values = self._file.read_row_group(group, columns=[self.column]).column(0)
         for field in self.column.split(".")[1:]:
             values = struct_field(values, field)
         return values
-
-
-class _NoTable:
-    file = None
-
-
-_NO_TABLE: Any = _NoTable()

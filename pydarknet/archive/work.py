@@ -11,10 +11,8 @@ from typing import Any, NamedTuple, TypeVar
 from ..errors import DarknetError
 from ..images.image import Picture
 from ..images.operations import one_thread_per_call
-from ..utils.prefetch import prefetch
+from ..utils.prefetch import BATCHES_AHEAD, prefetch
 from .store import Store
-
-AHEAD = 2  # batches that are read while the network computes one
 
 Input = TypeVar("Input")
 Result = TypeVar("Result")
@@ -54,19 +52,16 @@ def outcomes_of(names: Sequence[str], load: Callable[[str], Picture], steps: Any
         try:
             return steps.prepare(load(name))
         except DarknetError as error:
-            return Failure(name, str(error))
+            return error
 
     outcomes: list[Outcome] = []
-    with one_thread_per_call(), closing(prefetch(prepared, names, count=batch * (1 + AHEAD))) as inputs:
+    with one_thread_per_call(), closing(prefetch(prepared, names, count=batch * (1 + BATCHES_AHEAD))) as inputs:
         while ready := list(islice(inputs, batch)):
-            results = iter(compute_each(steps.compute, [each for each in ready if not isinstance(each, Failure)]))
-            for name, each in zip(names[len(outcomes) :], ready, strict=False):
-                outcomes.append(each if isinstance(each, Failure) else _outcome(name, next(results)))
+            good = iter(compute_each(steps.compute, [each for each in ready if not isinstance(each, DarknetError)]))
+            found = [each if isinstance(each, DarknetError) else next(good) for each in ready]
+            for name, each in zip(names[len(outcomes) :], found, strict=False):
+                outcomes.append(Failure(name, str(each)) if isinstance(each, DarknetError) else each.to_json(name))
     return outcomes
-
-
-def _outcome(name: str, result: Any) -> Outcome:
-    return Failure(name, str(result)) if isinstance(result, DarknetError) else result.to_json(name)
 
 
 def compute_each(

@@ -236,6 +236,10 @@ def batch_option(default: int) -> Callable[[Function], Function]:
                 type=click.IntRange(1, 1 << 10), default=default)  # fmt: skip
 
 
+def token_option(text: str, **attributes: Any) -> Callable[[Function], Function]:
+    return flag("token TOKEN", f"{text}; also in $PYDARKNET_TOKEN.", envvar="PYDARKNET_TOKEN", **attributes)
+
+
 # The flags of more than one command, by their names. A help text is one for all commands; a flag whose text differs
 # between them stands beside its command.
 FLAGS = {each.__name__: each for each in (
@@ -379,8 +383,7 @@ SHARED: dict[str, Callable[[Any], Any]] = FLAGS | {
         flag("live [PORT]", "Show the run in the browser, on port 8090; 0: any free port.",
              is_flag=False, flag_value=8090),
         "bind",
-        flag("token TOKEN", "Viewers of --live need ?token=TOKEN in the address; also in "
-             "$PYDARKNET_TOKEN.", envvar="PYDARKNET_TOKEN", needs=("live",)),
+        token_option("Viewers of --live need ?token=TOKEN in the address", needs=("live",)),
         flag("mjpeg_port PORT", "Serve chart.png as MJPEG over HTTP. 0: any free port."),
         "no_chart decode",
         flag("dont_show", "Accepted; nothing is shown.", expose_value=False),
@@ -428,6 +431,7 @@ SHARED: dict[str, Callable[[Any], Any]] = FLAGS | {
 }  # fmt: skip
 
 
-def address_options(default_port: int) -> Callable[[Function], Function]:
+def address_options(default_port: int, token: str) -> Callable[[Function], Function]:
+    """token: what its option does."""
     port = flag("port PORT", "The port to listen on; 0: any free port.", default=default_port)
-    return together(port, "bind")
+    return together(port, "bind", token_option(token))

@@ -17,7 +17,7 @@ from ..config.dialect import ALEXEYAB
 from ..errors import OptionError, OutputError
 from ..images.image import Picture, show_image, write_image
 from ..inference.video.capture import CODECS, write_video
-from ..utils.files import atomic_write, make_folder, write_file
+from ..utils.files import atomic_write, is_same, make_folder, write_file
 from ..utils.prefetch import BackgroundWriter
 from .formats.inference import JSON_END, JSON_SEPARATOR, JSON_START, json_frame, label_lines
 from .sources import STDIN_PICTURE, Item, Video, camera_number, is_address
@@ -193,11 +193,7 @@ def picture_name(path: Path) -> str:
 
 
 def _refuse_same(target: Path, source: Path) -> None:
-    try:
-        same = target.exists() and target.samefile(source)
-    except OSError:  # an address is not a file
-        return
-    if same:
+    if is_same(target, source):
         raise OutputError(f"{target}: would overwrite the picture itself; give another --out-dir")
 
 

@@ -12,10 +12,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from ..errors import DataError, ImageError, OptionError, ShapeError
+from ..archive.work import compute_each
+from ..errors import DarknetError, DataError, ImageError, OptionError, ShapeError
 from ..images.image import EXTENSIONS, Picture, Size, load_remote_image, picture_of_size
 from ..inference.video.capture import Capture, Reader, is_pattern, numbered_paths
-from ..utils.prefetch import THREADS, prefetch
+from ..utils.prefetch import BATCHES_AHEAD, THREADS, prefetch
 from ..utils.resources import exists
 from .console import Interruption, note, progress, say
 
@@ -144,8 +145,6 @@ def names_from_stdin(quiet: bool, prompts: bool = False) -> Iterator[Name]:
             yield path
 
 
-AHEAD = 2  # batches that are read while the network computes one
-
 Prepared = TypeVar("Prepared")
 Result = TypeVar("Result")
 Thing = TypeVar("Thing")
@@ -230,7 +229,7 @@ class Source(Generic[Prepared]):
     def _load_all(self, names: Iterable[Name]) -> Iterator[Loaded[Prepared]]:
         if not isinstance(names, list) or len(names) == 1:
             return map(self._load, names)
-        ahead = max(AHEAD * self._batch, THREADS)
+        ahead = max(BATCHES_AHEAD * self._batch, THREADS)
         return self._with_bar(prefetch(self._load, names, count=ahead), len(names), "pictures")
 
     def _with_bar(self, things: Iterator[Thing], total: int, label: str) -> Iterator[Thing]:
@@ -282,21 +281,11 @@ def process(
     An item that cannot be computed or written is reported and skipped."""
     with closing(stop.until(source)) as items:
         while ready := list(islice(items, batch)):
-            for item, result in _results(source, ready, compute):
+            results = compute_each(compute, [item.prepared for item in ready])
+            for item, result in zip(ready, results, strict=True):
                 try:
+                    if isinstance(result, DarknetError):
+                        raise result
                     act(item, result)
                 except (ImageError, ShapeError) as error:
                     source.report(item.path, error)
-
-
-def _results(
-    source: Source[Prepared], ready: list[Item[Prepared]], compute: Callable[[Sequence[Prepared]], Sequence[Result]]
-) -> list[tuple[Item[Prepared], Result]]:
-    """The items that could be computed, with their results. If a batch fails, each of its items is tried alone."""
-    try:
-        return list(zip(ready, compute([item.prepared for item in ready]), strict=True))
-    except (ImageError, ShapeError) as error:
-        if len(ready) > 1:
-            return [pair for item in ready for pair in _results(source, [item], compute)]
-        source.report(ready[0].path, error)
-        return []

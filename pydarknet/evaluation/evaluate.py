@@ -2,9 +2,7 @@
 map`.
 """
 
-import heapq
 import math
-import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -17,7 +15,7 @@ import numpy as np
 from ..boxes import Box, Candidates
 from ..config.dialect import ALEXEYAB, Dialect
 from ..config.sections import Section
-from ..datasets.labels import candidates as label_candidates, label_path, parse_labels, read_list
+from ..datasets.labels import find_labels, label_path, parse_labels, read_list
 from ..errors import DataError, ImageError, OptionError
 from ..images.image import Picture, least_size, load_image, picture_of_size
 from ..images.operations import Colour, draw_boxes, one_thread_per_call, percent_label
@@ -36,13 +34,12 @@ from ..runtime.compile_time import clock
 from ..runtime.threads import set_threads, threads
 from ..utils.arrays import Array
 from ..utils.files import LimitedLog
-from ..utils.prefetch import THREADS, prefetch
+from ..utils.prefetch import BATCHES_AHEAD, THREADS, prefetch
 from .average_precision import NOTHING, MeanAveragePrecision, Report
 from .coco import CocoAveragePrecision, CocoReport
 
 P = TypeVar("P")
 T = TypeVar("T")
-BATCHES_AHEAD = 2  # that are loaded while the network computes another
 GREEN: Colour = (0, 200, 0)
 RED: Colour = (230, 0, 0)
 
@@ -156,7 +153,7 @@ class BatchDetector(ListRun):
         super().__init__(network, batch, threads)
         self.paths, self.options = paths, options
         self._none = Candidates.empty(heads_of(network)[-1].classes)
-        letterbox = letterboxes(network, network.config.net) if options.letterbox is None else options.letterbox
+        letterbox = letterboxes(network) if options.letterbox is None else options.letterbox
         self._how = DetectorOptions(options.thresh, options.hier, options.nms, letterbox, options.nms_kind)
         self._least = least_size(options.decode, network.input_shape)
 
@@ -247,14 +244,13 @@ class GroundTruth:
 
 def _labels(picture: Path, dialect: Dialect) -> tuple[Path, Array]:
     """(label file, rows) of a picture; without such a file NOTHING, and its path by the dialect."""
-    for path in (Path(name) for _, name in label_candidates(picture, dialect)):
-        if os.path.isfile(path):  # noqa: PTH113 (no error for a name that the system refuses)
-            _, rows, wrong = parse_labels(path)
-            if wrong:
-                raise DataError(wrong[0])
-            if not np.isfinite(rows).all():
-                raise DataError(f"{path}: found a number that is not finite; expected fractions of the picture")
-            return path, rows
+    if found := find_labels(picture, dialect):
+        _, rows, wrong = parse_labels(found[1])
+        if wrong:
+            raise DataError(wrong[0])
+        if not np.isfinite(rows).all():
+            raise DataError(f"{found[1]}: found a number that is not finite; expected fractions of the picture")
+        return found[1], rows
     try:
         return label_path(picture, dialect), NOTHING
     except ImageError:
@@ -319,17 +315,17 @@ class Worst:
     """The `count` pictures with most missed objects; ties go to the earlier picture."""
 
     count: int = 10
-    _kept: list[tuple[int, int, ImageResult]] = field(default_factory=list, repr=False)
+    _kept: list[tuple[int, ImageResult]] = field(default_factory=list, repr=False)
 
     def add(self, result: ImageResult, missed: int) -> None:
         """A picture without missed objects is never kept."""
         if missed:
-            keep = heapq.heappush if len(self._kept) < self.count else heapq.heappushpop
-            keep(self._kept, (missed, -result.index, result))
+            kept = sorted([*self._kept, (missed, result)], key=lambda entry: (-entry[0], entry[1].index))
+            self._kept = kept[: self.count]
 
     def ranked(self) -> list[tuple[int, ImageResult]]:
         """(missed objects, result), worst first."""
-        return [(missed, result) for missed, _, result in sorted(self._kept, key=lambda entry: entry[:2], reverse=True)]
+        return self._kept
 
 
 def place_in(image: Picture, box: Sequence[float]) -> Box:

@@ -21,15 +21,13 @@ from ..boxes import Candidates
 from ..errors import ImageError
 from ..images.image import Picture, encode_image, load_image, shrink
 from ..images.operations import Colour, draw_boxes
-from ..inference.detector import heads_of
-from ..layers.heads.region import Region
-from ..layers.heads.yolo import Yolo
+from ..inference.detector import anchors_of, heads_of
 from ..network.network import Network
 from ..utils.arrays import Array
 from ..utils.figure import inline_style
 from ..utils.files import StrPath, make_folder, to_json, write_file
 from . import plot
-from .average_precision import GRID, ClassResult, F1Curves, Report, f1_curves, found_above, match_boxes
+from .average_precision import GRID, ClassResult, Curve, F1Curves, Report, f1_curves, found_above, match_boxes
 from .evaluate import Evaluation, GroundTruth, ImageResult, Worst, name_of, place_in
 
 PAGE = Path(__file__).with_name("report.html")
@@ -84,17 +82,8 @@ class ReportCollector:
     @property
     def anchors(self) -> Array:
         """(k, 2) float32, those that heads use, in pixels of the input."""
-        _, height, width = self.network.input_shape
-        used: dict[tuple[float, float], None] = {}
-        for head in heads_of(self.network):
-            if isinstance(head, Yolo):
-                pairs = head.anchors[head.mask]
-            elif isinstance(head, Region):
-                pairs = head.anchors * (width / head.shape.width, height / head.shape.height)
-            else:
-                continue
-            used |= dict.fromkeys((float(w), float(h)) for w, h in pairs)
-        return np.array(list(used), np.float32).reshape(-1, 2)
+        pairs = [pair for head in heads_of(self.network) for pair in anchors_of(self.network, head).tolist()]
+        return np.array(list(dict.fromkeys(map(tuple, pairs))), np.float32).reshape(-1, 2)
 
 
 def count_confusions(
@@ -151,16 +140,16 @@ def _metrics(collector: ReportCollector, result: Evaluation, f1: F1Curves) -> di
             "counts": collector.confusion.tolist(),
         },
         "f1": {"threshold": GRID.tolist(), "mean": f1.mean.tolist(), "classes": f1.by_class.tolist()},
-        "precision_recall": [_thinned(curve.precision, curve.recall, curve.probabilities) for curve in curves],
+        "precision_recall": [_thinned(curve) for curve in curves],
         "anchors": collector.anchors.tolist(),
         "object_sizes": collector.sizes.round(2).tolist(),
         "picture_sizes": [[*size, count] for size, count in collector.picture_sizes.most_common()],
     }
 
 
-def _thinned(precision: Any, recall: Any, probabilities: Any, most: int = 500) -> dict[str, list[float]]:
-    step = max(1, math.ceil(len(recall) / most))
-    names = {"precision": precision, "recall": recall, "threshold": probabilities}
+def _thinned(curve: Curve, most: int = 500) -> dict[str, list[float]]:
+    step = max(1, math.ceil(len(curve.recall) / most))
+    names: dict[str, NDArray] = {"precision": curve.precision, "recall": curve.recall, "threshold": curve.probabilities}
     return {name: [round(float(v), 6) for v in values[::step]] for name, values in names.items()}
 
 

@@ -21,9 +21,6 @@ from .evaluate import ImageResult
 BDD_NAMES = ["bike", "bus", "car", "motor", "person", "rider", "traffic light", "traffic sign", "train", "truck"]
 KITTI_NAMES = ["car", "pedestrian", "cyclist"]
 
-# class, probability, xmin, ymin, xmax, ymax of a record of a picture
-Record = tuple[int, float, float, float, float, float]
-
 
 class Format(NamedTuple):
     """base: begins the files' names. suffix: of the one file, if it is one. labels: of the classes it can hold."""
@@ -63,16 +60,6 @@ def corners(result: ImageResult, offset: float) -> NDArray[np.float32]:
     low, high = (centres - half + offset).astype(np.float32), (centres + half + offset).astype(np.float32)
     size = np.array([result.width, result.height], np.float32)
     return np.concatenate([np.maximum(low, np.float32(offset)), np.minimum(high, size)], axis=1)
-
-
-def records(result: ImageResult, offset: float) -> Iterator[Record]:
-    """In darknet's order: box by box, class by class."""
-    box, classes = records_of(result.candidates)
-    probabilities = result.candidates.probabilities[box, classes]
-    for number, p, edges in zip(
-        classes.tolist(), probabilities.tolist(), corners(result, offset)[box].tolist(), strict=True
-    ):
-        yield (number, p, *edges)
 
 
 def image_id(path: Path) -> str:
@@ -163,7 +150,10 @@ class ResultFiles:
             "image": coco_id(result.path, self.after_underscore),
             "quoted": json.dumps(json_text(result.path.name.replace(".jpg", "")), ensure_ascii=False),
         }
-        for number, p, *edges in records(result, self.first_corner if kind == "voc" else 0):
+        box, classes = records_of(result.candidates)
+        edges_of = corners(result, self.first_corner if kind == "voc" else 0)[box].tolist()
+        probabilities = result.candidates.probabilities[box, classes].tolist()
+        for number, p, edges in zip(classes.tolist(), probabilities, edges_of, strict=True):
             if labels and number >= len(labels):
                 continue
             if self._is_json and not all(map(math.isfinite, (p, *edges))):  # which JSON cannot express
@@ -172,6 +162,6 @@ class ResultFiles:
             if kind == "coco":
                 left, top, right, bottom = (np.float32(edge) for edge in edges)
                 edges = [left, top, right - left, bottom - top]
-            box = (", " if self._is_json else " ").join(f"{edge:f}" for edge in edges)
-            text = self._format.text.format(label=labels[number] if labels else "", p=p, box=box, **of_picture)
+            sides = (", " if self._is_json else " ").join(f"{edge:f}" for edge in edges)
+            text = self._format.text.format(label=labels[number] if labels else "", p=p, box=sides, **of_picture)
             yield number, text.encode("utf-8", "surrogateescape")

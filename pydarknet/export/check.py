@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..boxes import Candidates, suppress
-from ..errors import OptionError
+from ..errors import needed_package
 from ..images.image import fit_for_classify, load_image
+from ..inference.detector import heads_of
 from ..inference.finite import require_finite
-from ..layers.heads.base import Head
 from ..network.network import Network
 from ..runtime.threads import threads
 from ..utils.arrays import Array
@@ -44,10 +44,8 @@ def compare_onnx(content: bytes, network: Network, options: ExportOptions) -> li
     of the input. Raises OptionError without ONNX Runtime, DivergedError for a network whose outputs are not
     finite.
     """
-    try:
+    with needed_package("--check needs the package onnxruntime", "onnxruntime"):
         import onnxruntime
-    except ImportError:
-        raise OptionError("--check needs the package onnxruntime: pip install onnxruntime") from None
     how = onnxruntime.SessionOptions()
     how.intra_op_num_threads, how.log_severity_level = threads(), 3
     session = onnxruntime.InferenceSession(content, how, providers=["CPUExecutionProvider"])
@@ -85,7 +83,7 @@ def _compare(network: Network, options: ExportOptions, x: Array, found: dict[str
             yield _difference(name, theirs.reshape(ours.shape), ours)  # the engine gives planes of one cell as a vector
         return
     size = x.shape[3], x.shape[2]
-    heads = [layer for layer in network.layers if isinstance(layer, Head)]
+    heads = heads_of(network)
     candidates = [
         Candidates.concatenate([head.detections(sample, size, thresh=-np.inf, hier=0.5) for head in heads])
         for sample in range(len(x))

@@ -12,13 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import OptionError, ShapeError
-from ..inference.detector import letterboxes
+from ..errors import OptionError, ShapeError, needed_package
+from ..inference.detector import anchors_of, letterboxes
 from ..layers.base import INPUT
 from ..layers.heads.base import Head
 from ..layers.heads.detection import DetectionHead
-from ..layers.heads.region import Region
-from ..layers.heads.yolo import Yolo
 from ..layers.losses import Softmax
 from ..layers.recurrent.rnn import Recurrent
 from ..layers.simple import Iseg, L2Norm, Normalization
@@ -66,10 +64,8 @@ def onnx_bytes(
     network: Network, options: ExportOptions = RAW_OUTPUTS, names: Sequence[str] | None = None
 ) -> bytes:  # fmt: skip
     """The content of the file that `export_onnx` writes."""
-    try:
+    with needed_package("writing ONNX files needs the package onnx", "'pydarknet[onnx]'"):
         import onnx  # noqa: F401
-    except ImportError:
-        raise OptionError("writing ONNX files needs the package onnx: pip install 'pydarknet[onnx]'") from None
     with network.lock:
         network.resize(network.input.width, network.input.height)  # layers may have the shapes of the last picture
         graph = build(network, options)
@@ -282,23 +278,14 @@ def _metadata(network: Network, options: ExportOptions, names: Sequence[str]) ->
     }
     if heads:
         known |= {
-            "letterbox": json.dumps(letterboxes(network, network.config.net)),
+            "letterbox": json.dumps(letterboxes(network)),
             "thresh": json.dumps(thresh_of(network, options)),
             "iou_thresh": json.dumps(options.iou_thresh),
             "nms_kind": heads[-1].nms_kind,
             "stride": str(max(1, *(network.input.width // cells for cells in in_rows))),
-            "anchors": json.dumps([_anchors(network, head) for head in heads]),
+            "anchors": json.dumps([anchors_of(network, head).tolist() for head in heads]),
         }
     if options.input_name == "images":
         arguments = {"batch": network.batch, "half": options.fp16, "dynamic": options.dynamic, "nms": options.nms}
         known |= {"names": repr(dict(enumerate(names))), "args": repr(arguments)}
     return known
-
-
-def _anchors(network: Network, head: Head) -> list[list[float]]:
-    if isinstance(head, Yolo):
-        return [[float(side) for side in anchor] for anchor in head.anchors[head.mask]]
-    if isinstance(head, Region):
-        strides = network.input.width / head.shape.width, network.input.height / head.shape.height
-        return [[float(side) * stride for side, stride in zip(a, strides, strict=True)] for a in head.anchors]
-    return []

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import OptionError
+from ..inference.detector import check_fractions
 from .graph import Graph, Side, Tensor, Value, join
 from .heads import BEFORE_CLASSES, pixels
 
@@ -29,9 +30,7 @@ class ExportOptions:
             raise OptionError(f"format {self.format!r}: expected {', '.join((RAW, *FORMATS))}")
         if self.nms and self.format == RAW:
             raise OptionError("nms: the format is raw; expected one with decoded boxes")
-        for name, value in (("thresh", self.thresh), ("iou_thresh", self.iou_thresh)):
-            if value is not None and not 0 <= value <= 1:
-                raise OptionError(f"{name} {value}: expected a number from 0 to 1")
+        check_fractions(thresh=self.thresh or 0.0, iou_thresh=self.iou_thresh)
 
     @property
     def is_raw(self) -> bool:

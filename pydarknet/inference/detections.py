@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..boxes import Detection
-from ..errors import OptionError
+from ..errors import OptionError, needed_package
 from ..images.image import Image, Picture, as_picture, write_image
 from ..images.operations import draw_detections
 from ..utils.arrays import Array
@@ -177,12 +177,8 @@ class Detections(list[Detection]):
 
     def to_supervision(self) -> Any:
         """The same as `supervision.Detections`. Raises OptionError without the package supervision."""
-        try:
+        with needed_package("to_supervision needs the package supervision", "'pydarknet[supervision]'"):
             import supervision
-        except ImportError:
-            raise OptionError(
-                "to_supervision needs the package supervision: pip install 'pydarknet[supervision]'"
-            ) from None
         return supervision.Detections(
             xyxy=self.xyxy, confidence=self.confidence, class_id=self.class_id, data={"class_name": self.names}
         )

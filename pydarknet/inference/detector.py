@@ -14,17 +14,17 @@ from numpy.typing import NDArray
 
 from ..boxes import Box, Candidates, Detection, suppress, undo_letterbox
 from ..config.dialect import Dialect
-from ..config.sections import Section
 from ..errors import ImageError, OptionError
 from ..images.image import Image, Picture, Size, check_image, fit_for_detect, least_size, picture_of_size
 from ..layers.heads.base import Head
+from ..layers.heads.region import Region
+from ..layers.heads.yolo import Yolo
 from ..network.network import Network
 from ..utils.arrays import Array
-from ..utils.prefetch import prefetch
+from ..utils.prefetch import BATCHES_AHEAD, prefetch
 from .detections import Detections
 from .finite import timed_forward, warn_if_not_finite
 
-BATCHES_AHEAD = 2  # batches that are loaded while the network computes another
 OVERLAP = 0.2  # default: the fraction of a tile's side that it shares with a neighbour
 MOST = 64  # tiles in a row or column, at most
 NEAR = 0.02  # of a tile's side: a box that ends this near to an inner edge is taken for a part of an object
@@ -117,10 +117,17 @@ def heads_of(network: Network) -> list[Head]:
     return heads
 
 
-def letterboxes(network: Network, net: Section) -> bool:
+def anchors_of(network: Network, head: Head) -> np.ndarray:
+    """(k, 2): width and height of the anchors that a head uses, in pixels of the input; none of [detection]."""
+    if isinstance(head, Region):
+        return head.anchors * (network.input.width / head.shape.width, network.input.height / head.shape.height)
+    return head.anchors[head.mask] if isinstance(head, Yolo) else np.zeros((0, 2))
+
+
+def letterboxes(network: Network) -> bool:
     """Whether darknet's own command letterboxes pictures for this network."""
     corrects = all(head.corrects_letterbox for head in heads_of(network))
-    return corrects and (network.dialect.always_letterboxes or net.flag("letter_box"))
+    return corrects and (network.dialect.always_letterboxes or network.config.net.flag("letter_box"))
 
 
 def decode(
@@ -157,8 +164,7 @@ class DetectorOptions:
         """
         thresh = network.dialect.detector_thresh if thresh is None else thresh
         check_fractions(thresh=thresh, hier=hier, nms=nms)
-        default = letterboxes(network, network.config.net)
-        return cls(thresh, hier, nms, default if letterbox is None else letterbox)
+        return cls(thresh, hier, nms, letterboxes(network) if letterbox is None else letterbox)
 
 
 def check_fractions(**options: float) -> None:
@@ -227,18 +233,6 @@ class TiledInput(NamedTuple):
     inputs: list[DetectorInput]
 
 
-def prepare_picture(
-    network: Network, image: Picture, options: DetectorOptions, tiling: Tiling | None = None,
-    size: Size | None = None,
-) -> TiledInput:  # fmt: skip
-    """Fit an HxWx3 uint8 RGB picture, or each of its tiles, to the network; needs no lock. size: see
-    `prepare_input`. Raises OptionError, and ImageError for a picture with fewer pixels than tiles."""
-    rows, columns, _ = check_image(image).shape
-    tiles = [] if tiling is None else tiling.tiles(columns, rows)
-    parts = [prepare_input(network, tile.of(image), options) for tile in tiles[1:]]
-    return TiledInput(tiles, [prepare_input(network, image, options, size), *parts])
-
-
 def detect_prepared(
     network: Network, pictures: Sequence[TiledInput], names: Sequence[str], batch: int = 1
 ) -> list[DetectionResult]:
@@ -276,8 +270,12 @@ class DetectorSteps:
         return least_size(decode, self.network.input_shape, *parts)
 
     def prepare(self, picture: Picture, size: Size | None = None) -> TiledInput:
-        """See `prepare_picture`."""
-        return prepare_picture(self.network, picture, self.options, self.tiling, size)
+        """Fit an HxWx3 uint8 RGB picture, or each of its tiles, to the network. size: see `prepare_input`. Raises
+        OptionError, and ImageError for a picture with fewer pixels than tiles."""
+        rows, columns, _ = check_image(picture).shape
+        tiles = [] if self.tiling is None else self.tiling.tiles(columns, rows)
+        parts = [prepare_input(self.network, tile.of(picture), self.options) for tile in tiles[1:]]
+        return TiledInput(tiles, [prepare_input(self.network, picture, self.options, size), *parts])
 
     def load(self, image: Image, decode: str, bgr: bool) -> TiledInput:
         """`prepare` anything that is a picture. Raises OptionError, and ImageError for an unreadable one."""
@@ -297,7 +295,8 @@ def detect(
     tiling: tiles into which the picture is cut, for small objects; None: the whole picture only. Raises
     OptionError. Logs a warning if the network's output is not finite.
     """
-    return detect_prepared(network, [prepare_picture(network, image, options, tiling)], names)[0]
+    steps = DetectorSteps(network, names, options, tiling)
+    return steps.compute([steps.prepare(image)])[0]
 
 
 def detect_each(

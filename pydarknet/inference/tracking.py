@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..boxes import Detection
-from ..errors import OptionError
+from ..errors import OptionError, needed_package
 from .detections import Detections
 from .detector import DetectionResult
 
@@ -141,9 +141,7 @@ class CountLine:
 
 
 def _libraries() -> tuple[Any, ModuleType]:
-    try:
+    with needed_package("tracking needs the package trackers", "'pydarknet[track]'"):
         import supervision
         import trackers
-    except ImportError:
-        raise OptionError("tracking needs the package trackers: pip install 'pydarknet[track]'") from None
     return supervision, trackers

@@ -91,9 +91,6 @@ class BatchNormTraining:
         self.pre_norm = Tensor(layout)
         self.count = layout.batch * layout.shape.cells
         self._last_step: BatchNormTraining | None = None
-        zeros = np.zeros(norm.channels, np.float32)
-        self.mean, self.variance, self._deviation = zeros, zeros.copy(), zeros.copy()
-        self._line = self._lanes(zeros), self._lanes(zeros)  # gain and offset of y as a line over x
 
     def use_statistics_of(self, last: "BatchNormTraining") -> None:
         """Take the statistics of the last time step in the backward pass."""
@@ -108,7 +105,7 @@ class BatchNormTraining:
             self._take_statistics()
         self._deviation = norm.deviation(self.variance)
         gain = norm.scales / self._deviation
-        self._line = self._lanes(gain), self._lanes(biases - gain * self.mean)
+        self._line = self._lanes(gain), self._lanes(biases - gain * self.mean)  # of y over x: gain and offset
         x = self.pre_norm
         elementwise.scale(x.data, x.planes, *self._line, self.slope, out.data, out.planes)
 
@@ -119,7 +116,7 @@ class BatchNormTraining:
             *map(self._lanes, self._factors(delta)), out.data, out.layout.strides(stride_y, stride_x),
         )  # fmt: skip
 
-    def _lanes(self, values: Array) -> Array:
+    def _lanes(self, values: Array | NDArray[np.float64]) -> Array:
         return padded_lanes(values, self.pre_norm.layout.blocks)
 
     def _per_sample(self) -> Array:

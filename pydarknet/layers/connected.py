@@ -135,6 +135,10 @@ class Connected(NchwLayer):
 class Local(NchwLayer):
     """A convolution with filters of its own at every place; `pad` counts cells."""
 
+    row = (
+        "Local Layer: {x.height} x {x.width} x {x.channels} image, {y.channels} filters -> {y.height} x {y.width} x "
+        "{y.channels} image"
+    )
     sets_channels = True
 
     channels: int
@@ -218,10 +222,3 @@ class Local(NchwLayer):
         for item in range(len(x)):
             np.add.at(padded[item].reshape(-1), at, back[item])
         return [padded[:, :, p : p + shape.height, p : p + shape.width].reshape(len(x), -1)]
-
-    def table_row(self) -> str:
-        shape, out = self.inputs[0], self.shape
-        return (
-            f"Local Layer: {shape.height} x {shape.width} x {shape.channels} image, {self.filters} filters -> "
-            f"{out.height} x {out.width} x {self.filters} image"
-        )

@@ -268,37 +268,26 @@ class Reorg(NchwLayer):
 
     def setup(self, sources: list[Tensor], output: Tensor | None) -> None:
         super().setup(sources, output)
-        self._order = None if self.extra else self._input_indices()
+        self._order = np.arange(self.inputs[0].outputs) if self.extra else self._input_indices()
 
     def _input_indices(self) -> NDArray[np.int64]:
         shape, s = self.inputs[0], self.stride
         c, h, w = shape.channels, shape.height, shape.width
-        flat = np.arange(shape.outputs).reshape(c, h, w)
+        flat = np.arange(shape.outputs)
         if self.flatten:
-            order = np.arange(shape.outputs)
-            return order.reshape(h * w, c).T.ravel() if self.reverse else flat.reshape(c, h * w).T.ravel()
-        k, j, i = np.meshgrid(np.arange(c), np.arange(h), np.arange(w), indexing="ij")
+            return flat.reshape((h * w, c) if self.reverse else (c, h * w)).T.ravel()
+        k, j, i = np.indices((c, h, w))
         deep = c // (s * s)
         offset = k // deep
-        wide = i * s + offset % s + w * s * (j * s + offset // s + h * s * (k % deep))
-        if not self.reverse:
-            return wide.ravel()
-        order = np.empty(shape.outputs, np.int64)
-        order[wide.ravel()] = flat.ravel()
-        return order
+        wide = (i * s + offset % s + w * s * (j * s + offset // s + h * s * (k % deep))).ravel()
+        return wide.argsort() if self.reverse else wide
 
     def compute(self, x: Array, y: Array) -> None:
-        if self._order is None:
-            y[:, : x.shape[1]] = x
-        else:
-            np.take(x, self._order, axis=1, out=y)
+        np.take(x, self._order, axis=1, out=y[:, : x.shape[1]])
 
     def compute_backward(self, delta: Array) -> list[Array]:
-        x = self.nchw_inputs[0]
-        if self._order is None:
-            return [delta[:, : x.shape[1]]]
-        change = np.empty_like(x)
-        change[:, self._order] = delta
+        change = np.empty_like(self.nchw_inputs[0])
+        change[:, self._order] = delta[:, : change.shape[1]]
         return [change]
 
 

@@ -88,8 +88,13 @@ class Dropout(Empty):
     def _wrapped(start: int, last: int) -> int:
         return max(0, min(start - last if start > last else start, last))
 
+    @property
+    def can_overwrite(self) -> bool:
+        return True
+
     def add_gradient(self, target: Tensor) -> None:
-        target.add_plain(self.delta.plain() * self._factors)
+        write = target.fill if self.overwrites else target.add_plain
+        write(self.delta.plain() * self._factors)
 
     def table_row(self) -> str:
         x = self.inputs[0]

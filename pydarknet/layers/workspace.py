@@ -1,4 +1,5 @@
-"""The workspace: scratch memory of kernels, one block for all layers of a network."""
+"""The workspace: scratch memory of kernels, one block for all layers of a network; in training, memory for the filters
+of one layer."""
 
 import contextlib
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ import numpy as np
 from ..kernels.addressing import CACHE_LINE
 from ..runtime.program import KernelCall
 from ..runtime.threads import most_threads
-from ..utils.arrays import LANES, Array, aligned_zeros
+from ..utils.arrays import LANES, Array, aligned_empty, aligned_zeros
 
 # Floats before the workspace that may be read, and whose values do not count: a tile of AMX begins at a multiple of 16
 # cells of a row, which may lie before the first cell of a task.
@@ -21,7 +22,7 @@ class Workspace:
     """Scratch memory that grows, and a task queue, for one pass at a time."""
 
     def __init__(self) -> None:
-        self.array = np.zeros(LANES, np.float32)
+        self.array = self.filters = np.zeros(LANES, np.float32)
         self.queue = np.zeros(most_threads() * CACHE_LINE, np.int64)
 
     def of(self, size: int) -> Array:
@@ -43,6 +44,30 @@ def using(workspace: Workspace) -> Iterator[None]:
         yield
     finally:
         _current.reset(before)
+
+
+_lends = ContextVar("lends", default=False)  # whether filters are packed into the workspace
+
+
+@contextlib.contextmanager
+def lent_filters() -> Iterator[None]:
+    """Filters that this thread packs within the block lie in the workspace, until the next such block."""
+    before = _lends.set(True)
+    try:
+        yield
+    finally:
+        _lends.reset(before)
+
+
+def filter_memory(size: int) -> Array:
+    """`size` float32 for packed filters. Fresh memory for those of each pass would take the system longer to provide
+    than packing takes."""
+    if not _lends.get():
+        return aligned_empty(size)
+    workspace = _current.get()
+    if workspace.filters.size < size:
+        workspace.filters = aligned_empty(size)
+    return workspace.filters[:size]
 
 
 def with_workspace(kernel: Any, workers: int, size: int, *arguments: Any) -> KernelCall:

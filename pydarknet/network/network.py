@@ -229,14 +229,14 @@ class Network:
     @property
     def parameter_count(self) -> int:
         """Numbers in a full .weights file."""
-        return sum(parameter.array.size for layer in self.layers for parameter in layer.named_parameters())
+        return sum(array.size for layer in self.layers for array in layer.parameters())
 
     # --- copies ---
 
     def __getstate__(self) -> dict[str, Any]:
         with self.lock:
             kept = {name: value for name, value in vars(self).items() if name not in OWN}
-            arrays = [[parameter.array.copy() for parameter in layer.named_parameters()] for layer in self.layers]
+            arrays = [[array.copy() for array in layer.parameters()] for layer in self.layers]
             states = [
                 {name: array.copy() for name, array in getattr(layer, "states", {}).items()} for layer in self.layers
             ]
@@ -253,8 +253,8 @@ class Network:
         self._run_at(self.input, self.batch)
         for layer, copies, kept in zip(self.layers, arrays, states, strict=True):
             getattr(layer, "states", {}).update(kept)
-            for parameter, values in zip(layer.named_parameters(), copies, strict=True):
-                parameter.array[...] = values
+            for array, values in zip(layer.parameters(), copies, strict=True):
+                array[...] = values
         if self.quantization:
             self.quantization.give_ranges(self.layers)
 
@@ -410,7 +410,7 @@ def build_layers(config: Config, dialect: Dialect, input_: Shape, batch: int, ch
         layer.changes = changes
         layer.reshape([context.shape(source) for source in layer.sources], batch)
         layers.append(layer)
-        parameters += sum(record.array.size for record in layer.named_parameters())
+        parameters += sum(array.size for array in layer.parameters())
         check_memory(8 * parameters, f"{config.path}: the parameters of layers 0 to {index}")
         for line in section.unused():
             log.warning("%s", line)

@@ -313,8 +313,8 @@ def digest_of(layers: Sequence[Layer]) -> str:
     """SHA-256 of the first SAMPLED numbers of each parameter."""
     digest = hashlib.sha256()
     for layer in layers:
-        for parameter in layer.named_parameters():
-            digest.update(np.ascontiguousarray(parameter.array.reshape(-1)[:SAMPLED]).tobytes())
+        for array in layer.parameters():
+            digest.update(np.ascontiguousarray(array.reshape(-1)[:SAMPLED]).tobytes())
     return digest.hexdigest()
 
 

@@ -7,8 +7,9 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
+from typing import Any
 
-from ..errors import OptionError
+from ..errors import OptionError, needed_package
 
 PATIENCE = 5.0  # seconds to wait for a cluster
 TOKEN = "it asks for a token; expected RAY_AUTH_MODE=token, and the token in RAY_AUTH_TOKEN or ~/.ray/auth_token"
@@ -16,20 +17,18 @@ LEAST_STORE = 80 << 20  # bytes; Ray takes no smaller object store
 
 
 @contextlib.contextmanager
-def cluster(address: str | None = None, store: int = LEAST_STORE) -> Iterator[None]:
-    """Within the block, this process belongs to the Ray cluster at `address`; it leaves the cluster at the end.
+def cluster(address: str | None = None, store: int = LEAST_STORE) -> Iterator[Any]:
+    """The package ray, while this process belongs to the cluster at `address`; it leaves the cluster at the end.
 
     address: HOST:PORT, or auto for the cluster of this machine; None: what $RAY_ADDRESS names, else a new cluster
     of this machine's processors, whose object store takes at most `store` bytes. Within a program that has called
     `ray.init` itself, its cluster is used. What its processes print is in Ray's logs, and signals are handled as
     before. Raises OptionError without Ray, and where no cluster answers.
     """
-    try:
+    with needed_package("this needs the package ray", "'pydarknet[ray]'"):
         import ray
-    except ImportError:
-        raise OptionError("this needs the package ray: pip install 'pydarknet[ray]'") from None
     if ray.is_initialized():
-        yield
+        yield ray
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     address = address or os.environ.get("RAY_ADDRESS") or "local"
@@ -46,6 +45,6 @@ def cluster(address: str | None = None, store: int = LEAST_STORE) -> Iterator[No
     try:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, handler)  # Ray's would end the program at once
-        yield
+        yield ray
     finally:
         ray.shutdown()

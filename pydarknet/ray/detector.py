@@ -52,12 +52,13 @@ class Detector:
 
         names = [str(index) for index in range(len(columns[column]))]
         outcomes = outcomes_of(names, load, self._steps, self._batch)
-        table = table_of("detect", [{} if isinstance(each, Failure) else json.loads(each) for each in outcomes])
-        added = {name: list(values) for name, values in columns.items() if name != column}
-        for name, values in added.items():
-            table = table.append_column(name, [values])
+        found = [{} if isinstance(each, Failure) else json.loads(each) for each in outcomes]
+        table = table_of("detect", found).drop_columns(["filename"])  # the rows may have one of their own
+        for name, values in columns.items():
+            if name != column:
+                table = table.append_column(name, [list(values)])
         errors = [each.reason if isinstance(each, Failure) else None for each in outcomes]
-        return table.drop_columns(["filename"]).append_column("error", [errors])
+        return table.append_column("error", [errors])
 
 
 def _processors() -> int | None:

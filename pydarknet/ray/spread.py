@@ -53,8 +53,8 @@ class Spread:
         `work` goes to each node once. lost: the result for a thing that ends each process which computes it.
         size: bytes of `work`. Raises DarknetError: that of `work`, which ends the run, and where no actor starts.
         """
-        with cluster(self.address, size + SPARE_STORE):
-            run = _Run(self, work, blocks, lost)
+        with cluster(self.address, size + SPARE_STORE) as ray:
+            run = _Run(ray, self, work, blocks, lost)
             try:
                 yield from run.results()
             finally:
@@ -113,10 +113,9 @@ class _Piece:
 
 class _Run(Generic[Result]):
     def __init__(
-        self, spread: Spread, work: Work[Result], blocks: Mapping[int, Sequence[str]], lost: Callable[[str], Result]
-    ) -> None:
-        import ray
-
+        self, ray: Any, spread: Spread, work: Work[Result], blocks: Mapping[int, Sequence[str]],
+        lost: Callable[[str], Result],
+    ) -> None:  # fmt: skip
         self._ray, self._spread, self._lost = ray, spread, lost
         self._work = ray.put(work)
         self._first = next((names[0] for names in blocks.values()), "")
@@ -129,8 +128,6 @@ class _Run(Generic[Result]):
         self._warnings = LimitedLog()
 
     def results(self) -> Iterator[tuple[int, list[Result]]]:
-        from ray.exceptions import RayError, RayTaskError
-
         while self._found:
             self._start_actors()
             self._hand_out()
@@ -144,11 +141,11 @@ class _Run(Generic[Result]):
                 actor, piece = self._under_way[reference]
                 try:
                     given = self._ray.get(reference)
-                except RayTaskError as error:
+                except self._ray.exceptions.RayTaskError as error:
                     if isinstance(error.cause, DarknetError):
                         raise error.cause from None
                     raise
-                except RayError as error:
+                except self._ray.exceptions.RayError as error:
                     self._died(actor, error)
                     yield from self._given_up()
                     continue

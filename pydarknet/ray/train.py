@@ -95,8 +95,8 @@ class Pool:
     make: starts a worker. model: of the run, which workers copy. ready: workers in the run's state.
     """
 
-    def __init__(self, count: int, make: Callable[[], Any], model: Model) -> None:
-        self._count, self._make, self._model = count, make, model
+    def __init__(self, ray: Any, count: int, make: Callable[[], Any], model: Model) -> None:
+        self._ray, self._count, self._make, self._model = ray, count, make, model
         self.ready: list[Any] = []
         self._begun: dict[Any, Any] = {}  # workers that are being started, by what their first call will return
         self._changes: list[Any] = []  # what changes of workers' states will return
@@ -106,24 +106,22 @@ class Pool:
 
         least: of `ready`, for which it waits START seconds. Raises DarknetError if there is none then.
         """
-        import ray
-
         while len(self.ready) + len(self._begun) < self._count:
             worker = self._make()
             self._begun[worker.seen.remote()] = worker
         wanted = least - len(self.ready)
         count, timeout = (wanted, START) if wanted > 0 else (len(self._begun), 0)
-        begun = ray.wait([*self._begun], num_returns=count, timeout=timeout)[0] if count else []
+        begun = self._ray.wait([*self._begun], num_returns=count, timeout=timeout)[0] if count else []
         joined, reason = [], f"none has begun within {START:g} seconds; expected a node with free processors"
         for each in begun:
             worker = self._begun.pop(each)
             try:
-                ray.get(each)
+                self._ray.get(each)
                 joined.append(worker)
-            except ray.exceptions.RayError as error:
+            except self._ray.exceptions.RayError as error:
                 reason = _last_line(error)
         if joined:
-            model = ray.put(self._model)
+            model = self._ray.put(self._model)
             self._changes += [worker.load.remote(model) for worker in joined]
             self.ready += joined
         if not self.ready:
@@ -135,32 +133,26 @@ class Pool:
 
     def check(self) -> None:
         """Raise an error that a change of a state has given."""
-        import ray
-
-        ray.get(self._changes)
+        self._ray.get(self._changes)
 
     def drop_lost(self) -> None:
         """Forget workers that do not answer, or have another state than the run."""
-        import ray
-
         ready, self.ready, self._changes = self.ready, [], []
         for worker in ready:
             reason = "its state is another one"
             try:
-                if ray.get(worker.seen.remote()) == self._model.training.seen:
+                if self._ray.get(worker.seen.remote()) == self._model.training.seen:
                     self.ready.append(worker)
                     continue
-            except ray.exceptions.RayError as error:
+            except self._ray.exceptions.RayError as error:
                 reason = _last_line(error)
-            ray.kill(worker)
+            self._ray.kill(worker)
             log.warning("a worker is lost, the others repeat the iteration: %s", reason)
 
     def close(self) -> None:
         """End all workers."""
-        import ray
-
         for worker in [*self.ready, *self._begun.values()]:
-            ray.kill(worker)
+            self._ray.kill(worker)
 
 
 class ClusterTrainer(Trainer):
@@ -185,17 +177,16 @@ class ClusterTrainer(Trainer):
 
     def run(self) -> Iterator[IterationRecord]:
         store = 4 * self.learner.update.size * (self.setup.subdivisions + COPIES)
-        with cluster(self._address, store), closing(self._make_pool()) as self.pool:
+        with cluster(self._address, store) as self._ray, closing(self._make_pool()) as self.pool:
             self.pool.refill(self._workers)
             yield from super().run()
 
     def _make_pool(self) -> Pool:
-        import ray
-
-        threads, seed = threads_of_each(self._workers, self.setup.options.threads), self.setup.seed
-        actor = ray.remote(num_cpus=threads, scheduling_strategy="SPREAD")(Worker)
-        pictures = ray.put(self.dataset)
-        return Pool(self._workers, lambda: actor.remote(pictures, seed, threads), self.model)
+        nodes = [int(node["Resources"].get("CPU", 0)) for node in self._ray.nodes() if node["Alive"]]
+        threads, seed = threads_of_each(self._workers, self.setup.options.threads, nodes), self.setup.seed
+        actor = self._ray.remote(num_cpus=threads, scheduling_strategy="SPREAD")(Worker)
+        pictures = self._ray.put(self.dataset)
+        return Pool(self._ray, self._workers, lambda: actor.remote(pictures, seed, threads), self.model)
 
     def _learn(self, width: int, height: int, batch: int) -> Iterator[MiniBatchResult]:
         done, subdivisions, position = 0, self.setup.subdivisions, self.source.position
@@ -208,15 +199,13 @@ class ClusterTrainer(Trainer):
         self.source.position = position
 
     def _results(self, tasks: Sequence[Task], number: int) -> list[MiniBatchResult]:
-        import ray
-
         reason = ""
         for _ in range(ATTEMPTS):
             try:
                 return self._attempt(tasks, number)
-            except ray.exceptions.RayError as error:
+            except self._ray.exceptions.RayError as error:
                 cause = getattr(error, "cause", None)
-                if cause is not None and not isinstance(cause, ray.exceptions.RayError):
+                if cause is not None and not isinstance(cause, self._ray.exceptions.RayError):
                     raise cause from None  # an error of the work itself
                 reason = _last_line(error)
             self.pool.drop_lost()
@@ -227,8 +216,6 @@ class ClusterTrainer(Trainer):
         )
 
     def _attempt(self, tasks: Sequence[Task], number: int) -> list[MiniBatchResult]:
-        import ray
-
         workers, n = self.pool.ready, len(self.pool.ready)
         given = [
             workers[(number + i) % n].gradient.options(num_returns=2 + n).remote(task, n)
@@ -238,8 +225,8 @@ class ClusterTrainer(Trainer):
         sums = [worker.add.remote(k, n, *part) for k, (worker, part) in enumerate(zip(workers, parts, strict=True))]
         taken = [worker.take.remote(*sums) for worker in workers]
         self.pool.check()
-        results, statistics, update = (ray.get(refs) for refs in ([r[0] for r in given], [r[1] for r in given], sums))
-        ray.get(taken)
+        results, statistics = (self._ray.get([refs[place] for refs in given]) for place in (0, 1))
+        update, _ = self._ray.get(sums), self._ray.get(taken)
         self.pool.change(*statistics)
         self.learner.advance(update, statistics)
         waited = sum(result.waited for result in results) / n
@@ -256,11 +243,8 @@ class ClusterTrainer(Trainer):
         return source.next(*self.setup.sizes.at(self.iteration - 1, self.setup.start))
 
 
-def threads_of_each(workers: int, threads: int | None) -> int:
-    """Processors of each worker: those asked for, else the cluster's, divided. Raises OptionError for too few."""
-    import ray
-
-    nodes = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+def threads_of_each(workers: int, threads: int | None, nodes: Sequence[int]) -> int:
+    """Processors of each worker: those asked for, else those of `nodes`, divided. Raises OptionError for too few."""
     each = threads or max(1, sum(nodes) // workers)
     while not threads and each > 1 and sum(node // each for node in nodes) < workers:
         each -= 1

@@ -160,7 +160,7 @@ def claim(file: Path) -> bool:
     if fcntl is None or file in _held:
         return True
     try:
-        descriptor = os.open(_lock_of(file), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(_lock_of(file), os.O_RDWR | os.O_CREAT, 0o600)
     except OSError:
         return True
     try:

@@ -24,7 +24,7 @@ from ..images.header import image_size
 from ..images.image import Picture, decode_image, encode_image
 from ..inference.classifier import Classification
 from ..inference.detections import Detections
-from ..inference.detector import DetectionResult, DetectorOptions, TiledInput, detect_prepared, prepare_picture
+from ..inference.detector import DetectionResult, DetectorOptions, DetectorSteps, TiledInput, detect_prepared
 from ..model import Model
 from ..runtime.threads import threads
 
@@ -72,7 +72,7 @@ class Engine:
         self._idle: queue.LifoQueue[Model] = queue.LifoQueue()  # copies that no pass uses; the last is still in caches
         for each in reversed(models):
             self._idle.put(each)
-        self._stopped = False
+        self.is_alive = True  # whether requests are taken
         self._waiting: deque[Waiting] = deque()
         self._turn = threading.Lock()
         self._pool = ThreadPoolExecutor(self.copies + AHEAD + (batch if self._batch_model else 0), "request")
@@ -95,18 +95,13 @@ class Engine:
         """Options of a request; thresh None: that of the dialect's `detector test`. Raises OptionError."""
         return DetectorOptions.of(self.model, thresh, hier, nms)
 
-    @property
-    def is_alive(self) -> bool:
-        """Whether requests are taken."""
-        return not self._stopped
-
     def close(self) -> None:
         """Take no more requests, finish those that were taken, and end the threads."""
-        self._stopped = True
+        self.is_alive = False
         self._pool.shutdown()
 
     async def _in_pool(self, work: Callable[[], Result]) -> Result:
-        if self._stopped:
+        if not self.is_alive:
             raise StoppedError("the service stops")
         if self.under_way >= self.capacity:
             raise BusyError(f"{self.capacity} requests are under way")
@@ -119,7 +114,8 @@ class Engine:
     # --- in a thread of the pool ---
 
     def _found(self, content: bytes, options: DetectorOptions) -> Detections:
-        found = self._result(prepare_picture(self.model, self._decoded(content), options)).detections()
+        steps = DetectorSteps(self.model, self._names, options)
+        found = self._result(steps.prepare(self._decoded(content))).detections()
         found.source = content
         return found
 

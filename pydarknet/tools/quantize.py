@@ -85,7 +85,7 @@ def prepared(model: Network, picture: Picture) -> Array:
     if not model.heads:
         return prepare_input(model, picture)[None]
     channels, height, width = model.input_shape
-    return fit_for_detect(picture, width, height, letterboxes(model, model.config.net), channels)[None]
+    return fit_for_detect(picture, width, height, letterboxes(model), channels)[None]
 
 
 def _error_with(

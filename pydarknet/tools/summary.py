@@ -1,6 +1,7 @@
 """darknet's layer table of a network, its operations, parameters and memory, as lines of text."""
 
 from collections.abc import Iterator
+from dataclasses import astuple
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 from ..layers import INPUT, Layer
 from ..network.memory_plan import Graph
 from ..network.network import Network
-from ..tensor import Layout, Shape
+from ..tensor import Layout
 
 HEADER = "   layer   filters  size/strd(dil)      input                output"
 MEGABYTE = 1 << 20
@@ -63,8 +64,8 @@ def summary(network: Network, file_size: int | None = None) -> dict[str, Any]:
         {
             "index": index,
             "type": layer.kind,
-            "inputs": [_chw(shape) for shape in layer.inputs],
-            "output": _chw(layer.shape),
+            "inputs": [astuple(shape) for shape in layer.inputs],
+            "output": astuple(layer.shape),
             "parameters": sum(array.size for array in layer.parameters()),
             "operations": int(layer.table_operations()),
         }
@@ -73,17 +74,13 @@ def summary(network: Network, file_size: int | None = None) -> dict[str, Any]:
     return {
         "cfg": str(network.path),
         "dialect": network.dialect.name,
-        "input": _chw(network.input),
+        "input": network.input_shape,
         "operations": network.ops,
         "parameters": parameters,
         "weights_file": 4 * parameters + len(network.header.pack()) if file_size is None else file_size,
         "memory": {"parameters": 8 * parameters, "activations": activation_bytes(network)},
         "layers": layers,
     }
-
-
-def _chw(shape: Shape) -> list[int]:
-    return [shape.channels, shape.height, shape.width]
 
 
 def megabytes(size: int) -> str:

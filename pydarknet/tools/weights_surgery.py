@@ -164,7 +164,7 @@ def average(network: Network, paths: Sequence[StrPath], allow_partial: bool = Fa
     if not paths:
         raise OptionError("no weights files; expected at least one")
     loaded = network.load_weights(paths[0], allow_partial)
-    kept = [(record.array, record.array.copy()) for layer in network.layers for record in layer.named_parameters()]
+    kept = [(array, array.copy()) for layer in network.layers for array in layer.parameters()]
     totals = [(array, array.copy()) for layer in network.layers for array in _averaged(layer)]
     for path in paths[1:]:
         network.load_weights(path, allow_partial)
@@ -179,7 +179,7 @@ def average(network: Network, paths: Sequence[StrPath], allow_partial: bool = Fa
 
 def _averaged(layer: Layer) -> list[Array]:
     if isinstance(layer, Convolutional) and layer.shares is None:
-        return [record.array for record in layer.named_parameters()]
+        return layer.parameters()
     return [layer.biases, layer.weights] if isinstance(layer, Connected) else []
 
 

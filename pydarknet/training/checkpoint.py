@@ -11,7 +11,7 @@ import math
 import os
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from ..errors import OutputError, WeightsError
 from ..network.network import Network
 from ..network.weights import Header
 from ..utils.arrays import Array
-from ..utils.files import StrPath, atomic_write, flush, hash_of, log
+from ..utils.files import StrPath, atomic_write, flush, hash_of, log, output_errors
 from .learner import Learner
 from .state import COUNT, FINITE, SEED, TABLE, TEXT, check_arrays, check_values, or_none
 
@@ -202,12 +202,9 @@ def newest(folder: Path, base: str) -> Checkpoint | None:
 
 
 def _files(folder: Path, base: str, hidden: str = "") -> list[Path]:
-    try:
+    with output_errors(folder, "cannot read the folder"), suppress(FileNotFoundError):
         return sorted(p for p in folder.iterdir() if p.name.startswith((f"{hidden}{base}.", f"{hidden}{base}_")))
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot read the folder: {error.strerror or error}") from error
+    return []
 
 
 def _read(path: Path, is_wanted: Callable[[str], bool]) -> dict[str, Array]:
@@ -285,17 +282,14 @@ def clean(folder: Path, base: str) -> None:
     temporary = [path for path in hidden if path.name.endswith((".part", NEW))]
     states = [path for path in _files(folder, base) if path.name.endswith(STATE + NEW)]
     for path in [*temporary, *states]:
-        try:
+        with output_errors(path, "cannot be renamed or deleted"):
             if path in states and _belongs(path):
                 path.replace(path.with_name(path.name.removesuffix(NEW)))
             else:
                 path.unlink(missing_ok=True)
-        except OSError as error:
-            raise OutputError(f"{path}: cannot be renamed or deleted: {error.strerror or error}") from error
 
 
 def _belongs(state: Path) -> bool:
-    try:
+    with suppress(WeightsError):
         return Checkpoint.read(state).is_whole
-    except WeightsError:
-        return False
+    return False

@@ -196,5 +196,5 @@ class BestWeights(Hook):
 def check_parameters(run: Run) -> None:
     """Raise DivergedError for one that is not finite, so that it is never written."""
     for index, layer in enumerate(run.model.layers):
-        if not all(np.isfinite(record.array).all() for record in layer.named_parameters()):
+        if not all(np.isfinite(array).all() for array in layer.parameters()):
             raise run.diverged(run.iteration, f"layer {index} [{layer.kind}] has parameters that are not finite")

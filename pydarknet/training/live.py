@@ -13,9 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ..boxes import Box
 from ..errors import DarknetError
-from ..evaluation.evaluate import annotated
+from ..evaluation.evaluate import annotated, name_of, place_in
 from ..images.image import Picture, encode_image, load_image, write_image
 from ..images.operations import as_picture, class_colour, draw_boxes
 from ..inference.video.mjpeg_server import Stream, jpeg_part
@@ -128,15 +127,13 @@ def draw_batch(images: Array, truth: Sequence[Array], names: Sequence[str]) -> P
 
 
 def _draw_truth(picture: Picture, truth: Array, names: Sequence[str]) -> Picture:
-    height, width, _ = picture.shape
     entries: list[list[Any]] = (
         truth.tolist() if truth.ndim > 1 else [[truth.argmax(), 0.5, 0.5, 1.0, 1.0]] if truth.size else []
     )
     marks = []
     for number, x, y, w, h in ((int(entry[0]), *entry[1:]) for entry in entries):
-        name = names[number] if 0 <= number < len(names) else str(number)
-        box = Box(x * width, y * height, w * width, h * height)
-        marks.append((box, name, class_colour(number, len(names) or 1)))
+        box, colour = place_in(picture, (x, y, w, h)), class_colour(number, len(names) or 1)
+        marks.append((box, name_of(names, number), colour))
     return draw_boxes(picture, marks)
 
 

@@ -14,10 +14,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import OptionError, OutputError, WeightsError
+from ..errors import OptionError, OutputError, WeightsError, needed_package
 from ..network.weights import Header
 from ..utils.figure import new_figure, save_figure
-from ..utils.files import flush, log, output_errors, read_bytes, read_text, to_json, write_file
+from ..utils.files import flush, is_same, log, output_errors, read_bytes, read_text, to_json, write_file
 from .checkpoint import NEW, STATE
 from .hooks import Hook, IterationRecord, Run
 
@@ -35,7 +35,7 @@ def set_aside(folder: Path, base: str, final: str, begins_with: Path | None, see
     measurement. final: the name of the weights at a run's end. Raises OutputError.
     """
     aside = next(path for n in range(1, 1 << 30) if not (path := folder / f"{base}.old{n}").exists())
-    try:
+    with output_errors(aside, "cannot move earlier results here"):
         continues = seen > 0 and _is_in(folder, begins_with)
         found = [path for path in _weights(folder, base, final) if not continues or _seen(path) > seen]
         if not found:
@@ -46,14 +46,12 @@ def set_aside(folder: Path, base: str, final: str, begins_with: Path | None, see
             for state in (path.with_name(path.name + STATE), path.with_name(path.name + STATE + NEW)):
                 if state.exists():
                     state.replace(aside / state.name)
-            _move(path, aside, keep=begins_with is not None and begins_with.exists() and path.samefile(begins_with))
+            _move(path, aside, keep=begins_with is not None and is_same(path, begins_with))
         for name in (METRICS_LOG, CHART):
             if (folder / name).exists():
                 _move(folder / name, aside, keep=continues)
         flush(aside)
         flush(folder)
-    except OSError as error:
-        raise OutputError(f"{aside}: cannot move earlier results here: {error.strerror or error}") from error
     what = found[0].name if len(found) == 1 else f"{found[0].name} and {len(found) - 1} more"
     log.warning(
         "%s: weights of an earlier run (%s) are now in %s; to continue that run, resume it there", folder, what, aside
@@ -62,7 +60,7 @@ def set_aside(folder: Path, base: str, final: str, begins_with: Path | None, see
 
 
 def _is_in(folder: Path, path: Path | None) -> bool:
-    return path is not None and folder.exists() and path.parent.exists() and path.parent.samefile(folder)
+    return path is not None and is_same(path.parent, folder)
 
 
 def _weights(folder: Path, base: str, final: str) -> list[Path]:
@@ -146,10 +144,8 @@ def write_csv(entries: Sequence[Mapping[str, Any]], path: str | Path) -> None:
 
 def write_tensorboard(entries: Sequence[Mapping[str, Any]], folder: str | Path) -> None:
     """A scalar for each number of an entry. Raises OptionError without tensorboardX, OutputError."""
-    try:
+    with needed_package("this needs the package tensorboardX", "'pydarknet[tensorboard]'"):
         from tensorboardX import SummaryWriter
-    except ImportError:
-        raise OptionError("this needs the package tensorboardX: pip install 'pydarknet[tensorboard]'") from None
     with output_errors(folder), SummaryWriter(str(folder)) as writer:
         for entry in entries:
             for name in entry.keys() - {"iteration"}:

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from ..config.dialect import Dialect
 from ..config.sections import Option, Section, read_config, read_data
 from ..datasets.training_sets import ClassificationDataset, DetectionDataset
 from ..errors import OptionError
 from ..evaluation.evaluate import check_finite
+from ..inference.classifier import tree_of_network
+from ..inference.detector import heads_of
 from ..layers.heads.base import Head
 from ..layers.heads.detection import DetectionHead
 from ..model import Model, load_model
@@ -159,16 +160,10 @@ class TrainingSetup:
 
 def open_pictures(data: Section, model: Model) -> DetectionDataset | ClassificationDataset:
     """Of a detector or classifier, by the layers. Raises DataError, ConfigError."""
-    net = model.config.net
-    heads = [layer for layer in model.layers if isinstance(layer, Head)]
-    if heads:
-        return detection_set(data, net, heads[-1], model.dialect)
-    tree = next((tree for layer in model.layers if (tree := getattr(layer, "tree", None)) is not None), None)
-    return ClassificationDataset.from_config(data, net, model.classes, tree, model.dialect)
-
-
-def detection_set(data: Section, net: Section, head: Head, dialect: Dialect) -> DetectionDataset:
-    """With the options of a head. Raises DataError, ConfigError."""
+    net, dialect = model.config.net, model.dialect
+    if not model.heads:
+        return ClassificationDataset.from_config(data, net, model.classes, tree_of_network(model), dialect)
+    head = heads_of(model)[-1]
     wanted = head.pictures
     return DetectionDataset.from_config(
         data, net, dialect, classes=head.classes, jitter=wanted.jitter, resize=wanted.resize,

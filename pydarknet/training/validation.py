@@ -118,8 +118,8 @@ class Validator(Hook):
         """Validate a copy of the parameters."""
         began = clock()
         for mine, its in zip(self._copy.layers, self.model.layers, strict=True):
-            for record, other in zip(mine.named_parameters(), its.named_parameters(), strict=True):
-                record.array[:] = other.array
+            for array, other in zip(mine.parameters(), its.parameters(), strict=True):
+                array[:] = other
         self._copy.parameters_changed()
         result = self.metric.run(self._copy)
         self.last, self.value, self.best = iteration, result.value, max(self.best, result.value)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..errors import OptionError, OutputError
+from ..errors import OptionError, OutputError, needed_package
 from .files import StrPath, write_file
 
 
@@ -21,11 +21,9 @@ def check_plot(path: StrPath) -> None:
 
 def new_figure() -> Any:
     """An empty matplotlib figure of 8 x 6 inches. Raises OptionError where matplotlib is missing."""
-    try:
+    with needed_package("drawing a plot needs the matplotlib package", "'pydarknet[plot]'"):
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
-    except ImportError:
-        raise OptionError("drawing a plot needs the matplotlib package: pip install 'pydarknet[plot]'") from None
     figure = Figure(figsize=(8, 6), layout="constrained")
     FigureCanvasAgg(figure)
     return figure

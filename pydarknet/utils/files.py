@@ -29,14 +29,14 @@ PATIENCE = 10.0  # seconds that a pipe may be silent
 
 
 @contextlib.contextmanager
-def output_errors(path: StrPath) -> Iterator[None]:
-    """What the system refuses while the block writes to `path`, as OutputError with the path and the reason."""
+def output_errors(path: StrPath, what: str = "cannot write", kind: type[DarknetError] = OutputError) -> Iterator[None]:
+    """What the system refuses while the block uses `path`, as an error with the path, `what` failed, and the reason."""
     try:
         yield
     except BrokenPipeError:  # of standard output, not of a file
         raise
     except OSError as error:
-        raise OutputError(f"{path}: cannot write: {error.strerror or error}") from error
+        raise kind(f"{path}: {what}: {error.strerror or error}") from error
 
 
 @contextlib.contextmanager
@@ -66,10 +66,8 @@ def write_file(path: StrPath, content: bytes) -> None:
 
 def make_folder(folder: Path) -> None:
     """Create a folder if it does not exist. Raises OutputError, also if files cannot be created in it."""
-    try:
+    with output_errors(folder, "cannot make the folder"):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot make the folder: {error.strerror or error}") from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise OutputError(f"{folder}: cannot write to this folder")
 
@@ -86,7 +84,8 @@ def part_of(path: StrPath, suffix: str = ".part") -> Iterator[Path]:
         if target.is_dir():
             raise IsADirectoryError(21, "Is a directory")
         former = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
-        part = _unused_name(target, suffix, lambda name: _create(name, 0o666 if former is None else 0o600))
+        mode = 0o666 if former is None else 0o600
+        part = _unused_name(target, suffix, lambda name: name.touch(mode, exist_ok=False))
         try:
             yield part
             if former is not None:
@@ -125,10 +124,6 @@ def _unused_name(target: Path, suffix: str, create: Callable[[Path], None]) -> P
         with contextlib.suppress(FileExistsError):
             create(name)
             return name
-
-
-def _create(path: Path, mode: int) -> None:
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), mode))
 
 
 def read_bytes(path: StrPath, error: type[DarknetError], largest: int = LARGEST_FILE) -> bytes:
@@ -218,6 +213,13 @@ def decode_text(name: StrPath, content: bytes, error: type[DarknetError]) -> str
         kind = kind_of(content)
         raise error(f"{name}: not a text file ({f'this is {kind}' if kind else 'it contains NUL bytes'})")
     return content.decode("utf-8-sig", errors="surrogateescape")
+
+
+def is_same(path: StrPath, other: StrPath) -> bool:
+    """Whether both are there and one file or folder."""
+    with contextlib.suppress(OSError):
+        return Path(path).samefile(other)
+    return False
 
 
 def hash_of(path: Path) -> str:

@@ -130,6 +130,9 @@ class BoundedServer(ThreadingHTTPServer):
             self.shutdown()
         self.server_close()
 
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def process_request(self, request: Any, client_address: Any) -> None:
         if len(self.requests) >= CONNECTIONS:
             self.shutdown_request(request)

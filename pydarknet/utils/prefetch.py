@@ -17,6 +17,7 @@ Result = TypeVar("Result")
 
 
 THREADS = max(2, min(4, os.cpu_count() or 1))  # that prepare pictures, at most
+BATCHES_AHEAD = 2  # batches that are loaded while the network computes another
 PATIENCE = 3  # results in a row for which the caller waits before there is another thread
 
 

@@ -10,7 +10,6 @@ import shutil
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urlsplit
@@ -18,7 +17,7 @@ from urllib.parse import urlsplit
 from ..config.dialect import choose_dialect
 from ..config.published import Published, find_published
 from ..config.sections import read_config
-from ..errors import DarknetError, DownloadError, OptionError, OutputError
+from ..errors import DarknetError, DownloadError, OutputError, needed_package
 from ..network.network import Network, without_warnings
 from ..network.weights import check_file_length, file_lengths
 from ..utils.files import make_folder, output_errors, write_file
@@ -58,10 +57,8 @@ def download(
     an unknown name or a missing pooch, DownloadError, OutputError.
     """
     entry = find_published(name)
-    try:
+    with needed_package("downloads need pooch", "'pydarknet[zoo]'"):
         import pooch
-    except ImportError:
-        raise OptionError("downloads need pooch: pip install 'pydarknet[zoo]'") from None
     target = (models_folder() if to is None else Path(to)) / entry.file
     expected = expected_layers(entry)
     if target.exists():
@@ -117,19 +114,19 @@ def _fetch(
     sizes = {entry.size} if entry.size else set(file_lengths(expected))
     with _staging_folder(target) as staging:
         whole = staging / target.name
-        check = partial(_check_length, expected=expected, name=url)
-        transfer = Transfer(staging / PART, sizes, check, progress, any_version=bool(entry.checksum))
+        transfer = Transfer(staging / PART, sizes, progress, any_version=bool(entry.checksum))
         for _ in range(2):
             is_old = whole.exists()  # of a run that was killed at this point
             if not is_old:
                 transfer(url, whole)
+                _check_length(whole, expected, url)
             wrong = _wrong_checksum(entry, whole, url, pooch)
             if not wrong or not (is_old or transfer.resumed):
                 break
             whole.unlink()
         if wrong:
             raise DownloadError(wrong)
-        check(whole)
+        _check_length(whole, expected, url)
         whole.replace(target)
 
 
@@ -162,19 +159,18 @@ class _CutError(Exception):
 class Transfer:
     """Fetches a file over HTTP into `part`: continued after a cut, never longer than expected.
 
-    sizes: the sizes in bytes that the file may have; empty if unknown. check: called with the whole file before
-    it is moved. any_version: continue a part of another version: for files whose checksum is compared later.
+    sizes: the sizes in bytes that the file may have; empty if unknown. any_version: continue a part of another
+    version: for files whose checksum is compared later.
     """
 
     def __init__(
         self,
         part: Path,
         sizes: Collection[int] = (),
-        check: Callable[[Path], None] = lambda path: None,
         progress: Progress | None = None,
         any_version: bool = False,
     ) -> None:
-        self.part, self.sizes, self.check, self.progress = part, sizes, check, progress
+        self.part, self.sizes, self.progress = part, sizes, progress
         self.any_version, self.resumed = any_version, False  # resumed: bytes of an earlier run are in the file
         self.note = part.with_name(part.name + ".from")
 
@@ -191,20 +187,11 @@ class Transfer:
                 self._receive_all(url, stream)
         except DownloadError:
             if not self.part.stat().st_size:
-                self.forget()
-            raise
-        try:
-            self.check(self.part)
-        except Exception:
-            self.forget()
+                for path in (self.part, self.note):
+                    path.unlink(missing_ok=True)
             raise
         self.part.replace(output_file)
         self.note.unlink(missing_ok=True)
-
-    def forget(self) -> None:
-        """Delete the part."""
-        for path in (self.part, self.note):
-            path.unlink(missing_ok=True)
 
     def _origin(self) -> tuple[str, str]:
         """The address and the version (ETag or Last-Modified) of the part; empty if unknown."""

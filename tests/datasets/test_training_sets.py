@@ -15,7 +15,7 @@ from pydarknet.datasets import training_sets
 from pydarknet.datasets.training_sets import ClassificationDataset, ImageCache, TrainingSet
 from pydarknet.errors import ConfigError, DarknetError, DataError
 from pydarknet.network.network import Network
-from pydarknet.training.setup import detection_set
+from pydarknet.training.setup import open_pictures
 from pydarknet.utils.files import SHOWN
 
 
@@ -195,7 +195,7 @@ def detection(pictures, write_cfg):
     def make(dialect=PJREDDIE, net="", head=""):
         config = read_config(write_cfg(YOLO.format(net=f"{net}\nchannels=3", head=head)))
         network = Network(config, dialect)
-        return detection_set(read_data("set/x.data"), config.net, network.layers[-1], dialect)
+        return open_pictures(read_data("set/x.data"), network)
 
     return make
 
@@ -342,7 +342,7 @@ def test_yolov1_crops(pictures, write_cfg):
     text += "[detection]\nclasses=3\ncoords=4\nside=4\nnum=1\njitter=.2\nsoftmax=0\nsqrt=1\n"
     config = read_config(write_cfg(text))
     network = Network(config, PJREDDIE)
-    data = detection_set(read_data("set/x.data"), config.net, network.layers[-1], PJREDDIE)
+    data = open_pictures(read_data("set/x.data"), network)
     assert data.grid
     for k in range(10):
         image, rows = data.load(0, generator(k), 64, 64)
@@ -357,7 +357,7 @@ def test_blood_cells():
         pytest.skip("the blood-cell set is not here")
     config = read_config(BCCD / "bccd-tiny.cfg")
     network = Network(config, PJREDDIE)
-    data = detection_set(read_data(BCCD / "bccd.data"), config.net, network.layers[-1], PJREDDIE)
+    data = open_pictures(read_data(BCCD / "bccd.data"), network)
     assert data.check().startswith("292 pictures, 3941 objects, 0 label files missing, 0 wrong labels")
     image, rows = data.load(0, generator(), 224, 160)
     assert image.shape == (3, 160, 224) and len(rows) > 0

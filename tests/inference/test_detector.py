@@ -80,7 +80,7 @@ def test_nothing_found_is_an_empty_list():
 ])  # fmt: skip
 def test_pictures_are_letterboxed_as_each_darknet_does(build, text, dialect, net_options, expected):
     network = build(f"{net()}{net_options}{CONV}{text}", dialect)
-    assert letterboxes(network, network.config.net) is expected
+    assert letterboxes(network) is expected
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

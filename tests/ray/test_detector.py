@@ -36,6 +36,11 @@ def test_rows_of_bytes_become_rows_of_objects(detector):
     assert "bytes" not in good
 
 
+def test_a_column_called_as_one_of_the_results_stays(detector):
+    rows = {"path": [str(SAMPLE)], "filename": ["mine.jpg"]}
+    assert detector(rows).to_pylist()[0]["filename"] == "mine.jpg"
+
+
 def test_paths_arrays_and_tables_are_taken(detector):
     import pyarrow
 

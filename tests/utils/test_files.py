@@ -18,6 +18,7 @@ from pydarknet.utils.files import (
     SHOWN,
     LimitedLog,
     atomic_write,
+    is_same,
     json_text,
     kind_of,
     read_bytes,
@@ -25,6 +26,15 @@ from pydarknet.utils.files import (
     to_json,
     write_folder_whole,
 )
+
+
+def test_two_names_of_one_file(tmp_path):
+    file, link, other = (tmp_path / name for name in ("file", "link", "other"))
+    file.touch()
+    link.symlink_to(file)
+    assert is_same(file, str(link))
+    assert not is_same(file, other)
+    assert not is_same(other, file)
 
 
 def test_a_file_appears_with_its_whole_content(tmp_path):

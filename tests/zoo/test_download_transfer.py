@@ -164,16 +164,6 @@ def test_a_server_that_falls_silent_in_between_is_asked_again(server, fetch, mon
     assert len(server.requests) > 1
 
 
-def test_what_the_check_refuses_is_deleted(server, fetch, tmp_path):
-    def check(path):
-        assert path.read_bytes() == CONTENT
-        raise DownloadError("not this one")
-
-    with pytest.raises(DownloadError, match="not this one"):
-        fetch(server.url(), check=check)
-    assert left_over(tmp_path) == []
-
-
 def test_no_server(fetch, monkeypatch, tmp_path):
     with serving(b"") as server:
         url = server.url()

@@ -1,6 +1,5 @@
 """`export`, `quantize`: a network's ONNX file, its ranges for 8 bits."""
 
-from pathlib import Path
 from typing import Any
 
 from ...errors import DivergedError, OptionError
@@ -9,9 +8,9 @@ from ...export.exporter import onnx_bytes
 from ...export.formats import ExportOptions
 from ...images.image import Picture, as_picture
 from ...model import Model
-from ...network.weights import file_beside
+from ...network.weights import file_beside, path_of
 from ...tools.quantize import agreement, quantizable, quantize
-from ...utils.files import write_file
+from ...utils.files import is_same, write_file
 from ..console import bar, note, say
 from ..loading import load_model
 from ..outputs import check_folder_of
@@ -50,7 +49,7 @@ def _check(content: bytes, model: Model, wanted: ExportOptions, tolerance: float
 def run_quantize(cfg: str, weights: str, images: tuple[str, ...], **options: Any) -> None:
     out = options["out"] or str(file_beside(weights))
     check_folder_of(out)
-    if Path(out).exists() and Path(out).samefile(weights):
+    if is_same(out, path_of(weights)):
         raise OptionError(f"{out}: is the weights file; expected another name")
     if options["precision"] != "float32" or options["quantized"]:
         note("--precision and --quantized have no effect on quantize")

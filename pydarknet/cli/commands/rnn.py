@@ -1,5 +1,6 @@
 """`rnn generate`, `rnn valid`, `rnn vec`: recurrent networks and text."""
 
+import io
 import sys
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -32,7 +33,7 @@ def run_valid(cfg: str, weights: str, file: str | None, **options: Any) -> None:
     model = _load(cfg, weights, options)
     prints_bits = model.dialect.rnn_prints_bits
     score = None
-    for score in scores(model, _symbols(options["seed"]), chain.from_iterable(_blocks(file))):
+    for score in scores(model, _symbols(options["seed"]), chain.from_iterable(_lines(file, BLOCK))):
         bits = f"BPC: {score.bits:4.4f}   " if prints_bits else ""
         say(f"{score.count} {bits}Perplexity: {score.perplexity:4.4f}    Word Perplexity: {score.word_perplexity:4.4f}")
     if score is None:
@@ -72,13 +73,7 @@ def _symbol_names(tokens: str | None) -> Callable[[int], str]:
     return name
 
 
-def _blocks(path: str | None) -> Iterable[bytes]:
-    if path is not None:
-        return [read_bytes(path, DataError)]
-    return () if sys.stdin is None else iter(partial(sys.stdin.buffer.readline, BLOCK), b"")
-
-
-def _lines(path: str | None) -> Iterable[bytes]:
-    if path is not None:
-        return read_bytes(path, DataError).splitlines()
-    return () if sys.stdin is None else sys.stdin.buffer
+def _lines(path: str | None, longest: int = -1) -> Iterable[bytes]:
+    """Lines of a file, or of standard input, in pieces of at most `longest` bytes."""
+    stream = io.BytesIO(read_bytes(path, DataError)) if path is not None else sys.stdin and sys.stdin.buffer
+    return iter(partial(stream.readline, longest), b"") if stream else ()

@@ -72,5 +72,5 @@ def run_live(run: str, **options: Any) -> None:
     note_open(options["bind"], options["token"])
     server.start()
     note(f"{folder}: {server.url}")
-    with contextlib.closing(server), contextlib.suppress(KeyboardInterrupt):
+    with server, contextlib.suppress(KeyboardInterrupt):
         threading.Event().wait()

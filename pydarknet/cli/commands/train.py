@@ -6,7 +6,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence, Set
-from contextlib import AbstractContextManager, closing, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -150,7 +150,7 @@ def _live_page(trainer: Trainer, options: Options) -> AbstractContextManager[obj
     trainer.hooks.append(Opening())
     note_open(options["bind"], options["token"])
     note(f"The run in the browser: {server.url}")
-    return closing(server)
+    return server
 
 
 def _library_options(options: Options) -> dict[str, Any]:

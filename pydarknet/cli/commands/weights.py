@@ -1,13 +1,12 @@
 """darknet's tools for weights files: `weights partial`, `average`, `rescale` and others."""
 
-import os
 from collections.abc import Callable
 from typing import Any
 
 from ...errors import OutputError
 from ...network.network import Network
 from ...tools import weights_surgery
-from ...utils.files import write_file
+from ...utils.files import is_same, write_file
 from ..console import note, say
 from ..loading import Options, load_network, note_partial_weights
 
@@ -18,7 +17,7 @@ def run_change(cfg: str, weights: Any, out: str, change: str, **options: Any) ->
     weights: the path of the file; of `average`, those of several. change: a name in CHANGES.
     """
     sources = [weights] if isinstance(weights, str) else weights
-    if any(os.path.exists(path) and os.path.exists(out) and os.path.samefile(path, out) for path in sources):  # noqa: PTH110, PTH121
+    if any(is_same(path, out) for path in sources):
         raise OutputError(f"{out}: is one of the weights files to read; expected another OUT")
     network = load_network(cfg, None if change in LOADING else weights, options)
     CHANGES[change](network, weights, options)

@@ -13,7 +13,7 @@ from ...evaluation import ClassResult, Evaluation, Report
 from ...evaluation.classification import Answer, ConfusionCounts
 from ...evaluation.coco import CocoReport
 from ...network.network import Network
-from ...utils.files import to_json
+from ...utils.files import json_text, to_json
 from .inference import head_lines
 
 RANKS_A_LINE = 100
@@ -110,7 +110,7 @@ def evaluation_metrics(result: Evaluation, names: Sequence[str]) -> dict[str, An
     content["classes"] = [
         {
             "class_id": c.number,
-            "name": names[c.number].encode("utf-8", "surrogateescape").decode("utf-8", "replace"),
+            "name": json_text(names[c.number]),
             **_fields(c, "truths", "ap", *COUNTS),
             **({} if coco is None else {"coco_ap": coco.classes[c.number]}),
         }

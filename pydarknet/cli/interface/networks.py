@@ -120,9 +120,7 @@ COMMANDS = {each.name: each for each in (
     $ pydarknet live backup --csv figures.csv
     """,
     click.argument("run", type=FILE),
-    address_options(default_port=8090),
-    flag("token TOKEN", "Viewers need ?token=TOKEN in the address; also in $PYDARKNET_TOKEN.",
-         envvar="PYDARKNET_TOKEN"),
+    address_options(8090, "Viewers need ?token=TOKEN in the address"),
     flag("csv FILE", "Write the metrics of all iterations as a CSV table, and exit.",
          "csv_file"),
     flag("tensorboard DIR", "Write the metrics for TensorBoard (extra `tensorboard`), and exit."),
@@ -219,9 +217,7 @@ COMMANDS = {each.name: each for each in (
     $ curl --data-binary @dog.jpg 'http://127.0.0.1:8080/v1/detect?thresh=0.3'
     """,
     "cfg weights",
-    address_options(default_port=8080),
-    flag("token TOKEN", "Answer only requests with the header Authorization: Bearer TOKEN; "
-         "also in $PYDARKNET_TOKEN.", envvar="PYDARKNET_TOKEN"),
+    address_options(8080, "Answer only requests with the header Authorization: Bearer TOKEN"),
     flag("copies N", "Copies of the network, each of which computes a picture at the same time "
          "(default: one for each processor, up to 1 GiB).", type=click.IntRange(1, 64)),
     flag("batch N", "Up to N waiting pictures share a forward pass.",

@@ -10,7 +10,7 @@ from pathlib import Path
 from ...config.names import read_names
 from ...errors import DataError, ImageError, OptionError, OutputError
 from ...images import image
-from ...utils.files import StrPath, write_folder_whole
+from ...utils.files import StrPath, output_errors, write_folder_whole
 from ..listing import UNSPLIT, ImageLists, LabelledPicture, on_all_processors, recognise
 from .annotations import (
     AnnotatedPicture,
@@ -187,8 +187,7 @@ def copy_picture(picture: Path, target: Path) -> None:
     """Copy a picture. Raises DataError for other files, OutputError."""
     try:
         image.size_of_file(picture)
-        shutil.copyfile(picture, target)
     except ImageError as error:
         raise DataError(f"{error}; only pictures are copied") from error
-    except OSError as error:
-        raise OutputError(f"{target}: cannot copy {picture}: {error.strerror or error}") from error
+    with output_errors(target, f"cannot copy {picture}"):
+        shutil.copyfile(picture, target)

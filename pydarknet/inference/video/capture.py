@@ -19,7 +19,7 @@ import numpy as np
 
 from ...errors import ImageError, OptionError, OutputError
 from ...images.image import CHW, Picture, as_chw, check_display, check_image, in_channels, load_image
-from ...utils.files import StrPath, check_readable, check_space, log, part_of
+from ...utils.files import StrPath, check_readable, check_space, log, output_errors, part_of
 
 _SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "udp", "tcp", "srt", "rtp", "http", "https")
 ADDRESSES = tuple(f"{scheme}://" for scheme in _SCHEMES)
@@ -197,10 +197,8 @@ def numbered_paths(pattern: str) -> list[Path]:
     folder, name = Path(pattern).parent, Path(pattern).name
     before, after = (re.escape(part) for part in _NUMBER.split(name, maxsplit=1))
     wanted = re.compile(f"{before}([0-9]+){after}")
-    try:
+    with output_errors(folder, "cannot read the folder", ImageError):
         found = [(int(match[1]), path) for path in folder.iterdir() if (match := wanted.fullmatch(path.name))]
-    except OSError as error:
-        raise ImageError(f"{folder}: cannot read the folder: {error.strerror or error}") from error
     if not found:
         raise ImageError(f"{pattern}: no file of this pattern")
     return [path for _, path in sorted(found)]

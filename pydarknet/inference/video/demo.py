@@ -6,9 +6,10 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 from urllib.error import URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
@@ -38,7 +39,6 @@ from .capture import Frame, Frames, Prepared, Reader, stretch_frame
 from .mjpeg_server import Stream, jpeg_part
 
 Sink = Callable[[int, Picture], None]  # gets the number of a frame, counted from 1, and its drawn picture
-Running = TypeVar("Running", bound="_Frames[Any]")
 BEHIND = 2  # frames that wait to be drawn, at most
 TIMEOUT = 3.0  # seconds of a request, as in darknet
 WINDOW = 3.0  # seconds over which AlexeyAB's average rate is measured
@@ -157,7 +157,7 @@ class Drawer:
             sink(number, self._held)
 
 
-class _Frames(Generic[Prepared]):
+class _Frames(AbstractContextManager[Any], Generic[Prepared]):
     """The frames of a source, read ahead; a context manager, which ends the threads.
 
     repeat_first: repeat the first frame without end and draw nothing, to measure the speed. limit: seconds after
@@ -199,9 +199,6 @@ class _Frames(Generic[Prepared]):
     def close(self) -> None:
         """End the threads."""
         self._reader.close()
-
-    def __enter__(self: Running) -> Running:
-        return self
 
     def __exit__(self, *_: Any) -> None:
         self.close()

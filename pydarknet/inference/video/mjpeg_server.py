@@ -86,9 +86,6 @@ class Stream(BoundedServer):
         while self.clients and time.monotonic() < deadline:
             time.sleep(0.01)
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
 
 class _Handler(BoundedHandler):
     """Every path is the stream, except the icon that browsers request."""

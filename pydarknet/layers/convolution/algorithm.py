@@ -17,9 +17,9 @@ from ...kernels.views import Epilogue, Residual, WinogradFilters, WinogradInput,
 from ...runtime.program import Call
 from ...runtime.threads import threads
 from ...tensor import NCHW, Layout, Numbers, Shape, Tensor
-from ...utils.arrays import LANES, Array, aligned_empty
+from ...utils.arrays import LANES, Array
 from ..autotune import tuning
-from ..workspace import with_workspace
+from ..workspace import filter_memory, with_workspace
 from .direct import (
     FLOAT32,
     ConvertedConvolution,
@@ -149,7 +149,7 @@ class WinogradConvolution(PackedConvolution):
         n, channels, _, _ = weights.shape
         self.m, self.stride, self.filters, self.blocks, self.int24 = m, stride, n, -(-channels // LANES), int24
         self.panels = -(-n // PANEL_CHANNELS)
-        self.packed = aligned_empty(packed_size(m, n, channels, int24))
+        self.packed = filter_memory(packed_size(m, n, channels, int24))
         room = PATCH + (packed_size(m, PANEL_CHANNELS, channels) if int24 else 0)
         filters = *filters_in_memory(weights), channels, gain, int(int24)
         with_workspace(pack_winograd, threads(), room, m, stride, *filters, self.packed)()

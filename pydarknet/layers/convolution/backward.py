@@ -30,7 +30,7 @@ from ...utils.arrays import LANES, Array, aligned_empty
 from ..activations import Activation
 from ..base import Trainable
 from ..batchnorm import BatchNorm, BatchNormTraining
-from ..workspace import with_workspace
+from ..workspace import lent_filters, with_workspace
 from .algorithm import Algorithm, tile_count, winograd_input
 from .direct import DepthwiseConvolution, output_panels
 from .geometry import PackedConvolution, Window, neutral
@@ -203,7 +203,8 @@ class ConvolutionGradient:
         filters = _transposed(self.weights, self.groups)
         channels = len(filters)
         algorithm = Algorithm.select(channels, n, self.groups, turned, self.spread.layout, target.shape)
-        packed = algorithm.without_int24.pack(filters, *neutral(channels), self.groups)
+        with lent_filters():
+            packed = algorithm.without_int24.pack(filters, *neutral(channels), self.groups)
         packed.bind(self.spread, target, turned, np.float32(1), NONE, added=None if overwrites else target)()
 
 

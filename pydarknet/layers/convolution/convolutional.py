@@ -21,6 +21,7 @@ from ...utils.arrays import LANES, Array
 from ..activations import Activation, read_activation
 from ..base import CONVOLUTIONS, BuildContext, Layer, Parameter, Trainable
 from ..batchnorm import BatchNorm, BatchNormTraining
+from ..workspace import lent_filters
 from .algorithm import Algorithm
 from .backward import BinaryLearning, ConvolutionLearning, binary_weights, write_dilated, write_signs
 from .direct import FLOAT32, INT8, TiledConvolution, number_type
@@ -251,7 +252,8 @@ class Convolutional(FusableConvolution):
         if self.binary:
             self.binary.forward()
         algorithm = self._algorithm_for(self.learning.x.layout)
-        packed = algorithm.without_int24.pack(self.learning.gradient.weights, *self._unnormalised(), self.groups)
+        with lent_filters():
+            packed = algorithm.without_int24.pack(self.learning.gradient.weights, *self._unnormalised(), self.groups)
         self.learning.forward(packed, self.biases)
         if self.blur:
             self.blur.run()

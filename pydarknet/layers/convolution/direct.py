@@ -6,7 +6,7 @@ from __future__ import annotations
 import ctypes
 import sys
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, lru_cache
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -22,7 +22,7 @@ from ...runtime.program import Call
 from ...runtime.threads import threads
 from ...tensor import FLOATS, Layout, Numbers, Shape, Tensor
 from ...utils.arrays import LANES, Array, aligned_empty, aligned_zeros
-from ..workspace import with_workspace
+from ..workspace import filter_memory, with_workspace
 from .geometry import PackedConvolution, Table, Window, filters_in_memory, origins_of
 
 
@@ -42,7 +42,7 @@ class TiledConvolution(PackedConvolution):
         self.used = COLOURS if groups == 1 and channels == COLOURS else TAP_LANES
         self.taps, self.panels = _tables(n, channels, groups, self.size, oc_vectors, tap_lanes)
         last = self.panels[-1]
-        self.packed = aligned_empty(last[WEIGHTS] + last[OC_VECTORS] * last[TAPS] * tap_lanes * LANES)
+        self.packed = filter_memory(last[WEIGHTS] + last[OC_VECTORS] * last[TAPS] * tap_lanes * LANES)
         flat, order = filters_in_memory(weights)
         pack_filters(
             flat, order, self.size, channels, n // groups, gain, self.taps, tap_lanes, self.panels, self.packed
@@ -87,7 +87,7 @@ class DepthwiseConvolution(TiledConvolution):
         self.panels = np.array([(block, 1, 0, taps, block * taps * LANES) for block in range(blocks)], np.int64)
         lanes = aligned_zeros(blocks * LANES * taps).reshape(blocks * LANES, taps)
         lanes[:n] = weights.reshape(n, taps) * gain[:, None]
-        self.packed = aligned_empty(lanes.size)
+        self.packed = filter_memory(lanes.size)
         self.packed[:] = lanes.reshape(blocks, LANES, taps).transpose(0, 2, 1).ravel()
         self.bias = padded(bias, blocks * LANES)
 
@@ -120,8 +120,9 @@ def output_panels(
         block += count
 
 
+@lru_cache(1024)  # training packs filters anew for each mini-batch
 def _tables(n: int, channels: int, groups: int, size: int, together: int, lanes: int) -> tuple[Table, Table]:
-    """(taps, panels) of `pack_filters`. A tap is `lanes` channels under one cell."""
+    """(taps, panels) of `pack_filters`, only to be read. A tap is `lanes` channels under one cell."""
     tables: list[Table] = []
     panels: list[tuple[int, int, int, int, int]] = []
     first_taps: dict[tuple[int, int], int] = {}
@@ -280,9 +281,10 @@ class ConvertedConvolution(TiledConvolution):
         super().__init__(weights, gain, bias, groups, oc_vectors, numbers.tap_lanes)
         if numbers.scale:
             self.bias = biases
-        floats, panels = self.packed, self.panels.copy()
+        floats, panels = self.packed, self.panels
         self.packed = aligned_empty(floats.size // numbers.factors)
         numbers.pack(floats, panels, self.packed)
+        self.panels = panels.copy()
         self.panels[:, WEIGHTS] //= numbers.factors
 
     def call(

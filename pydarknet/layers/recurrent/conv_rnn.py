@@ -20,9 +20,9 @@ from .rnn import LstmSteps, Recurrent, RnnSteps, Run, States, activated, bind_al
 class _ConvolutionalRecurrent(Recurrent):
     """A recurrent layer of convolutional parts, each bound to tensors of its own."""
 
-    sets_channels = True
-
+    row = "{x.height} x {x.width} x {x.channels} image, {y.channels} filters"
     indent = ""
+    sets_channels = True
 
     @staticmethod
     def window(section: Section) -> Window:
@@ -63,10 +63,6 @@ class _ConvolutionalRecurrent(Recurrent):
 
     def table_operations(self) -> float:
         return sum(part.table_operations() for part in self.parts.values())
-
-    def table_row(self) -> str:
-        x = self.inputs[0]
-        return self.rows(f"{x.height} x {x.width} x {x.channels} image, {self.shape.channels} filters")
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -183,10 +183,9 @@ class Recurrent(NchwLayer):
         self._carry(later, "delta_")
         return [np.concatenate(deltas[::-1])]
 
-    def rows(self, sizes: str) -> str:
-        """The layer's row and those of its parts."""
+    def table_row(self) -> str:
         rows = (self.parts[name].table_row() for name in self.made_in_order if name in self.parts)
-        return f"\n{self.indent}".join([f"{self.kind.upper()} Layer: {sizes}", *rows])
+        return f"\n{self.indent}".join([f"{self.kind.upper()} Layer: {super().table_row()}", *rows])
 
 
 class RnnSteps(Recurrent):
@@ -266,6 +265,7 @@ class LstmSteps(Recurrent):
 class _ConnectedRecurrent(Recurrent):
     """A recurrent layer of connected parts; the last one in the file sets the size of the output."""
 
+    row = "{x.outputs} inputs, {y.outputs} outputs"
     sets_channels = True
     sets_size = True
 
@@ -291,18 +291,11 @@ class _ConnectedRecurrent(Recurrent):
         super().setup_training(source_deltas, delta)
 
     def out_shape(self, inputs: Sequence[Shape]) -> Shape:
-        expected = next(part.inputs_count for name, part in self.parts.items() if name[0] in "ui")
-        if inputs[0].outputs != expected:
-            raise self.section.shape_error(
-                f"has weights for {expected} inputs, but its input has {inputs[0].outputs} numbers ({inputs[0]})"
-            )
+        next(part for name, part in self.parts.items() if name[0] in "ui").out_shape(inputs)
         return Shape(next(reversed(self.parts.values())).outputs_count)
 
     def operations(self, dialect: Dialect) -> int:
         return sum(part.operations(dialect) for part in self.parts.values())
-
-    def table_row(self) -> str:
-        return self.rows(f"{self.inputs[0].outputs} inputs, {self.shape.outputs} outputs")
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -41,6 +41,9 @@ def test_inputs_that_cannot_be_used_are_one_line(run, tmp_path):
     assert (absent.exit_code, len(absent.stderr.splitlines())) == (1, 1)
     same = run("quantize", "toys.cfg", weights, "nothing.jpg", "-o", weights)
     assert "is the weights file; expected another name" in same.stderr
+    (tmp_path / "there").touch()  # where the weights file has only a bundled one's name
+    bare = run("quantize", "toys.cfg", "toys.weights", "nothing.jpg", "-o", str(tmp_path / "there"))
+    assert (bare.exit_code, len(bare.stderr.splitlines())) == (1, 1)
 
 
 def test_a_processor_without_8_bits_is_one_line(run, monkeypatch, tmp_path):
