@@ -8,7 +8,7 @@ import pytest
 from pydarknet import errors
 from pydarknet.errors import DarknetError
 
-CLASSES = dict(inspect.getmembers(errors, inspect.isclass))
+CLASSES = {name: cls for name, cls in inspect.getmembers(errors, inspect.isclass) if cls.__module__ == errors.__name__}
 
 
 def drawn_tree():
