@@ -61,6 +61,8 @@ def numba_type(kind: str) -> Any:
         return types.Array(from_dtype(np.dtype(found[1])), int(found[2]), "C")
     if found := re.fullmatch(r"(\w+)\((.*)\)", kind):
         members = [numba_type(member) for member in re.findall(r"[^,]+", found[2])]
+        if found[1] == "tuple":
+            return types.BaseTuple.from_types(members)
         return types.NamedTuple(members, _class_of(found[1]))
     raise ValueError(f"{kind}: expected the kind of an argument of a kernel")
 

@@ -7,7 +7,14 @@ from pathlib import Path
 from .networks import OTHER_WORK, ROOT, RUN, TRAINED, small_networks
 from .object_code import Wanted
 
-NOT_SHIPPED = "convolution.amx.", "convolution.bf16.", "convolution.int8."  # kernels for processors above every level
+# Kernels for processors above every level.
+NOT_SHIPPED = (
+    "convolution.amx.",
+    "convolution.bf16.",
+    "convolution.int8.",
+    "pooling.maxpool_bf16",
+    "pooling.maxpool_int8",
+)
 
 
 def recorded(names: Collection[str] = ()) -> list[Wanted]:

@@ -169,3 +169,17 @@ def test_the_images_command_runs_in_an_empty_folder(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "duck: " in done.stdout
     assert (tmp_path / "sample.jpg").is_file()
+
+
+RECORD = """
+from release.object_code import numba_type
+from release.record import recorded
+print(len({numba_type(kind) for wanted in recorded() for kind in wanted.kinds}))
+"""
+
+
+@pytest.mark.slow
+def test_the_work_calls_every_kernel_of_a_wheel_with_arguments_that_can_be_compiled():
+    result = subprocess.run([sys.executable, "-c", RECORD], capture_output=True, text=True, cwd=ROOT, timeout=300)
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert int(result.stdout) > 20
