@@ -121,10 +121,10 @@ class Layout:
     @property
     def size(self) -> int:
         """The number of floats, with halo and unused lanes."""
-        return self.batch * self.item + (self.copied.size if self.copied else 0)
+        return self.batch * self.item + (self.converted.size if self.converted else 0)
 
     @cached_property
-    def copied(self) -> "Layout | None":
+    def converted(self) -> "Layout | None":
         """That of the copy in other numbers."""
         return replace(self, numbers=self.copy, copy=None) if self.copy else None
 
@@ -143,10 +143,10 @@ class Tensor:
         return self.layout.shape
 
     @property
-    def copy(self) -> "Tensor | None":
+    def converted(self) -> "Tensor | None":
         """The same in other numbers, where they follow."""
         at = self.layout
-        return Tensor(at.copied, self.data[at.batch * at.item :]) if at.copied else None
+        return Tensor(at.converted, self.data[at.batch * at.item :]) if at.converted else None
 
     @property
     def place(self) -> NDArray[np.int64]:

@@ -98,13 +98,15 @@ class Model:
         if not isinstance(frame, np.ndarray) or frame.ndim not in (2, 3) or not frame.size:
             found = f"{frame.shape} {frame.dtype}" if isinstance(frame, np.ndarray) else type(frame).__name__
             raise ImageError(f"a frame must be an array (height, width, channels), not {found}")
-        scale, each = (1.0, self._scale) if np.ptp(self._scale) else (float(self._scale[0]), np.ones(1))
+        differs = bool(np.ptp(self._scale))
+        scale = 1.0 if differs else float(self._scale[0])
         try:
             blob = cv2.dnn.blobFromImage(frame, scale, self._size, self._mean.tolist(), self._swap, self._crop)
         except cv2.error as error:
             raise ImageError(f"cannot use a frame of {frame.shape} {frame.dtype}: {error.err}") from error
-        factors = np.resize(each, blob.shape[1]).astype(np.float32)
-        return np.asarray(blob, np.float32) * factors[:, None, None]
+        if differs:
+            blob = blob * np.resize(self._scale, blob.shape[1]).astype(np.float32)[:, None, None]
+        return np.asarray(blob, np.float32)
 
 
 class DetectionModel(Model):

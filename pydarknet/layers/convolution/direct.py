@@ -290,7 +290,7 @@ class ConvertedConvolution(TiledConvolution):
     def call(
         self, x: Tensor, y: Tensor, window: Window, out: Shape, epilogue: Epilogue, residual: Residual, pooled: bool
     ) -> Call:
-        x = x.copy or x
+        x = x.converted or x
         at, workers, numbers = x.layout, threads(), self.numbers
         tiles = self._tiles_per_task(at, out, window, workers)
         within = window.offset(at, self.taps[:, ROW], self.taps[:, COLUMN])
